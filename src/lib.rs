@@ -1,0 +1,20 @@
+//! tenantctl provisions tenants in PostgreSQL, migrates them, and proves that none can see another.
+//!
+//! # Layers
+//!
+//! A module imports only the layers below it; modules that share a layer do not know each other.
+//! `tests/architecture.rs` checks it.
+//!
+//! ```text
+//! main
+//! cli                                 one file per command: parse, call, return a report
+//! ops         output                  one use case per file | human and JSON rendering, progress
+//! config      migrations      pg      files, environment | migration sets | the server
+//! report                              what a command answers; its verdict
+//! plan        audit                   pure: Desired × Observed → Plan | Catalog → Findings
+//! sql                                 statements that quote themselves
+//! model                               nouns, no IO
+//! error
+//! ```
+
+pub mod error;
