@@ -1,0 +1,5 @@
+//! The nouns of the domain: no IO, no clock, no SQL text.
+
+pub mod ident;
+pub mod layout;
+pub mod tenant;
