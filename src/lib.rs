@@ -17,6 +17,10 @@
 //! error
 //! ```
 
+pub mod config;
 pub mod error;
 pub mod model;
+pub mod pg;
+pub mod plan;
+pub mod report;
 pub mod sql;

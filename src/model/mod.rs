@@ -1,5 +1,18 @@
 //! The nouns of the domain: no IO, no clock, no SQL text.
 
+pub mod connection;
+pub mod desired;
+pub mod event;
 pub mod ident;
+pub mod interrupt;
 pub mod layout;
+pub mod migration;
+pub mod observed;
+pub mod passfile;
+pub mod secret;
 pub mod tenant;
+
+/// A number and its noun: `1 tenant`, `3 tenants`.
+pub fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}

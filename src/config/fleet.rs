@@ -1,0 +1,515 @@
+//! The fleet as `tenants.toml`, or just a URL, describes it: read once, checked whole.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::conninfo::{self, Environment, Source};
+use super::raw;
+use crate::error::{Code, Error, Location};
+use crate::model::connection::ConnectionSettings;
+use crate::model::desired::{KeyType, Limits, Sharing};
+use crate::model::ident::Ident;
+use crate::model::layout::{Setting, Template, Tenancy};
+use crate::model::tenant::{ClusterName, Isolation};
+
+/// The file that is looked up from the working directory upwards.
+pub const FILE: &str = "tenants.toml";
+
+/// What one process may open on a cluster unless it is told.
+const MAX_CONNECTIONS: usize = 20;
+
+/// A plan needs a session for its lock, one for the cluster and one for the tenant.
+const MIN_CONNECTIONS: usize = 3;
+
+/// Where the configuration is looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// `-c/--config`.
+    pub config: Option<PathBuf>,
+    /// `--database-url`.
+    pub database_url: Option<String>,
+    /// `--migrations`: replaces every directory of the file.
+    pub migrations: Option<PathBuf>,
+    /// Where the look-up begins.
+    pub directory: PathBuf,
+}
+
+/// Every cluster, and how tenants are laid out on them.
+#[derive(Debug)]
+pub struct Fleet {
+    /// The file it was read from.
+    pub file: Option<PathBuf>,
+    /// The clusters, by name. Never empty.
+    pub clusters: BTreeMap<ClusterName, Cluster>,
+    /// Where the registry is: cluster and database.
+    pub registry: (ClusterName, Ident),
+    /// How shared tables are laid out.
+    pub shared: Layout,
+    /// How schemas of one tenant are laid out.
+    pub schema: Layout,
+    /// How databases of one tenant are laid out.
+    pub database: Layout,
+    /// Where migration files are, by model; those without one are compiled in.
+    pub migrations: BTreeMap<Isolation, PathBuf>,
+    /// What tenants may use, by name.
+    pub tiers: BTreeMap<String, Tier>,
+    /// The tenants that the file declares.
+    pub(super) tenants: Vec<raw::Tenant>,
+}
+
+/// One server.
+#[derive(Debug)]
+pub struct Cluster {
+    /// How it is reached.
+    pub connection: ConnectionSettings,
+    /// Where its data is.
+    pub region: Option<String>,
+    /// Free labels.
+    pub labels: BTreeMap<String, String>,
+    /// What tenantctl itself may open there.
+    pub max_connections: usize,
+}
+
+/// How the tenants of one isolation model are named.
+#[derive(Debug)]
+pub struct Layout {
+    /// The database; the one that the cluster's URL names without it.
+    pub database: Option<Template>,
+    /// The schema.
+    pub schema: Template,
+    /// Who owns everything.
+    pub owner: Template,
+    /// What the application becomes.
+    pub roles: Vec<Template>,
+    /// What only reads.
+    pub readonly: Option<Template>,
+    /// The pool's login.
+    pub login_role: Option<Ident>,
+    /// How rows of shared tables are told apart.
+    pub sharing: Option<Sharing>,
+}
+
+/// What tenants of one tier may use.
+#[derive(Debug)]
+pub struct Tier {
+    /// The isolation model of new tenants.
+    pub isolation: Option<Isolation>,
+    /// Limits and settings.
+    pub limits: Limits,
+}
+
+impl Fleet {
+    /// Finds and reads the configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Config`] with the file, the line and what is wrong; [`Code::NotFound`] when a file
+    /// that was named is not there.
+    pub fn load(sources: &Sources, environment: &Environment) -> Result<Self, Error> {
+        let (file, raw) = match find(sources, environment)? {
+            Some(path) => {
+                let raw = read(&path)?;
+                (Some(path), raw)
+            }
+            None => (None, raw::File::default()),
+        };
+        let base =
+            file.as_deref().and_then(Path::parent).map(Path::to_path_buf).unwrap_or_default();
+        let registry_cluster = raw
+            .registry
+            .cluster
+            .clone()
+            .or_else(|| raw.clusters.keys().next().cloned())
+            .unwrap_or_else(|| ClusterName::DEFAULT.to_owned());
+        let registry_cluster = ClusterName::new(registry_cluster)?;
+        let clusters =
+            clusters(raw.clusters, &registry_cluster, sources, environment, file.as_deref())?;
+        let Some(control) = clusters.get(&registry_cluster) else {
+            return Err(Error::new(
+                Code::Config,
+                format!("[registry] names cluster {registry_cluster}, which is not in [clusters]"),
+            )
+            .hint(format!("clusters: {}", names(clusters.keys()))));
+        };
+        let registry_database = match raw.registry.database {
+            Some(name) => Ident::new(name)?,
+            None => Ident::new(control.connection.database.clone())?,
+        };
+        let mut migrations = BTreeMap::new();
+        for (isolation, directory) in [
+            (Isolation::Shared, raw.migrations.shared),
+            (Isolation::Schema, raw.migrations.schema),
+            (Isolation::Database, raw.migrations.database),
+        ] {
+            let chosen =
+                sources.migrations.clone().or_else(|| directory.map(|path| base.join(path)));
+            if let Some(path) = chosen {
+                migrations.insert(isolation, path);
+            }
+        }
+        let tiers = raw
+            .tiers
+            .into_iter()
+            .map(|(name, tier)| Ok((name.clone(), self::tier(&name, tier)?)))
+            .collect::<Result<_, Error>>()?;
+        let fleet = Self {
+            clusters,
+            registry: (registry_cluster, registry_database),
+            shared: layout(Isolation::Shared, raw.isolation.shared)?,
+            schema: layout(Isolation::Schema, raw.isolation.schema)?,
+            database: layout(Isolation::Database, raw.isolation.database)?,
+            migrations,
+            tiers,
+            tenants: raw.tenants,
+            file,
+        };
+        fleet.check_declared()?;
+        Ok(fleet)
+    }
+
+    /// The layout of one isolation model.
+    pub fn layout(&self, isolation: Isolation) -> &Layout {
+        match isolation {
+            Isolation::Shared => &self.shared,
+            Isolation::Schema => &self.schema,
+            Isolation::Database => &self.database,
+        }
+    }
+
+    /// A cluster by name.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::NotFound`] with the names that exist.
+    pub fn cluster(&self, name: &ClusterName) -> Result<&Cluster, Error> {
+        self.clusters.get(name).ok_or_else(|| {
+            Error::new(Code::NotFound, format!("there is no cluster {name}"))
+                .hint(format!("clusters: {}", names(self.clusters.keys())))
+        })
+    }
+
+    /// Refuses a list in `tenants.toml` that contradicts itself.
+    fn check_declared(&self) -> Result<(), Error> {
+        let mut ids = std::collections::BTreeSet::new();
+        for tenant in &self.tenants {
+            if !ids.insert(&tenant.id) {
+                return Err(Error::new(
+                    Code::Config,
+                    format!("[[tenants]] lists {} twice", tenant.id),
+                ));
+            }
+            if let Some(tier) = &tenant.tier {
+                self.tier(tier)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A tier by name.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::NotFound`] with the names that exist.
+    pub fn tier(&self, name: &str) -> Result<&Tier, Error> {
+        self.tiers.get(name).ok_or_else(|| {
+            let error = Error::new(Code::NotFound, format!("there is no tier {name:?}"));
+            if self.tiers.is_empty() {
+                error.hint("declare it in tenants.toml: [tiers.<name>]")
+            } else {
+                error.hint(format!("tiers: {}", names(self.tiers.keys())))
+            }
+        })
+    }
+}
+
+fn names<T: ToString>(names: impl Iterator<Item = T>) -> String {
+    names.map(|name| name.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn find(sources: &Sources, environment: &Environment) -> Result<Option<PathBuf>, Error> {
+    let named = sources.config.clone().map(|path| (path, "--config".to_owned())).or_else(|| {
+        environment
+            .variable("TENANTCTL_CONFIG")
+            .filter(|path| !path.is_empty())
+            .map(|path| (PathBuf::from(path), "TENANTCTL_CONFIG".to_owned()))
+    });
+    if let Some((path, by)) = named {
+        let path = sources.directory.join(path);
+        return if path.is_file() {
+            Ok(Some(path))
+        } else {
+            Err(Error::new(
+                Code::NotFound,
+                format!("{by} names {}, which is no file", path.display()),
+            )
+            .hint("make one with: tenantctl init"))
+        };
+    }
+    Ok(sources
+        .directory
+        .ancestors()
+        .map(|directory| directory.join(FILE))
+        .find(|path| path.is_file()))
+}
+
+fn read(path: &Path) -> Result<raw::File, Error> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::new(Code::Io, format!("read {name}")).because(error))?;
+    toml::from_str(&text).map_err(|error| {
+        let failure = Error::new(Code::Config, format!("read {name}: {}", error.message()));
+        match error.span() {
+            Some(span) => {
+                let place = crate::sql::position::line_column(&text, span.start);
+                failure.at(Location { file: name, line: place.line, column: place.column })
+            }
+            None => failure,
+        }
+        .hint("every key is explained in tenants.example.toml (tenantctl init writes one)")
+    })
+}
+
+fn clusters(
+    raw: BTreeMap<String, raw::Cluster>,
+    registry: &ClusterName,
+    sources: &Sources,
+    environment: &Environment,
+    file: Option<&Path>,
+) -> Result<BTreeMap<ClusterName, Cluster>, Error> {
+    let flag = sources
+        .database_url
+        .as_deref()
+        .map(|url| conninfo::resolve(url, &Source::Flag("--database-url".to_owned()), environment))
+        .transpose()?;
+    let mut clusters = BTreeMap::new();
+    if raw.is_empty() {
+        let variable = environment.variable("DATABASE_URL").filter(|url| !url.is_empty());
+        let connection = match (flag, variable) {
+            (Some(connection), _) => connection,
+            (None, Some(url)) => conninfo::resolve(
+                url,
+                &Source::Environment("DATABASE_URL".to_owned()),
+                environment,
+            )?,
+            (None, None) => conninfo::from_environment(environment)?,
+        };
+        let cluster = Cluster {
+            connection,
+            region: None,
+            labels: BTreeMap::new(),
+            max_connections: MAX_CONNECTIONS,
+        };
+        clusters.insert(registry.clone(), cluster);
+        return Ok(clusters);
+    }
+    for (name, raw) in raw {
+        let name = ClusterName::new(name)?;
+        let connection = match (&flag, &raw.url, &raw.url_env) {
+            (Some(flag), _, _) if name == *registry => flag.clone(),
+            (_, Some(url), None) => {
+                let place = file.map(Path::to_path_buf).unwrap_or_default();
+                conninfo::resolve(url, &Source::File(place), environment)
+                    .map_err(|error| in_cluster(&name, error))?
+            }
+            (_, None, Some(variable)) => {
+                let url = environment.variable(variable).filter(|url| !url.is_empty()).ok_or_else(
+                    || {
+                        Error::new(
+                            Code::Config,
+                            format!(
+                                "cluster {name} takes its URL from {variable}, which is not set"
+                            ),
+                        )
+                        .hint(format!("export {variable}=postgres://user@host:5432/database"))
+                    },
+                )?;
+                conninfo::resolve(url, &Source::Environment(variable.clone()), environment)
+                    .map_err(|error| in_cluster(&name, error))?
+            }
+            (_, Some(_), Some(_)) => {
+                return Err(Error::new(
+                    Code::Config,
+                    format!("cluster {name} has both url and url_env: keep one"),
+                ));
+            }
+            (_, None, None) => {
+                return Err(Error::new(Code::Config, format!("cluster {name} has no url"))
+                    .hint("add url = \"postgres://user@host/database\", or url_env = \"NAME\""));
+            }
+        };
+        let max_connections = raw.max_connections.unwrap_or(MAX_CONNECTIONS);
+        if max_connections < MIN_CONNECTIONS {
+            return Err(Error::new(
+                Code::Config,
+                format!(
+                    "cluster {name} allows {max_connections} connections: {MIN_CONNECTIONS} is the least"
+                ),
+            ));
+        }
+        let cluster =
+            Cluster { connection, region: raw.region, labels: raw.labels, max_connections };
+        clusters.insert(name, cluster);
+    }
+    Ok(clusters)
+}
+
+fn in_cluster(name: &ClusterName, mut error: Error) -> Error {
+    error.message = format!("cluster {name}: {}", error.message);
+    error
+}
+
+fn layout(isolation: Isolation, raw: raw::Layout) -> Result<Layout, Error> {
+    let place = format!("[isolation.{isolation}]");
+    let template = |key: &str, given: Option<String>, default: &str| {
+        Template::new(given.unwrap_or_else(|| default.to_owned())).map_err(|mut error| {
+            error.message = format!("{place} {key}: {}", error.message);
+            error
+        })
+    };
+    let shared = isolation == Isolation::Shared;
+    if !shared && (raw.column.is_some() || raw.setting.is_some() || raw.key_type.is_some()) {
+        return Err(Error::new(
+            Code::Config,
+            format!(
+                "{place} takes no column, setting or key_type: they belong to [isolation.shared]"
+            ),
+        ));
+    }
+    let (schema, database, role) = match isolation {
+        Isolation::Shared => ("app", None, "app_rw"),
+        Isolation::Schema => ("tenant_{tenant}", None, "app_tenant_{tenant}"),
+        Isolation::Database => ("app", Some("tenant_{tenant}"), "app_tenant_{tenant}"),
+    };
+    let schema = template("schema", raw.schema, schema)?;
+    let database = match (raw.database, database) {
+        (None, None) => None,
+        (given, default) => Some(template("database", given, default.unwrap_or_default())?),
+    };
+    let own = match isolation {
+        Isolation::Shared if schema.per_tenant() => Some(("schema", false)),
+        Isolation::Schema if !schema.per_tenant() => Some(("schema", true)),
+        Isolation::Database if !database.as_ref().is_some_and(Template::per_tenant) => {
+            Some(("database", true))
+        }
+        _ => None,
+    };
+    if let Some((key, needs)) = own {
+        let must = if needs { "must" } else { "must not" };
+        return Err(Error::new(
+            Code::Config,
+            format!("{place} {key}: the template {must} hold {{tenant}} in this model"),
+        ));
+    }
+    if isolation != Isolation::Database && database.as_ref().is_some_and(Template::per_tenant) {
+        return Err(Error::new(
+            Code::Config,
+            format!("{place} database: the template must not hold {{tenant}} in this model"),
+        ));
+    }
+    let base = match (&database, isolation) {
+        (Some(database), Isolation::Database) => database.as_str(),
+        _ => schema.as_str(),
+    };
+    let owner = template("owner", raw.owner, &format!("{base}_owner"))?;
+    let roles = match raw.role {
+        None => vec![template("role", None, role)?],
+        Some(raw::OneOrMany::One(name)) => vec![template("role", Some(name), role)?],
+        Some(raw::OneOrMany::Many(names)) if names.is_empty() => {
+            return Err(Error::new(Code::Config, format!("{place} role: the list is empty")));
+        }
+        Some(raw::OneOrMany::Many(names)) => names
+            .into_iter()
+            .map(|name| template("role", Some(name), role))
+            .collect::<Result<_, _>>()?,
+    };
+    if roles.iter().any(|role| role.per_tenant() != (roles[0].per_tenant())) {
+        return Err(Error::new(
+            Code::Config,
+            format!("{place} role: either every role holds {{tenant}}, or none does"),
+        ));
+    }
+    if !shared && !roles[0].per_tenant() {
+        return Err(Error::new(
+            Code::Config,
+            format!(
+                "{place} role: the template must hold {{tenant}}: one role for all could read every tenant"
+            ),
+        ));
+    }
+    let readonly =
+        raw.readonly_role.map(|name| template("readonly_role", Some(name), "")).transpose()?;
+    if readonly.as_ref().is_some_and(|name| name.per_tenant() != roles[0].per_tenant()) {
+        return Err(Error::new(
+            Code::Config,
+            format!("{place} readonly_role: it must hold {{tenant}} exactly when role does"),
+        ));
+    }
+    let sharing = shared
+        .then(|| {
+            Ok::<_, Error>(Sharing {
+                tenancy: Tenancy {
+                    column: Ident::new(raw.column.unwrap_or_else(|| "tenant_id".to_owned()))?,
+                    setting: Setting::new(
+                        raw.setting.unwrap_or_else(|| "app.tenant_id".to_owned()),
+                    )?,
+                },
+                key_type: raw.key_type.as_deref().map_or(Ok(KeyType::Uuid), str::parse)?,
+            })
+        })
+        .transpose()?;
+    Ok(Layout {
+        database,
+        schema,
+        owner,
+        roles,
+        readonly,
+        login_role: raw.login_role.map(Ident::new).transpose()?,
+        sharing,
+    })
+}
+
+/// Settings that decide who a session is or what it sees: no tier may set them.
+const NOT_FOR_TIERS: [&str; 6] = [
+    "role",
+    "row_security",
+    "search_path",
+    "session_authorization",
+    "session_replication_role",
+    "session_preload_libraries",
+];
+
+fn tier(name: &str, raw: raw::Tier) -> Result<Tier, Error> {
+    let mut settings = raw.settings;
+    for (setting, value) in [
+        ("statement_timeout", raw.statement_timeout),
+        ("lock_timeout", raw.lock_timeout),
+        ("idle_in_transaction_session_timeout", raw.idle_in_transaction_session_timeout),
+        ("work_mem", raw.work_mem),
+    ] {
+        if let Some(value) = value {
+            settings.insert(setting.to_owned(), value);
+        }
+    }
+    for setting in settings.keys() {
+        let plain = !setting.is_empty()
+            && setting
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_.".contains(c));
+        if !plain || NOT_FOR_TIERS.contains(&setting.as_str()) {
+            return Err(Error::new(
+                Code::Config,
+                format!("[tiers.{name}] may not set {setting:?}"),
+            ));
+        }
+    }
+    if raw.connection_limit.is_some_and(|limit| limit < -1) {
+        return Err(Error::new(
+            Code::Config,
+            format!("[tiers.{name}] connection_limit: use 0 or more, or -1 for no limit"),
+        ));
+    }
+    Ok(Tier {
+        isolation: raw.isolation,
+        limits: Limits { connection_limit: raw.connection_limit, settings },
+    })
+}

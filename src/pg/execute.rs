@@ -1,0 +1,225 @@
+//! Carries a plan out, step by step, making no choice of its own.
+//!
+//! Adjacent steps that run in one place as one role share a transaction where PostgreSQL allows it.
+//! Catalogue rows that two sessions change at once make the server answer `tuple concurrently
+//! updated`; such a transaction has done nothing and is tried again, a bounded number of times.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+
+use super::answer::failed;
+use super::migrate::{Target, migrate_target};
+use super::refinery::Limits;
+use super::registry;
+use super::session::Session;
+use crate::error::{Code, Error};
+use crate::model::event::{Event, Observer};
+use crate::model::migration::MigrationSet;
+use crate::model::tenant::Tenant;
+use crate::plan::{Change, Plan, Site, Step};
+use crate::sql;
+use crate::sql::Sql;
+
+/// How often a transaction that lost a race is tried.
+const ATTEMPTS: u32 = 6;
+
+/// The sessions that a plan for one tenant needs.
+pub struct Sessions<'a> {
+    /// In the registry's database.
+    pub registry: &'a Session,
+    /// In any database of the tenant's cluster.
+    pub server: &'a Session,
+}
+
+/// What a plan is carried out with.
+pub struct Work<'a> {
+    /// The tenant, as it will be recorded.
+    pub tenant: &'a Tenant,
+    /// The files that [`Change::Migrate`] applies.
+    pub set: &'a MigrationSet,
+    /// How long migrations may wait and work.
+    pub limits: Limits,
+    /// How long the schema's migration lock is waited for.
+    pub lock_wait: Duration,
+}
+
+/// Carries out the steps of a plan in order, and stops at the first failure.
+///
+/// `open` opens a session in the tenant's database when the first step asks for one: it may not
+/// exist before.
+///
+/// # Errors
+///
+/// The failed step's, saying which step and what the server answered. What was done before stays:
+/// the next plan finishes it.
+pub async fn run<O, F>(
+    plan: &Plan,
+    work: &Work<'_>,
+    sessions: &Sessions<'_>,
+    open: O,
+    observer: &dyn Observer,
+) -> Result<(), Error>
+where
+    O: Fn() -> F,
+    F: Future<Output = Result<Session, Error>>,
+{
+    let mut own: Option<Session> = None;
+    for group in groups(&plan.steps) {
+        let Some(first) = group.first() else {
+            continue;
+        };
+        for step in group {
+            observer
+                .on(&Event::StepStarted { tenant: &work.tenant.id, what: step.change.describe() });
+        }
+        let started = Instant::now();
+        if let Site::Database { .. } = first.site
+            && own.is_none()
+        {
+            own = Some(open().await?);
+        }
+        let session = match (&first.site, &own) {
+            (Site::Registry, _) => sessions.registry,
+            (Site::Database { .. }, Some(own)) => own,
+            _ => sessions.server,
+        };
+        carry(plan, group, work, session).await?;
+        for step in group {
+            observer.on(&Event::StepDone {
+                tenant: &work.tenant.id,
+                what: step.change.describe(),
+                took: started.elapsed(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Splits steps into runs that share a transaction.
+fn groups(steps: &[Step]) -> impl Iterator<Item = &[Step]> {
+    steps.chunk_by(|a, b| a.site == b.site && !a.change.stands_alone() && !b.change.stands_alone())
+}
+
+async fn carry(
+    plan: &Plan,
+    group: &[Step],
+    work: &Work<'_>,
+    session: &Session,
+) -> Result<(), Error> {
+    match group {
+        [Step { change: Change::Record(state), .. }] => {
+            registry::record(session.client(), work.tenant, *state).await
+        }
+        [Step { change: Change::Migrate { versions, .. }, .. }] => {
+            let target = Target {
+                placement: &work.tenant.placement,
+                owner: &work.tenant.owner,
+                set: work.set,
+                to: versions.last().copied(),
+                limits: work.limits,
+                lock_wait: work.lock_wait,
+            };
+            migrate_target(session, &target).await.map(|_| ()).map_err(|(_, error)| error)
+        }
+        [step] if step.change.stands_alone() => {
+            for statement in step.change.statements(&plan.server) {
+                one(session.client(), &statement, &step.change, work).await?;
+            }
+            Ok(())
+        }
+        steps => transaction(plan, steps, work, session.client()).await,
+    }
+}
+
+async fn transaction(
+    plan: &Plan,
+    steps: &[Step],
+    work: &Work<'_>,
+    client: &Client,
+) -> Result<(), Error> {
+    let mut attempt = 1;
+    loop {
+        match attempt_transaction(plan, steps, work, client).await {
+            Err(lost) if attempt < ATTEMPTS && lost_a_race(&lost) => {
+                log::debug!("attempt {attempt} lost a race: {lost}");
+                tokio::time::sleep(pause(attempt)).await;
+                attempt += 1;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn attempt_transaction(
+    plan: &Plan,
+    steps: &[Step],
+    work: &Work<'_>,
+    client: &Client,
+) -> Result<(), Error> {
+    let attempt = || format!("begin a transaction for tenant {}", work.tenant.id);
+    client.batch_execute(begin(steps).as_str()).await.map_err(|error| failed(error, attempt()))?;
+    for step in steps {
+        for statement in step.change.statements(&plan.server) {
+            if let Err(error) = one(client, &statement, &step.change, work).await {
+                let ended = client.batch_execute("ROLLBACK").await;
+                log::debug!("rolled back: {ended:?}");
+                return Err(error);
+            }
+        }
+    }
+    client
+        .batch_execute("COMMIT")
+        .await
+        .map_err(|error| failed(error, format!("commit changes for tenant {}", work.tenant.id)))
+}
+
+fn begin(steps: &[Step]) -> Sql {
+    let limits = "SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = warning";
+    match steps.first().map(|step| &step.site) {
+        Some(Site::Database { role: Some(role) }) => {
+            sql!("BEGIN; SET LOCAL ROLE {}; {}", role, Sql::trusted(limits.to_owned()))
+        }
+        _ => sql!("BEGIN; {}", Sql::trusted(limits.to_owned())),
+    }
+}
+
+async fn one(
+    client: &Client,
+    statement: &Sql,
+    change: &Change,
+    work: &Work<'_>,
+) -> Result<(), Error> {
+    client.batch_execute(statement.as_str()).await.map_err(|error| {
+        let attempt = format!("{} (tenant {})", change.describe(), work.tenant.id);
+        let error = failed(error, attempt);
+        match (change, error.code) {
+            (Change::CreateSchema { .. }, Code::Permission) => error.hint(format!(
+                "as the database's owner: GRANT CREATE ON DATABASE {} TO <the role tenantctl works as>;",
+                work.tenant.placement.database
+            )),
+            (Change::CreateDatabase { .. }, Code::Permission) => {
+                error.hint("as a superuser: ALTER ROLE <the role tenantctl works as> CREATEDB;")
+            }
+            (Change::CreateRole { .. }, Code::Permission) => {
+                error.hint("as a superuser: ALTER ROLE <the role tenantctl works as> CREATEROLE;")
+            }
+            _ => error,
+        }
+    })
+}
+
+/// Whether the server gave up because another session changed the same thing: nothing was done,
+/// and doing it again is right.
+fn lost_a_race(error: &Error) -> bool {
+    error.answer.as_ref().is_some_and(|answer| {
+        matches!(answer.sqlstate.as_str(), "40001" | "40P01" | "55P03" | "55006")
+            || (answer.sqlstate == "XX000" && answer.message.contains("concurrently"))
+    })
+}
+
+/// Grows with every attempt, and differs between processes so that they do not meet again.
+fn pause(attempt: u32) -> Duration {
+    let base = 20_u64 << attempt.min(6);
+    Duration::from_millis(base + getrandom::u32().map_or(0, u64::from) % base)
+}

@@ -1,0 +1,133 @@
+//! Advisory locks: polled with a deadline, on a session that owns them.
+//!
+//! Never the blocking `pg_advisory_lock`: a session that waits inside a statement holds a snapshot,
+//! and CREATE INDEX CONCURRENTLY waits for every snapshot, so the two would wait for each other.
+
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use super::answer::failed;
+use crate::error::{Code, Error};
+use crate::model::tenant::{ClusterName, Placement, TenantId};
+
+/// What a lock protects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockKey {
+    key: i64,
+    what: String,
+}
+
+impl LockKey {
+    /// One tenant's life: creating, moving, removing it.
+    pub fn tenant(id: &TenantId) -> Self {
+        Self::new("tenant", id.as_str(), format!("tenant {id}"))
+    }
+
+    /// What several tenants of a cluster use: shared roles, a shared schema.
+    pub fn layout(cluster: &ClusterName) -> Self {
+        Self::new("layout", cluster.as_str(), format!("what tenants share on {cluster}"))
+    }
+
+    /// The migrations of one schema.
+    pub fn migrations(placement: &Placement) -> Self {
+        // The lock lives in the schema's own database, whatever the fleet calls its cluster.
+        let name = placement.schema.as_str();
+        Self::new("migrations", name, format!("the migrations of {placement}"))
+    }
+
+    /// The registry's own migrations.
+    pub fn registry() -> Self {
+        Self::new("registry", "", "the registry".to_owned())
+    }
+
+    fn new(purpose: &str, name: &str, what: String) -> Self {
+        let digest = Sha256::digest(format!("tenantctl\0{purpose}\0{name}"));
+        let mut first = [0; 8];
+        first.copy_from_slice(&digest[..8]);
+        Self { key: i64::from_be_bytes(first), what }
+    }
+}
+
+/// Takes a lock on `session` and waits for it for so long. The lock lives until [`release`] or the
+/// end of the session, whatever happens to this process.
+///
+/// # Errors
+///
+/// [`Code::LockBusy`] when another session still holds it after `wait`; the message names the
+/// holder as far as the server shows it.
+pub(super) async fn acquire(session: &Client, key: &LockKey, wait: Duration) -> Result<(), Error> {
+    let deadline = Instant::now() + wait;
+    let mut pause = Duration::from_millis(20);
+    loop {
+        let row = session
+            .query_typed("SELECT pg_catalog.pg_try_advisory_lock($1)", &[(&key.key, Type::INT8)])
+            .await
+            .map_err(|error| failed(error, format!("lock {}", key.what)))?;
+        if row.first().is_some_and(|row| row.get(0)) {
+            return Ok(());
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(busy(session, key, wait).await);
+        }
+        tokio::time::sleep(pause.min(left)).await;
+        pause = (pause * 3 / 2).min(Duration::from_millis(400));
+    }
+}
+
+/// Gives a lock back.
+///
+/// # Errors
+///
+/// Any failure of the session, which has then given it back by ending.
+pub(super) async fn release(session: &Client, key: &LockKey) -> Result<(), Error> {
+    session
+        .query_typed("SELECT pg_catalog.pg_advisory_unlock($1)", &[(&key.key, Type::INT8)])
+        .await
+        .map_err(|error| failed(error, format!("unlock {}", key.what)))?;
+    Ok(())
+}
+
+async fn busy(session: &Client, key: &LockKey, wait: Duration) -> Error {
+    let holder = session
+        .query_typed(
+            "SELECT a.pid, coalesce(nullif(a.application_name, ''), 'an unnamed session'), \
+                    coalesce(to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ'), '') \
+             FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid) \
+             WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
+               AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) \
+               AND (l.classid::bigint << 32 | l.objid::bigint) = $1",
+            &[(&key.key, Type::INT8)],
+        )
+        .await;
+    let message =
+        format!("lock {}: another session still holds it after {} s", key.what, wait.as_secs_f32());
+    let error = Error::new(Code::LockBusy, message);
+    match holder.as_deref() {
+        Ok([row, ..]) => {
+            let (pid, application, since): (i32, String, String) =
+                (row.get(0), row.get(1), row.get(2));
+            error
+                .hint(format!("it is held by {application}, pid {pid}, connected since {since}"))
+                .hint("wait for it, raise --tenant-lock-wait, or end that session if it is stuck")
+        }
+        _ => error
+            .hint("run the command again when the other one is done, or raise --tenant-lock-wait"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_differ_by_purpose_and_name() {
+        let id = |name| TenantId::new(name).unwrap();
+        assert_ne!(LockKey::tenant(&id("a")).key, LockKey::tenant(&id("b")).key);
+        assert_ne!(LockKey::tenant(&id("registry")).key, LockKey::registry().key);
+        assert_eq!(LockKey::tenant(&id("a")).key, LockKey::tenant(&id("a")).key);
+    }
+}

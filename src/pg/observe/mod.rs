@@ -1,0 +1,3 @@
+//! Facts about a server, read and never changed.
+
+pub(super) mod tenant;

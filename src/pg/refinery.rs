@@ -1,0 +1,333 @@
+//! refinery's own runner over our sessions: it decides, orders, checks and records; we carry.
+//!
+//! [`SchemaTarget`] implements refinery's three asynchronous traits for one schema. Each migration
+//! is one transaction, sent as one pipeline: `BEGIN`, `SET LOCAL` for role, search path and limits,
+//! the file as its author wrote it, the history row, `COMMIT`. Nothing outlives the transaction,
+//! and every answer is checked: the server answers `COMMIT` of a failed transaction with success.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
+use refinery_core::{Migration as Unit, Runner};
+use tokio_postgres::Client;
+
+use super::answer::{failed, server_answer};
+use crate::error::{Code, Error, Location};
+use crate::model::ident::Ident;
+use crate::model::layout::HISTORY_TABLE;
+use crate::model::migration::{Applied, History, Migration, MigrationSet, Version};
+use crate::sql;
+use crate::sql::position::line_column_of_character;
+use crate::sql::{Literal, Sql};
+
+/// How long a migration may wait and work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `lock_timeout` of every statement.
+    pub lock: Duration,
+    /// `statement_timeout`; none leaves the server's own.
+    pub statement: Option<Duration>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { lock: Duration::from_secs(5), statement: None }
+    }
+}
+
+/// What is to be migrated, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Order<'a> {
+    /// The schema.
+    pub(super) schema: &'a Ident,
+    /// Who owns its objects; the session's own role without one.
+    pub(super) role: Option<&'a Ident>,
+    /// How long migrations may wait and work.
+    pub(super) limits: Limits,
+    /// The files.
+    pub(super) set: &'a MigrationSet,
+    /// Whether the history table is there.
+    pub(super) history_exists: bool,
+    /// Up to which version; the newest without one.
+    pub(super) to: Option<Version>,
+}
+
+/// Applies pending migrations to one schema through refinery.
+///
+/// The caller holds the schema's lock, and has decided what is pending under it. Migrations that were
+/// applied before a failure stay; the failed one leaves nothing.
+///
+/// # Errors
+///
+/// The failure, with the file's place and the server's words, and what was applied before it.
+pub(super) async fn migrate(
+    session: &Client,
+    order: &Order<'_>,
+    pending: &[&Migration],
+) -> Result<Vec<Version>, (Vec<Version>, Error)> {
+    let schema = order.schema;
+    let units = units(order.set).map_err(|error| (Vec::new(), error))?;
+    let mut target = SchemaTarget {
+        session,
+        setup: setup(schema, order.role, order.limits),
+        history_exists: order.history_exists,
+        pending,
+        done: 0,
+    };
+    let mut runner =
+        Runner::new(&units).set_grouped(false).set_abort_divergent(true).set_abort_missing(true);
+    if let Some(version) = order.to {
+        runner = runner.set_target(refinery_core::Target::Version(version.0));
+    }
+    runner.set_migration_table_name(sql!("{}.refinery_schema_history", schema).as_str());
+    match runner.run_async(&mut target).await {
+        Ok(report) => {
+            Ok(report.applied_migrations().iter().map(|unit| Version(unit.version())).collect())
+        }
+        Err(error) => {
+            let applied =
+                pending.iter().take(target.done).map(|migration| migration.version).collect();
+            Err((applied, target.explain(schema, error)))
+        }
+    }
+}
+
+/// The set as refinery knows it; the names were checked when the set was read.
+fn units(set: &MigrationSet) -> Result<Vec<Unit>, Error> {
+    set.migrations()
+        .iter()
+        .map(|migration| {
+            Unit::unapplied(&migration.stem(), &migration.sql).map_err(|error| {
+                Error::new(Code::Migrations, format!("read {}", migration.path)).because(error)
+            })
+        })
+        .collect()
+}
+
+/// What every transaction begins with.
+fn setup(schema: &Ident, role: Option<&Ident>, limits: Limits) -> Sql {
+    let become_owner = role.map_or_else(|| sql!(""), |role| sql!("SET LOCAL ROLE {}; ", role));
+    let statement = limits.statement.map_or_else(
+        || sql!(""),
+        |limit| sql!("; SET LOCAL statement_timeout = {}", Literal(&milliseconds(limit))),
+    );
+    sql!(
+        "BEGIN; {}SET LOCAL search_path = {}; SET LOCAL lock_timeout = {}{}",
+        become_owner,
+        schema,
+        Literal(&milliseconds(limits.lock)),
+        statement
+    )
+}
+
+fn milliseconds(limit: Duration) -> String {
+    // 0 would mean "no limit".
+    format!("{}ms", limit.as_millis().max(1))
+}
+
+/// One schema, as refinery's traits want it.
+struct SchemaTarget<'a> {
+    session: &'a Client,
+    setup: Sql,
+    history_exists: bool,
+    pending: &'a [&'a Migration],
+    done: usize,
+}
+
+/// What went wrong while refinery's statements were carried.
+#[derive(Debug)]
+enum CarryError {
+    /// The server refused a statement of a file.
+    File(tokio_postgres::Error),
+    /// The server refused one of ours.
+    Ours(tokio_postgres::Error),
+    /// The history holds a row that refinery never wrote.
+    History(String),
+}
+
+impl fmt::Display for CarryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(_) => f.write_str("the server refused a statement of the migration"),
+            Self::Ours(_) => f.write_str("the server refused a statement"),
+            Self::History(row) => write!(f, "{HISTORY_TABLE} holds {row}"),
+        }
+    }
+}
+
+impl std::error::Error for CarryError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::File(error) | Self::Ours(error) => Some(error),
+            Self::History(_) => None,
+        }
+    }
+}
+
+impl AsyncTransaction for SchemaTarget<'_> {
+    type Error = CarryError;
+
+    async fn execute<'a, T: Iterator<Item = &'a str> + Send + 'a>(
+        &'a mut self,
+        queries: T,
+    ) -> Result<usize, CarryError> {
+        let queries: Vec<&str> = queries.collect();
+        let is_migration = queries.len() > 1;
+        // `CREATE TABLE IF NOT EXISTS` needs CREATE on the schema even when the table exists, and
+        // costs a round trip.
+        if !is_migration && self.history_exists {
+            return Ok(0);
+        }
+        let mut messages = vec![self.setup.as_str()];
+        messages.extend(&queries);
+        messages.push("COMMIT");
+        let answers = join_all(messages.iter().map(|text| self.session.batch_execute(text))).await;
+        let failed =
+            answers.into_iter().enumerate().find_map(|(at, answer)| Some((at, answer.err()?)));
+        if let Some((at, error)) = failed {
+            // Whatever failed, the transaction is over: an open one would leak into the next.
+            let ended = self.session.batch_execute("ROLLBACK").await;
+            log::debug!("rolled back: {ended:?}");
+            return Err(if is_migration && at == 1 {
+                CarryError::File(error)
+            } else {
+                CarryError::Ours(error)
+            });
+        }
+        if is_migration {
+            self.done += 1;
+        }
+        Ok(queries.len())
+    }
+}
+
+impl AsyncQuery<Vec<Unit>> for SchemaTarget<'_> {
+    async fn query<'a>(&'a mut self, query: &'a str) -> Result<Vec<Unit>, CarryError> {
+        let rows = self.session.query_typed(query, &[]).await.map_err(CarryError::Ours)?;
+        rows.iter()
+            .map(|row| {
+                let applied = applied(row, 0).map_err(CarryError::History)?;
+                let on = time::OffsetDateTime::parse(
+                    &applied.applied_on,
+                    &time::format_description::well_known::Rfc3339,
+                )
+                .map_err(|_| CarryError::History(format!("the time {:?}", applied.applied_on)))?;
+                Ok(Unit::applied(applied.version.0, applied.name, on, applied.checksum))
+            })
+            .collect()
+    }
+}
+
+impl AsyncMigrate for SchemaTarget<'_> {}
+
+impl SchemaTarget<'_> {
+    /// Turns refinery's failure into one that names the file, the place and the server's words.
+    fn explain(&self, schema: &Ident, error: refinery_core::Error) -> Error {
+        let carried = match error.kind() {
+            refinery_core::error::Kind::Connection(_, source) => {
+                source.downcast_ref::<CarryError>()
+            }
+            _ => None,
+        };
+        let Some(migration) = self.pending.get(self.done) else {
+            return Error::new(Code::Server, format!("migrate {schema}")).because(error);
+        };
+        match carried {
+            Some(CarryError::File(server)) => {
+                let attempt = format!("apply {} to {schema}", migration.path);
+                let mut failure = Error::new(Code::Server, attempt);
+                if let Some(answer) = server_answer(server) {
+                    if answer.sqlstate == "42501" {
+                        failure.code = Code::Permission;
+                    }
+                    failure = failure.answered(answer);
+                }
+                if let Some(position) = position(server) {
+                    let place = line_column_of_character(&migration.sql, position);
+                    failure = failure.at(Location {
+                        file: migration.path.clone(),
+                        line: place.line,
+                        column: place.column,
+                    });
+                }
+                failure
+            }
+            Some(CarryError::Ours(server)) => {
+                let mut failure = Error::new(
+                    Code::Server,
+                    format!("record {} in the history of {schema}", migration.path),
+                );
+                if let Some(answer) = server_answer(server) {
+                    failure = failure.answered(answer);
+                }
+                failure
+            }
+            _ => Error::new(Code::HistoryDiverged, format!("migrate {schema}")).because(error),
+        }
+    }
+}
+
+/// The place of a failure in the text that was sent: 1-based, in characters.
+fn position(error: &tokio_postgres::Error) -> Option<usize> {
+    match error.as_db_error()?.position()? {
+        tokio_postgres::error::ErrorPosition::Original(at) => usize::try_from(*at).ok(),
+        tokio_postgres::error::ErrorPosition::Internal { .. } => None,
+    }
+}
+
+/// Reads a row of the history from column `at` on.
+pub(super) fn applied(row: &tokio_postgres::Row, at: usize) -> Result<Applied, String> {
+    let version: i64 = row
+        .try_get::<_, i64>(at)
+        .or_else(|_| row.try_get::<_, i32>(at).map(i64::from))
+        .map_err(|_| "a version that is no integer".to_owned())?;
+    let text =
+        |column: usize| row.try_get::<_, Option<String>>(column).ok().flatten().unwrap_or_default();
+    let checksum = text(at + 3);
+    Ok(Applied {
+        version: Version(version),
+        name: text(at + 1),
+        applied_on: text(at + 2),
+        checksum: checksum
+            .parse()
+            .map_err(|_| format!("the checksum {checksum:?} of version {version}"))?,
+    })
+}
+
+/// Reads refinery's history of one schema; none when the table is absent.
+///
+/// # Errors
+///
+/// [`Code::HistoryDiverged`] for a row that refinery never wrote.
+pub(super) async fn history(session: &Client, schema: &Ident) -> Result<Option<History>, Error> {
+    let query = sql!(
+        "SELECT version, name, applied_on, checksum FROM {}.refinery_schema_history ORDER BY version",
+        schema
+    );
+    match session.query_typed(query.as_str(), &[]).await {
+        Ok(rows) => {
+            let applied: Result<Vec<Applied>, String> =
+                rows.iter().map(|row| applied(row, 0)).collect();
+            applied.map(|rows| Some(History(rows))).map_err(|row| foreign_row(schema, &row))
+        }
+        Err(error)
+            if error.code().is_some_and(|code| {
+                *code == tokio_postgres::error::SqlState::UNDEFINED_TABLE
+                    || *code == tokio_postgres::error::SqlState::INVALID_SCHEMA_NAME
+            }) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(failed(error, format!("read the history of {schema}"))),
+    }
+}
+
+/// A row that refinery never wrote, and that its own reader would panic at.
+pub(super) fn foreign_row(schema: &Ident, row: &str) -> Error {
+    Error::new(
+        Code::HistoryDiverged,
+        format!("read the history of {schema}: {HISTORY_TABLE} holds {row}"),
+    )
+}

@@ -1,0 +1,252 @@
+//! Pools per cluster and database, under one budget of connections per cluster.
+//!
+//! A permit of the budget is held for as long as its connection is open, not for as long as it is
+//! used: idle connections count, as they do for the server. A session that comes back to a pool is
+//! cleaned before its next use, so no role, setting, lock or transaction leaks into it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use deadpool_postgres::{
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime,
+};
+use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_postgres::Client;
+
+use super::connect::{Connector, checkout};
+use super::session::Session;
+use crate::error::{Code, Error};
+use crate::model::connection::ConnectionSettings;
+use crate::model::ident::Ident;
+use crate::model::tenant::ClusterName;
+
+/// Leaves nothing of the last user: its open transaction first, without which the rest would be
+/// inside it, then cursors, role, settings, subscriptions, locks, temporary objects.
+const CLEAN: &str = "ROLLBACK; CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; \
+                     SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
+
+/// A backend keeps about 0.1 MB of catalogue cache for every schema of ten tables it has touched,
+/// and gives none of it back; after so many uses, one schema each, it is replaced.
+const RETIRE_AFTER: usize = 300;
+
+/// How long a connection is waited for when the budget is used up.
+const BUDGET_WAIT: Duration = Duration::from_secs(30);
+
+/// Every cluster of the fleet, connected on demand.
+pub struct Servers {
+    links: BTreeMap<ClusterName, Link>,
+    application: String,
+}
+
+struct Link {
+    settings: ConnectionSettings,
+    limit: usize,
+    budget: Arc<Semaphore>,
+    connector: Mutex<Option<Connector>>,
+    pools: Mutex<BTreeMap<String, Pool>>,
+}
+
+impl Servers {
+    /// Knows the clusters by name, settings and budget; connects to none. Sessions call themselves
+    /// `tenantctl/<command>`.
+    pub fn new(
+        clusters: impl IntoIterator<Item = (ClusterName, ConnectionSettings, usize)>,
+        command: &str,
+    ) -> Self {
+        let links = clusters
+            .into_iter()
+            .map(|(name, settings, limit)| {
+                let link = Link {
+                    settings,
+                    limit,
+                    budget: Arc::new(Semaphore::new(limit)),
+                    connector: Mutex::new(None),
+                    pools: Mutex::new(BTreeMap::new()),
+                };
+                (name, link)
+            })
+            .collect();
+        Self { links, application: format!("tenantctl/{command}") }
+    }
+
+    /// A session from the pool of one database; the cluster's own database without one.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Unreachable`] and [`Code::AuthFailed`] with every host that was tried, and
+    /// [`Code::Unreachable`] when the budget stays used up.
+    pub async fn session(
+        &self,
+        cluster: &ClusterName,
+        database: Option<&Ident>,
+    ) -> Result<Session, Error> {
+        let link = self.link(cluster)?;
+        let connector = self.connector(link, database)?;
+        let name = connector.settings().database.clone();
+        let user = connector.settings().user.clone();
+        let pool = link.pool(&connector)?;
+        link.make_room(&name);
+        let object = checkout(pool.get()).await.map_err(|error| on(cluster, error))?;
+        Ok(Session::pooled(object, cluster.clone(), name, user))
+    }
+
+    /// A session of its own, outside of every pool and inside the budget: for locks, and for
+    /// databases that are visited once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Servers::session`].
+    pub async fn dedicated(
+        &self,
+        cluster: &ClusterName,
+        database: Option<&Ident>,
+    ) -> Result<Session, Error> {
+        let link = self.link(cluster)?;
+        let connector = self.connector(link, database)?;
+        let name = connector.settings().database.clone();
+        let user = connector.settings().user.clone();
+        link.make_room(&name);
+        let permit = permit(&link.budget, link.limit).await.map_err(|error| on(cluster, error))?;
+        let connection = connector.connect().await.map_err(|error| on(cluster, error))?;
+        let driver = holding(permit, connection.driver);
+        let client = ClientWrapper::new(connection.client, driver);
+        Ok(Session::own(client, cluster.clone(), name, user))
+    }
+
+    fn link(&self, cluster: &ClusterName) -> Result<&Link, Error> {
+        self.links.get(cluster).ok_or_else(|| {
+            Error::new(
+                Code::NotFound,
+                format!("there is no cluster {cluster} in the configuration"),
+            )
+            .hint("add it to [clusters] in tenants.toml")
+        })
+    }
+
+    /// TLS is set up once per cluster; its databases share it.
+    fn connector(&self, link: &Link, database: Option<&Ident>) -> Result<Connector, Error> {
+        let mut slot = link.connector.lock().unwrap_or_else(PoisonError::into_inner);
+        let base = match &*slot {
+            Some(connector) => connector.clone(),
+            None => {
+                let connector = Connector::new(link.settings.clone())?
+                    .with_default_application_name(&self.application);
+                slot.insert(connector).clone()
+            }
+        };
+        Ok(database.map_or(base.clone(), |name| base.with_database(name.as_str())))
+    }
+}
+
+fn on(cluster: &ClusterName, mut error: Error) -> Error {
+    if cluster.as_str() != ClusterName::DEFAULT {
+        error.message = format!("cluster {cluster}: {}", error.message);
+    }
+    error
+}
+
+impl Link {
+    fn pool(&self, connector: &Connector) -> Result<Pool, Error> {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let database = &connector.settings().database;
+        if let Some(pool) = pools.get(database) {
+            return Ok(pool.clone());
+        }
+        let dial = Dial {
+            connector: connector.clone(),
+            budget: Arc::clone(&self.budget),
+            limit: self.limit,
+        };
+        let config = ManagerConfig { recycling_method: RecyclingMethod::Custom(CLEAN.to_owned()) };
+        let manager = Manager::from_connect(tokio_postgres::Config::new(), dial, config);
+        let pool = Pool::builder(manager)
+            .max_size(self.limit)
+            .runtime(Runtime::Tokio1)
+            .pre_recycle(Hook::sync_fn(|_, metrics| {
+                if metrics.recycle_count >= RETIRE_AFTER {
+                    return Err(HookError::message("retired: its catalogue cache has grown"));
+                }
+                Ok(())
+            }))
+            .build()
+            .map_err(|error| Error::new(Code::Bug, "make a pool").because(error))?;
+        pools.insert(database.clone(), pool.clone());
+        Ok(pool)
+    }
+
+    /// Closes idle connections of other databases when the budget is used up: nobody else would.
+    fn make_room(&self, database: &str) {
+        if self.budget.available_permits() > 0 {
+            return;
+        }
+        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, pool) in pools.iter().filter(|(name, _)| name.as_str() != database) {
+            let closed = pool.retain(|_, _| false);
+            log::debug!("closed {} idle connections to make room", closed.removed.len());
+        }
+    }
+}
+
+/// Opens connections for a pool, inside the cluster's budget.
+struct Dial {
+    connector: Connector,
+    budget: Arc<Semaphore>,
+    limit: usize,
+}
+
+impl deadpool_postgres::Connect for Dial {
+    fn connect(
+        &self,
+        config: &tokio_postgres::Config,
+    ) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
+        let config = config.clone();
+        Box::pin(async move {
+            let permit = permit(&self.budget, self.limit).await;
+            let (client, driver) =
+                deadpool_postgres::Connect::connect(&self.connector, &config).await?;
+            let driver = match permit {
+                Ok(permit) => holding(permit, driver),
+                // Waited long enough: one connection too many beats a hang.
+                Err(_) => driver,
+            };
+            Ok((client, driver))
+        })
+    }
+}
+
+async fn permit(
+    budget: &Arc<Semaphore>,
+    limit: usize,
+) -> Result<tokio::sync::OwnedSemaphorePermit, Error> {
+    let exhausted = || {
+        Error::new(
+            Code::Unreachable,
+            format!("open a connection: all {limit} that max_connections allows are in use"),
+        )
+        .hint("raise max_connections of the cluster in tenants.toml, or lower --jobs")
+    };
+    tokio::time::timeout(BUDGET_WAIT, Arc::clone(budget).acquire_owned())
+        .await
+        .map_err(|_| exhausted())?
+        .map_err(|_| exhausted())
+}
+
+/// Keeps a permit until the connection is gone, also when its task is aborted.
+fn holding(permit: tokio::sync::OwnedSemaphorePermit, driver: JoinHandle<()>) -> JoinHandle<()> {
+    struct Abort(JoinHandle<()>);
+    impl Drop for Abort {
+        fn drop(&mut self) {
+            self.0.abort();
+        }
+    }
+    tokio::spawn(async move {
+        let mut driver = Abort(driver);
+        if let Err(error) = (&mut driver.0).await {
+            log::debug!("a connection's task ended: {error}");
+        }
+        drop(permit);
+    })
+}

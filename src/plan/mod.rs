@@ -1,0 +1,90 @@
+//! Decisions: `Desired × Observed → Plan`. Pure: no connection, no clock, no randomness.
+
+mod change;
+pub mod pending;
+mod provision;
+
+pub use change::{Change, Hazard, Helper, POLICY, policy_fingerprint};
+pub use provision::provision;
+
+use crate::model::ident::Ident;
+use crate::model::observed::ServerFacts;
+use crate::model::tenant::TenantId;
+
+/// What would be done for one tenant, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The server that the statements are spelled for.
+    pub server: ServerFacts,
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// Whether more will be known, and planned, once these steps are done.
+    pub continues: bool,
+    /// What is not done, and why.
+    pub notes: Vec<String>,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Whose objects it changes.
+    pub reach: Reach,
+    /// Where it runs, and as whom.
+    pub site: Site,
+    /// What it does.
+    pub change: Change,
+}
+
+/// Whose objects a step changes: what must not be done by two at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Objects that every tenant of the layout uses.
+    Layout,
+    /// The tenant's own.
+    Tenant,
+}
+
+/// Where a step runs, and as whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Site {
+    /// The registry's database.
+    Registry,
+    /// Any database of the tenant's cluster, as the operator.
+    Server,
+    /// The tenant's database.
+    Database {
+        /// The role to become; the operator itself without one.
+        role: Option<Ident>,
+    },
+}
+
+impl Plan {
+    fn new(tenant: TenantId, server: ServerFacts) -> Self {
+        Self { tenant, server, steps: Vec::new(), continues: false, notes: Vec::new() }
+    }
+
+    fn push(&mut self, reach: Reach, site: Site, change: Change) {
+        self.steps.push(Step { reach, site, change });
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Whether a step changes objects that other tenants use.
+    pub fn touches_layout(&self) -> bool {
+        self.steps.iter().any(|step| step.reach == Reach::Layout)
+    }
+
+    /// What a person should know beforehand, each once.
+    pub fn hazards(&self) -> Vec<Hazard> {
+        let mut hazards: Vec<Hazard> =
+            self.steps.iter().flat_map(|step| step.change.hazards()).collect();
+        hazards.sort_unstable();
+        hazards.dedup();
+        hazards
+    }
+}

@@ -1,0 +1,62 @@
+//! What a command answers, as a value: its verdict is known before a byte of it is rendered.
+
+mod configuration;
+mod doctor;
+mod migration;
+mod planned;
+mod provisioned;
+mod tenants;
+
+pub use configuration::{Configuration, ShownCluster};
+pub use doctor::{Check, Doctor, Health};
+pub use migration::{Failure, MigrationRun, Status, Summary, TargetReport, Verb};
+pub use planned::{Planned, PlannedStep};
+pub use provisioned::{Credential, Outcome, Provisioned};
+pub use tenants::{Listed, Source, Tenants};
+
+/// The answer of a command.
+#[derive(Debug)]
+pub enum Report {
+    /// `create`.
+    Provisioned(Box<Provisioned>),
+    /// `create --dry-run`.
+    Planned(Planned),
+    /// `list`.
+    Tenants(Tenants),
+    /// `show`.
+    Tenant(Box<Listed>),
+    /// `migrate up`, `migrate status`.
+    Migration(MigrationRun),
+    /// `doctor`.
+    Doctor(Doctor),
+    /// `config show`.
+    Configuration(Configuration),
+    /// Text that is the same in every format: completions, a manual page, a file's name.
+    Text(String),
+}
+
+/// What the exit status says about an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Done, or nothing to do.
+    Done,
+    /// The answer is "no": findings, pending migrations, a failed check.
+    No,
+    /// Some targets failed.
+    Partial,
+    /// Everything that was tried failed.
+    Failed,
+    /// The user stopped it; what was begun was finished.
+    Interrupted,
+}
+
+impl Report {
+    /// What the exit status says.
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::Migration(run) => run.verdict(),
+            Self::Doctor(doctor) => doctor.verdict(),
+            _ => Verdict::Done,
+        }
+    }
+}
