@@ -18,4 +18,6 @@
 //! ```
 
 pub mod error;
+pub mod model;
+pub mod plan;
 pub mod sql;

@@ -1,0 +1,3 @@
+//! The nouns of the domain. Nothing here does IO.
+
+pub mod migration;

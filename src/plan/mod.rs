@@ -1,0 +1,3 @@
+//! What would be done, decided from what is wanted and what is there. Pure.
+
+pub mod pending;
