@@ -18,6 +18,7 @@
 //! ```
 
 pub mod error;
+pub mod migrations;
 pub mod model;
 pub mod plan;
 pub mod sql;
