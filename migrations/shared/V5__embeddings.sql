@@ -8,6 +8,7 @@
 -- table for each model then. Such an index holds all tenants; the nearest rows are filtered by the
 -- policy afterwards, so raise hnsw.ef_search, or partition the table by tenant_id.
 
+-- Deleting a document takes its vectors along: they are derived from it, and not audited.
 CREATE TABLE embeddings (
     tenant_id   uuid        NOT NULL,
     id          uuid        NOT NULL DEFAULT gen_random_uuid(),

@@ -50,9 +50,11 @@ CREATE INDEX tags_parent ON tags (parent_id);
 CREATE TRIGGER tags_touch BEFORE UPDATE ON tags
     FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
 
+-- No cascade into an audited table: from PostgreSQL 18 on, the triggers of rows that a cascade
+-- deletes run as the owner of the table, whom the audit log would name and a policy may stop.
 CREATE TABLE document_tags (
-    document_id uuid        NOT NULL REFERENCES documents (id) ON DELETE CASCADE,
-    tag_id      uuid        NOT NULL REFERENCES tags (id) ON DELETE CASCADE,
+    document_id uuid        NOT NULL REFERENCES documents (id),
+    tag_id      uuid        NOT NULL REFERENCES tags (id),
     created_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (document_id, tag_id)
 );

@@ -7,6 +7,7 @@
 -- It needs one dimension for the whole table, and a model is usually replaced, not mixed: keep a
 -- table for each model then.
 
+-- Deleting a document takes its vectors along: they are derived from it, and not audited.
 CREATE TABLE embeddings (
     id          uuid        PRIMARY KEY DEFAULT gen_random_uuid(),
     document_id uuid        NOT NULL REFERENCES documents (id) ON DELETE CASCADE,

@@ -118,8 +118,11 @@ fn suggestion(stem: &str) -> String {
     let rest = stem.trim_start_matches(|character: char| "VvUu|".contains(character));
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
     let version = digits.parse::<i64>().ok().filter(|version| *version > 0);
-    let tail =
-        if digits.is_empty() { stem.trim_start_matches("R__") } else { &rest[digits.len()..] };
+    let tail = if digits.is_empty() {
+        stem.split_once("__").map_or(stem, |(_, tail)| tail)
+    } else {
+        &rest[digits.len()..]
+    };
     let tail = tail.trim_start_matches(|character: char| !character.is_alphabetic());
     let name: String = tail
         .chars()

@@ -299,6 +299,8 @@ fn construct(kind: Kind) -> Option<Construct> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::sql::position::line_column;
     use proptest::prelude::*;
