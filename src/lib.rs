@@ -19,6 +19,7 @@
 
 pub mod config;
 pub mod error;
+pub mod migrations;
 pub mod model;
 pub mod pg;
 pub mod plan;

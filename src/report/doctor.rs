@@ -48,14 +48,15 @@ impl Health {
 
 impl Doctor {
     /// Adds a check.
-    pub fn push(&mut self, subject: &str, name: &'static str, health: Health, detail: impl Into<String>) {
-        let check = Check {
-            subject: subject.to_owned(),
-            name,
-            health,
-            detail: detail.into(),
-            hint: None,
-        };
+    pub fn push(
+        &mut self,
+        subject: &str,
+        name: &'static str,
+        health: Health,
+        detail: impl Into<String>,
+    ) {
+        let check =
+            Check { subject: subject.to_owned(), name, health, detail: detail.into(), hint: None };
         self.checks.push(check);
     }
 

@@ -135,7 +135,8 @@ impl From<&Error> for Failure {
         };
         let mut details = Vec::new();
         if let Some(answer) = answer {
-            let named = [("detail", &answer.detail), ("hint", &answer.hint), ("context", &answer.context)];
+            let named =
+                [("detail", &answer.detail), ("hint", &answer.hint), ("context", &answer.context)];
             for (name, text) in named {
                 details.extend(text.as_ref().map(|text| format!("{name}: {text}")));
             }

@@ -1,0 +1,254 @@
+//! Which migrations a schema still needs.
+//!
+//! Promises what refinery would do with the same files and history, or a refusal that names the
+//! file: nothing is skipped, reordered or rewritten to make the two agree.
+
+use crate::error::{Code, Error};
+use crate::model::migration::{Difference, History, Migration, MigrationSet, Prefix, Version};
+
+/// The migrations to apply, by ascending version, up to and including `target`.
+///
+/// A target at or below the current version needs nothing: a schema is never taken back. Refuses a
+/// history that the files do not continue, and a target that is not in the set; every disagreement
+/// is reported, not only the first.
+pub fn decide<'a>(
+    set: &'a MigrationSet,
+    history: &History,
+    target: Option<Version>,
+) -> Result<Vec<&'a Migration>, Error> {
+    let disagreements = disagreements(set, history);
+    if !disagreements.is_empty() {
+        return Err(refusal(set, &disagreements));
+    }
+    if let Some(target) = target
+        && set.get(target).is_none()
+    {
+        return Err(unknown_target(set, target));
+    }
+    Ok(set
+        .migrations()
+        .iter()
+        .filter(|migration| history.get(migration.version).is_none())
+        .filter(|migration| target.is_none_or(|target| migration.version <= target))
+        .collect())
+}
+
+/// A fact that keeps the history from being continued, and what to do about it.
+struct Disagreement {
+    fact: String,
+    remedy: String,
+}
+
+fn disagreements(set: &MigrationSet, history: &History) -> Vec<Disagreement> {
+    let mut found = Vec::new();
+    for applied in &history.0 {
+        match set.get(applied.version) {
+            None => found.push(Disagreement {
+                fact: format!(
+                    "version {} ({}) was applied on {} and has no file",
+                    applied.version, applied.name, applied.applied_on
+                ),
+                remedy: format!(
+                    "restore V{}__{}.sql in {}, or use the release that has it",
+                    applied.version,
+                    applied.name,
+                    set.name()
+                ),
+            }),
+            Some(migration) => {
+                if let Some(difference) = migration.difference(applied) {
+                    found.push(diverged(migration, &applied.name, difference));
+                }
+            }
+        }
+    }
+    let current = history.version();
+    for migration in set.migrations() {
+        if migration.prefix == Prefix::Versioned
+            && current.is_some_and(|current| migration.version < current)
+            && history.get(migration.version).is_none()
+        {
+            found.push(Disagreement {
+                fact: format!(
+                    "{} was never applied and is older than the current version{}",
+                    migration.path,
+                    current.map(|current| format!(" {current}")).unwrap_or_default()
+                ),
+                remedy: format!(
+                    "give {} a version above {}",
+                    migration.path,
+                    set.head().max(current).map(|head| head.to_string()).unwrap_or_default()
+                ),
+            });
+        }
+    }
+    found
+}
+
+fn diverged(migration: &Migration, applied_name: &str, difference: Difference) -> Disagreement {
+    let path = &migration.path;
+    let (what, remedy) = match difference {
+        Difference::Renamed => (
+            format!("was applied under the name {applied_name}; its SQL is unchanged"),
+            format!("rename it back to V{}__{applied_name}.sql", migration.version),
+        ),
+        Difference::LineEndings => (
+            "was applied with CRLF line endings and is otherwise unchanged".to_owned(),
+            "the SQL is the same: accept the file's checksum with `tenantctl migrate repair`"
+                .to_owned(),
+        ),
+        Difference::EdgeWhitespace => (
+            "changed only in white space at its beginning or end".to_owned(),
+            "the SQL is the same: accept the file's checksum with `tenantctl migrate repair`"
+                .to_owned(),
+        ),
+        Difference::NarrowVersion => (
+            "was recorded by a refinery without int8-versions and is unchanged".to_owned(),
+            "take the history over with `tenantctl migrate repair`".to_owned(),
+        ),
+        Difference::Edited => (
+            "was changed after it was applied".to_owned(),
+            format!("restore {path} as it was, and put the change into a new migration"),
+        ),
+    };
+    Disagreement { fact: format!("{path} {what}"), remedy }
+}
+
+fn refusal(set: &MigrationSet, disagreements: &[Disagreement]) -> Error {
+    let facts: Vec<_> = disagreements.iter().map(|found| found.fact.as_str()).collect();
+    let error = Error::new(
+        Code::HistoryDiverged,
+        format!("continue the history with {}: {}", set.name(), facts.join("; ")),
+    );
+    let mut remedies: Vec<&str> = Vec::new();
+    for found in disagreements {
+        if !remedies.contains(&found.remedy.as_str()) {
+            remedies.push(&found.remedy);
+        }
+    }
+    remedies.into_iter().fold(error, Error::hint)
+}
+
+fn unknown_target(set: &MigrationSet, target: Version) -> Error {
+    let error = Error::new(
+        Code::NotFound,
+        format!("migrate to version {target}: {} has no such version", set.name()),
+    );
+    match set.head() {
+        Some(head) => error.hint(format!("the newest version is {head}")),
+        None => error.hint("the set is empty"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::model::migration::Applied;
+    use proptest::collection::{btree_map, btree_set};
+    use proptest::prelude::*;
+
+    fn file(prefix: Prefix, version: i64, name: &str, sql: &str) -> Migration {
+        let path = format!("migrations/{}{version}__{name}.sql", prefix.letter());
+        Migration::new(prefix, Version(version), name, sql, path, vec![])
+    }
+
+    fn v(version: i64) -> Migration {
+        file(Prefix::Versioned, version, "step", "SELECT 1;\n")
+    }
+
+    fn set(migrations: Vec<Migration>) -> MigrationSet {
+        MigrationSet::new("migrations", migrations).unwrap()
+    }
+
+    fn history<'a>(applied: impl IntoIterator<Item = &'a Migration>) -> History {
+        History(
+            applied
+                .into_iter()
+                .map(|migration| Applied {
+                    version: migration.version,
+                    name: migration.name.clone(),
+                    applied_on: "2026-01-01T00:00:00Z".to_owned(),
+                    checksum: migration.checksum,
+                })
+                .collect(),
+        )
+    }
+
+    fn versions(pending: &[&Migration]) -> Vec<i64> {
+        pending.iter().map(|migration| migration.version.0).collect()
+    }
+
+    #[test]
+    fn a_target_bounds_what_is_applied_and_never_takes_back() {
+        let all = set(vec![v(1), v(2), v(3)]);
+        let one = history(&[v(1)]);
+        assert_eq!(versions(&decide(&all, &one, Some(Version(2))).unwrap()), [2]);
+        let three = history(&[v(1), v(2), v(3)]);
+        assert!(decide(&all, &three, Some(Version(1))).unwrap().is_empty());
+        assert_eq!(decide(&all, &one, Some(Version(9))).unwrap_err().code, Code::NotFound);
+    }
+
+    #[test]
+    fn an_edited_file_is_named() {
+        let all = set(vec![file(Prefix::Versioned, 1, "step", "SELECT 2;\n")]);
+        let error = decide(&all, &history(&[v(1)]), None).unwrap_err();
+        assert_eq!(error.code, Code::HistoryDiverged);
+        assert!(error.message.contains("migrations/V1__step.sql was changed"), "{error}");
+    }
+
+    #[test]
+    fn line_endings_are_told_from_edits() {
+        let crlf = file(Prefix::Versioned, 1, "step", "SELECT 1;\r\n");
+        let error = decide(&set(vec![v(1)]), &history(&[crlf]), None).unwrap_err();
+        assert!(error.message.contains("CRLF"), "{error}");
+    }
+
+    #[test]
+    fn every_disagreement_is_reported_at_once() {
+        let all = set(vec![v(1), v(2), file(Prefix::Versioned, 3, "step", "SELECT 3;\n")]);
+        let error = decide(&all, &history(&[v(1), v(3), v(4)]), None).unwrap_err();
+        for part in ["V2__step.sql was never applied", "V3__step.sql was changed", "version 4"] {
+            assert!(error.message.contains(part), "{part}: {error}");
+        }
+        assert_eq!(error.hints.len(), 3);
+    }
+
+    #[test]
+    fn an_unversioned_migration_may_come_late() {
+        let late = file(Prefix::Unversioned, 2, "late", "SELECT 1;\n");
+        let all = set(vec![v(1), late, v(3)]);
+        assert_eq!(versions(&decide(&all, &history(&[v(1), v(3)]), None).unwrap()), [2]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_pending_is_the_set_difference(
+            files in btree_set(1_i64..1000, 0..20), split in 0_usize..21
+        ) {
+            let all = set(files.iter().copied().map(v).collect());
+            let done = &all.migrations()[..split.min(files.len())];
+            let pending = decide(&all, &history(done), None).unwrap();
+            let expected: Vec<i64> = files.iter().copied().skip(split).collect();
+            prop_assert_eq!(versions(&pending), expected);
+            let after = history(done.iter().chain(pending));
+            prop_assert!(decide(&all, &after, None).unwrap().is_empty());
+        }
+
+        #[test]
+        fn any_target_then_the_rest_reaches_the_head(
+            files in btree_map(1_i64..1000, any::<bool>(), 1..20), pick in any::<prop::sample::Index>()
+        ) {
+            let all = set(files.iter().map(|(version, late)| {
+                let prefix = if *late { Prefix::Unversioned } else { Prefix::Versioned };
+                file(prefix, *version, "step", "SELECT 1;\n")
+            }).collect());
+            let target = all.migrations()[pick.index(files.len())].version;
+            let first = decide(&all, &History::default(), Some(target)).unwrap();
+            prop_assert!(first.iter().all(|migration| migration.version <= target));
+            let rest = decide(&all, &history(first.iter().copied()), None).unwrap();
+            prop_assert_eq!(first.len() + rest.len(), files.len());
+        }
+    }
+}
