@@ -21,6 +21,8 @@ pub mod config;
 pub mod error;
 pub mod migrations;
 pub mod model;
+pub mod ops;
+pub mod output;
 pub mod pg;
 pub mod plan;
 pub mod report;

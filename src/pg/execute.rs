@@ -15,6 +15,7 @@ use super::registry;
 use super::session::Session;
 use crate::error::{Code, Error};
 use crate::model::event::{Event, Observer};
+use crate::model::interrupt::Interrupt;
 use crate::model::migration::MigrationSet;
 use crate::model::tenant::Tenant;
 use crate::plan::{Change, Plan, Site, Step};
@@ -42,6 +43,8 @@ pub struct Work<'a> {
     pub limits: Limits,
     /// How long the schema's migration lock is waited for.
     pub lock_wait: Duration,
+    /// The wish to stop, heard before each transaction.
+    pub interrupt: &'a Interrupt,
 }
 
 /// Carries out the steps of a plan in order, and stops at the first failure.

@@ -14,6 +14,7 @@ pub mod registry;
 mod servers;
 mod session;
 mod tls;
+pub mod vitals;
 
 pub use execute::{Sessions, Work, run};
 pub use lock::LockKey;

@@ -61,6 +61,13 @@ pub fn provision(
     Ok(plan)
 }
 
+/// Whether a plan for this tenant issues a password: its roles log in by themselves, and nobody
+/// has been told one. Roles that others use already keep theirs.
+pub fn wants_password(desired: &Desired, observed: &Observed) -> bool {
+    let active = observed.registered.as_ref().is_some_and(|row| row.state == State::Active);
+    desired.login_role.is_none() && !active && (desired.roles_are_its_own || !observed.neighbours)
+}
+
 /// Refuses what a plan must never paper over, before anything is touched.
 fn refuse_conflicts(desired: &Desired, observed: &Observed) -> Result<(), Error> {
     let tenant = &desired.tenant;
@@ -76,6 +83,22 @@ fn refuse_conflicts(desired: &Desired, observed: &Observed) -> Result<(), Error>
             ),
         )
         .hint("ids that differ only in '-' and '_' map to one name: choose another id"));
+    }
+    if observed.registered.is_none() {
+        let mut own: Vec<&Ident> = Vec::new();
+        if tenant.isolation != Isolation::Shared {
+            own.push(&tenant.owner);
+        }
+        if desired.roles_are_its_own {
+            own.extend(desired.users());
+        }
+        if let Some(role) = own.into_iter().find(|role| observed.roles.contains_key(*role)) {
+            return Err(Error::new(
+                Code::OwnershipConflict,
+                format!("role {role} exists already, and is not known as tenant {}", tenant.id),
+            )
+            .hint(format!("choose another id, or drop role {role} if it is a leftover")));
+        }
     }
     for (role, facts) in &observed.roles {
         if !facts.dangerous.is_empty() {

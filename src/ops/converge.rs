@@ -1,0 +1,113 @@
+//! Observe, plan, do, until a plan is empty: how every change to a tenant is made.
+
+use std::time::Duration;
+
+use super::Context;
+use crate::error::{Code, Error};
+use crate::model::desired::Desired;
+use crate::model::observed::Observed;
+use crate::model::tenant::Isolation;
+use crate::pg::{self, LockKey, Session, Sessions, Work};
+use crate::plan::{self, Plan};
+
+/// So many plans in a row end with an empty one: shared tables take three, others two.
+const ROUNDS: usize = 6;
+
+/// What it took.
+#[derive(Debug, Default)]
+pub(super) struct Converged {
+    /// The steps that were carried out, in words.
+    pub(super) steps: Vec<String>,
+    /// What was not done, and why.
+    pub(super) notes: Vec<String>,
+}
+
+/// How long to wait for others.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// For a lock of ours.
+    pub(super) lock_wait: Duration,
+    /// For migrations.
+    pub(super) limits: pg::Limits,
+}
+
+/// Makes a tenant what it should be. The caller holds the tenant's lock on `control`, a session in
+/// the registry's database.
+///
+/// Nothing is reported that was not observed: the last observation finds nothing left to do.
+///
+/// # Errors
+///
+/// A plan that is refused, a step that fails, and `interrupted` between two steps.
+pub(super) async fn converge(
+    cx: &Context<'_>,
+    control: &Session,
+    desired: &mut Desired,
+    prepare: impl AsyncFn(&mut Desired, &Observed) -> Result<(), Error>,
+    patience: Patience,
+) -> Result<Converged, Error> {
+    let mut converged = Converged::default();
+    let mut layout_lock = None;
+    for _ in 0..ROUNDS {
+        let observed = pg::observe(cx.servers, Some(control), desired).await?;
+        prepare(desired, &observed).await?;
+        let set = cx.sets.of(desired.tenant.isolation);
+        let plan = plan::provision(desired, set, &observed)?;
+        if !plan.touches_layout()
+            && let Some(held) = layout_lock.take()
+        {
+            release(held).await?;
+        }
+        if plan.is_empty() {
+            converged.notes = plan.notes;
+            return Ok(converged);
+        }
+        // What others use is planned under the lock that protects it, or planned again.
+        if plan.touches_layout() && layout_lock.is_none() {
+            let key = LockKey::layout(&desired.tenant.placement.cluster);
+            layout_lock = Some(pg::hold(control, key, patience.lock_wait).await?);
+            continue;
+        }
+        carry_out(cx, control, desired, &plan, patience).await?;
+        converged.steps.extend(plan.steps.iter().map(|step| step.change.describe()));
+    }
+    Err(Error::new(
+        Code::Bug,
+        format!("tenant {} still differs from its plan after {ROUNDS} rounds", desired.tenant.id),
+    )
+    .hint("something else changes the same objects; see what with: tenantctl create --dry-run"))
+}
+
+async fn release(held: pg::Held<'_>) -> Result<(), Error> {
+    held.release().await
+}
+
+async fn carry_out(
+    cx: &Context<'_>,
+    control: &Session,
+    desired: &Desired,
+    plan: &Plan,
+    patience: Patience,
+) -> Result<(), Error> {
+    let placement = &desired.tenant.placement;
+    let server = cx.servers.session(&placement.cluster, None).await?;
+    let work = Work {
+        tenant: &desired.tenant,
+        set: cx.sets.of(desired.tenant.isolation),
+        limits: patience.limits,
+        lock_wait: patience.lock_wait,
+        interrupt: cx.interrupt,
+    };
+    let sessions = Sessions { registry: control, server: &server };
+    let open = || async {
+        match desired.tenant.isolation {
+            Isolation::Database => {
+                cx.servers.dedicated(&placement.cluster, Some(&placement.database)).await
+            }
+            Isolation::Shared | Isolation::Schema => {
+                cx.servers.session(&placement.cluster, Some(&placement.database)).await
+            }
+        }
+    };
+    pg::run(plan, &work, &sessions, open, cx.observer).await
+}

@@ -1,0 +1,199 @@
+//! Makes one tenant, or finishes one that was begun.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::converge::{Converged, Patience, converge};
+use super::{Context, credentials};
+use crate::config::Request;
+use crate::error::Error;
+use crate::model::desired::Desired;
+use crate::model::migration::Version;
+use crate::model::observed::Observed;
+use crate::model::secret::Secret;
+use crate::model::tenant::{State, Tenant};
+use crate::pg::{self, LockKey, Session, registry};
+use crate::plan;
+use crate::report::{Credential, Outcome, Planned, Provisioned, Report};
+
+/// How `create` goes about it.
+#[derive(Clone, Debug)]
+pub struct CreateOptions {
+    /// Leave a tenant that is active as it is.
+    pub if_not_exists: bool,
+    /// Say what would be done.
+    pub dry_run: bool,
+    /// Where passwords are written.
+    pub credentials_file: Option<PathBuf>,
+    /// Whether passwords may be part of the answer.
+    pub show_credentials: bool,
+    /// How long to wait for another tenantctl.
+    pub lock_wait: Duration,
+    /// How long migrations may wait and work.
+    pub limits: pg::Limits,
+}
+
+/// Makes one tenant, or finishes one that was begun.
+///
+/// # Errors
+///
+/// A request that cannot be meant, a plan that is refused, a step that fails: see
+/// [`plan::provision`]. What was done before stays, and the next run finishes it.
+pub async fn create(
+    cx: &Context<'_>,
+    request: Request,
+    options: &CreateOptions,
+) -> anyhow::Result<Report> {
+    let started = Instant::now();
+    // Refuses what can be refused before anything is touched.
+    cx.fleet.desired(&request, Uuid::new_v4())?;
+    let (cluster, database) = &cx.fleet.registry;
+    let control = cx.servers.dedicated(cluster, Some(database)).await?;
+    if options.dry_run {
+        return dry_run(cx, &control, request).await;
+    }
+    registry::ensure(&control, cx.sets.registry()).await?;
+    let lock = pg::hold(&control, LockKey::tenant(&request.id), options.lock_wait).await?;
+    let known = registry::find(&control, &request.id).await?;
+    let (mut desired, before) = (resolve(cx, request, known.as_ref())?, known.map(|row| row.state));
+    if options.if_not_exists && before == Some(State::Active) {
+        lock.release().await?;
+        let answer = answer(cx, desired.tenant, before, Converged::default(), started).await;
+        return Ok(Report::Provisioned(Box::new(answer)));
+    }
+
+    let patience = Patience { lock_wait: options.lock_wait, limits: options.limits };
+    let issued = Issued::default();
+    let prepare = async |desired: &mut Desired, observed: &Observed| {
+        issued.prepare(desired, observed, options)
+    };
+    let converged = converge(cx, &control, &mut desired, prepare, patience).await?;
+    lock.release().await?;
+
+    let mut answer = answer(cx, desired.tenant.clone(), before, converged, started).await;
+    issued.tell(&mut answer, &desired, options);
+    Ok(Report::Provisioned(Box::new(answer)))
+}
+
+/// What is already registered stays as it is unless the request says otherwise.
+fn resolve(
+    cx: &Context<'_>,
+    mut request: Request,
+    known: Option<&Tenant>,
+) -> Result<Desired, Error> {
+    let Some(known) = known else {
+        return cx.fleet.desired(&request, Uuid::new_v4());
+    };
+    request.isolation = request.isolation.or(Some(known.isolation));
+    request.cluster = request.cluster.or_else(|| Some(known.placement.cluster.clone()));
+    request.region = request.region.or_else(|| known.region.clone());
+    request.tier = request.tier.or_else(|| known.tier.clone());
+    request.key = request.key.or_else(|| Some(known.key.clone()));
+    if request.labels.is_empty() {
+        request.labels.clone_from(&known.labels);
+    }
+    cx.fleet.desired(&request, known.uuid)
+}
+
+async fn dry_run(cx: &Context<'_>, control: &Session, request: Request) -> anyhow::Result<Report> {
+    let ready = registry::readiness(control, cx.sets.registry()).await?;
+    let registry = (ready != registry::Readiness::Absent).then_some(control);
+    let known = match registry {
+        Some(session) => registry::find(session, &request.id).await?,
+        None => None,
+    };
+    let desired = resolve(cx, request, known.as_ref())?;
+    let observed = pg::observe(cx.servers, registry, &desired).await?;
+    let plan = plan::provision(&desired, cx.sets.of(desired.tenant.isolation), &observed)?;
+    Ok(Report::Planned(Planned::new(desired.tenant, &plan)))
+}
+
+async fn answer(
+    cx: &Context<'_>,
+    tenant: Tenant,
+    before: Option<State>,
+    converged: Converged,
+    started: Instant,
+) -> Provisioned {
+    let outcome = match (before, converged.steps.is_empty()) {
+        (None, _) => Outcome::Created,
+        (Some(State::Active), true) => Outcome::Unchanged,
+        (Some(State::Active), false) => Outcome::Repaired,
+        (Some(_), _) => Outcome::Finished,
+    };
+    Provisioned {
+        version: version(cx, &tenant).await.ok().flatten(),
+        tenant,
+        outcome,
+        steps: converged.steps,
+        notes: converged.notes,
+        credentials: Vec::new(),
+        credentials_file: None,
+        took: started.elapsed(),
+    }
+}
+
+async fn version(cx: &Context<'_>, tenant: &Tenant) -> Result<Option<Version>, Error> {
+    let placement = &tenant.placement;
+    let session = cx.servers.dedicated(&placement.cluster, Some(&placement.database)).await?;
+    let histories = pg::histories(&session, &[&placement.schema]).await?;
+    Ok(histories.get(&placement.schema).and_then(crate::model::migration::History::version))
+}
+
+/// The password of this run, once there is one.
+#[derive(Default)]
+struct Issued {
+    password: std::cell::RefCell<Option<Secret>>,
+}
+
+impl Issued {
+    /// Gives the plan a verifier when the tenant's roles log in by themselves and have no password
+    /// that anybody knows.
+    fn prepare(
+        &self,
+        desired: &mut Desired,
+        observed: &Observed,
+        options: &CreateOptions,
+    ) -> Result<(), Error> {
+        let wanted = options.credentials_file.is_some() || options.show_credentials;
+        if !wanted || self.password.borrow().is_some() || !plan::wants_password(desired, observed) {
+            return Ok(());
+        }
+        let password = match &options.credentials_file {
+            Some(path) => {
+                let roles = &desired.tenant.roles[..1];
+                let kept = credentials::keep(path, desired.tenant.id.as_str(), roles)?;
+                kept.into_iter().next().map(|(_, password)| password)
+            }
+            None => Some(credentials::generate()?),
+        };
+        if let Some(password) = password {
+            desired.credential = Some(credentials::verifier(&password));
+            *self.password.borrow_mut() = Some(password);
+        }
+        Ok(())
+    }
+
+    fn tell(self, answer: &mut Provisioned, desired: &Desired, options: &CreateOptions) {
+        let logs_in = desired.login_role.is_none();
+        match (self.password.into_inner(), &options.credentials_file) {
+            (Some(_), Some(path)) => answer.credentials_file = Some(path.clone()),
+            (Some(password), None) => {
+                let role = desired.tenant.role().clone();
+                answer.credentials.push(Credential { role, password });
+            }
+            (None, Some(_)) => answer.notes.push(
+                "no password was issued: one is, when a role that logs in is made".to_owned(),
+            ),
+            (None, None) if logs_in && answer.outcome == Outcome::Created => {
+                answer.notes.push(format!(
+                    "role {} logs in and has no password: --credentials-file FILE issues one",
+                    desired.tenant.role()
+                ));
+            }
+            (None, None) => {}
+        }
+    }
+}

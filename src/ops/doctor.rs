@@ -1,0 +1,163 @@
+//! Checks what every other command relies on, before it is needed.
+
+use super::Context;
+use crate::error::Error;
+use crate::model::ident::Ident;
+use crate::model::tenant::{ClusterName, Isolation};
+use crate::pg::registry::{self, Readiness};
+use crate::pg::vitals::{Vitals, vitals};
+use crate::report::{Doctor, Health, Report};
+
+/// The oldest server that every statement of ours is spelled for.
+const OLDEST: i32 = 140_000;
+
+/// Checks the configuration, the migrations, every cluster and the registry. Changes nothing.
+///
+/// # Errors
+///
+/// None of its own: what does not work is part of the answer.
+pub async fn doctor(cx: &Context<'_>) -> anyhow::Result<Report> {
+    let mut doctor = Doctor::default();
+    let source = cx
+        .fleet
+        .file
+        .as_ref()
+        .map_or_else(|| "a URL or the environment".to_owned(), |path| path.display().to_string());
+    doctor.push("configuration", "read", Health::Ok, source);
+    for isolation in Isolation::ALL {
+        let set = cx.sets.of(isolation);
+        let head = set.head().map_or_else(String::new, |head| format!(", newest V{head}"));
+        let detail = format!(
+            "{isolation}: {} in {}{head}",
+            crate::model::count(set.migrations().len(), "migration"),
+            set.name()
+        );
+        doctor.push("migrations", "usable", Health::Ok, detail);
+    }
+    for (name, cluster) in &cx.fleet.clusters {
+        for warning in &cluster.connection.warnings {
+            doctor.push(name.as_str(), "connection settings", Health::Warning, warning.clone());
+        }
+        match check_cluster(cx, name).await {
+            Ok(vitals) => report_cluster(&mut doctor, name, cluster.max_connections, &vitals),
+            Err(error) => failed(&mut doctor, name.as_str(), "reachable", &error),
+        }
+    }
+    check_registry(cx, &mut doctor).await;
+    Ok(Report::Doctor(doctor))
+}
+
+fn failed(doctor: &mut Doctor, subject: &str, name: &'static str, error: &Error) {
+    doctor.push(subject, name, Health::Failed, super::list::short(error));
+    if let Some(hint) = error.hints.first() {
+        doctor.hint(hint.clone());
+    }
+}
+
+async fn check_cluster(cx: &Context<'_>, name: &ClusterName) -> Result<Vitals, Error> {
+    let session = cx.servers.session(name, None).await?;
+    vitals(&session).await
+}
+
+fn report_cluster(doctor: &mut Doctor, name: &ClusterName, budget: usize, vitals: &Vitals) {
+    let subject = name.as_str();
+    doctor.push(
+        subject,
+        "reachable",
+        Health::Ok,
+        format!("PostgreSQL {} as {}, {}", vitals.version, vitals.user, vitals.transport),
+    );
+    if vitals.version_num < OLDEST {
+        doctor.push(
+            subject,
+            "version",
+            Health::Failed,
+            "PostgreSQL 14 is the oldest that is supported",
+        );
+        doctor.hint("upgrade the server");
+    }
+    let database = Ident::new(vitals.database.clone())
+        .map_or_else(|_| vitals.database.clone(), |name| name.to_string());
+    let user = Ident::new(vitals.user.clone())
+        .map_or_else(|_| vitals.user.clone(), |name| name.to_string());
+    let rights = [
+        (vitals.may_create_roles, "may create roles", format!("ALTER ROLE {user} CREATEROLE;")),
+        (
+            vitals.may_create_databases,
+            "may create databases",
+            format!("ALTER ROLE {user} CREATEDB;"),
+        ),
+        (
+            vitals.may_create_schemas,
+            "may create schemas",
+            format!("GRANT CREATE ON DATABASE {database} TO {user};"),
+        ),
+    ];
+    for (has, name, grant) in rights {
+        if has {
+            doctor.push(subject, name, Health::Ok, format!("{user} does"));
+        } else {
+            doctor.push(subject, name, Health::Failed, format!("{user} does not"));
+            doctor.hint(format!("as a superuser: {grant}"));
+        }
+    }
+    if vitals.superuser {
+        doctor.push(
+            subject,
+            "least power",
+            Health::Warning,
+            format!("{user} is a superuser: tenantctl needs CREATEROLE and CREATEDB only"),
+        );
+    }
+    let free = vitals.max_connections - vitals.used_connections;
+    let wanted = i32::try_from(budget).unwrap_or(i32::MAX);
+    let detail =
+        format!("{free} of {} free; tenantctl opens up to {budget}", vitals.max_connections);
+    if free < wanted {
+        doctor.push(subject, "connections", Health::Warning, detail);
+        doctor.hint("lower max_connections of the cluster in tenants.toml");
+    } else {
+        doctor.push(subject, "connections", Health::Ok, detail);
+    }
+    if vitals.public_may_create {
+        doctor.push(
+            subject,
+            "schema public",
+            Health::Warning,
+            format!("anybody may create objects in schema public of {}", vitals.database),
+        );
+        doctor.hint("as its owner: REVOKE CREATE ON SCHEMA public FROM PUBLIC;");
+    }
+    if vitals.in_recovery {
+        doctor.push(subject, "writable", Health::Failed, "the server is a standby");
+        doctor.hint("add target_session_attrs=read-write and every host to the URL");
+    }
+}
+
+async fn check_registry(cx: &Context<'_>, doctor: &mut Doctor) {
+    let (cluster, database) = &cx.fleet.registry;
+    let read = async {
+        let session = cx.servers.session(cluster, Some(database)).await?;
+        let readiness = registry::readiness(&session, cx.sets.registry()).await?;
+        let tenants = match readiness {
+            Readiness::Absent => 0,
+            Readiness::Behind | Readiness::Ready => registry::tenants(&session).await?.len(),
+        };
+        Ok::<_, Error>((readiness, tenants))
+    };
+    match read.await {
+        Ok((Readiness::Absent, _)) => doctor.push(
+            "registry",
+            "present",
+            Health::Ok,
+            format!("not yet: the first create makes it in {database} on {cluster}"),
+        ),
+        Ok((_, tenants)) => doctor.push(
+            "registry",
+            "present",
+            Health::Ok,
+            format!("{} in {database} on {cluster}", crate::model::count(tenants, "tenant")),
+        ),
+        Err(error) => failed(doctor, "registry", "readable", &error),
+    }
+}

@@ -1,0 +1,40 @@
+//! The tenants of the fleet, from whoever knows them.
+
+use super::Context;
+use crate::error::{Code, Error};
+use crate::model::tenant::Tenant;
+use crate::pg::registry::{self, Readiness};
+use crate::report::Source;
+
+/// Reads every tenant: from the registry, or from `tenants.toml` when there is no registry. Creates
+/// neither.
+///
+/// # Errors
+///
+/// As [`registry::readiness`] and [`registry::tenants`].
+pub(super) async fn tenants(cx: &Context<'_>) -> Result<(Vec<Tenant>, Source), Error> {
+    let (cluster, database) = &cx.fleet.registry;
+    let declared = cx.fleet.declared()?;
+    let session = match cx.servers.session(cluster, Some(database)).await {
+        Ok(session) => session,
+        Err(error) => return Err(error),
+    };
+    match registry::readiness(&session, cx.sets.registry()).await? {
+        Readiness::Absent => Ok((declared, Source::Declared)),
+        Readiness::Ready | Readiness::Behind => {
+            Ok((registry::tenants(&session).await?, Source::Registry))
+        }
+    }
+}
+
+/// Why there is nothing to work on, for the person who expected something.
+pub(super) fn none(source: Source) -> Error {
+    match source {
+        Source::Registry => Error::new(Code::NotFound, "the fleet has no tenants yet")
+            .hint("make one with: tenantctl create acme"),
+        Source::Declared => {
+            Error::new(Code::NotFound, "there is no registry, and tenants.toml lists no tenants")
+                .hint("make the first tenant with: tenantctl create acme")
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Tenants and their versions.
+
+use std::collections::BTreeMap;
+
+use futures_util::stream::{self, StreamExt as _};
+
+use super::select::{Selection, unknown};
+use super::{Context, fleet};
+use crate::error::Error;
+use crate::model::ident::Ident;
+use crate::model::migration::History;
+use crate::model::tenant::{ClusterName, Isolation, Tenant, TenantId};
+use crate::pg;
+use crate::report::{Listed, Report, Tenants};
+
+/// So many databases are asked at once.
+const AT_ONCE: usize = 8;
+
+/// Lists tenants with the version that their own history records.
+///
+/// # Errors
+///
+/// When nobody knows the tenants. A database that cannot be read is reported beside its tenants.
+pub async fn list(cx: &Context<'_>, selection: &Selection) -> anyhow::Result<Report> {
+    let (tenants, source) = fleet::tenants(cx).await?;
+    let tenants = versions(cx, selection.pick(tenants)?).await;
+    Ok(Report::Tenants(Tenants { tenants, source }))
+}
+
+/// Shows one tenant.
+///
+/// # Errors
+///
+/// As [`list`], and `not-found` with the ids that look like it.
+pub async fn show(cx: &Context<'_>, id: &TenantId) -> anyhow::Result<Report> {
+    let (tenants, _) = fleet::tenants(cx).await?;
+    let Some(tenant) = tenants.iter().find(|tenant| tenant.id == *id) else {
+        return Err(unknown(id, &tenants).into());
+    };
+    let mut listed = versions(cx, vec![tenant.clone()]).await;
+    listed
+        .pop()
+        .map(|listed| Report::Tenant(Box::new(listed)))
+        .ok_or_else(|| unknown(id, &[]).into())
+}
+
+async fn versions(cx: &Context<'_>, tenants: Vec<Tenant>) -> Vec<Listed> {
+    let histories = histories(cx, &tenants).await;
+    tenants
+        .into_iter()
+        .map(|tenant| {
+            let database = (tenant.placement.cluster.clone(), tenant.placement.database.clone());
+            match histories.get(&database) {
+                Some(Ok(found)) => Listed {
+                    version: found.get(&tenant.placement.schema).and_then(History::version),
+                    unread: None,
+                    tenant,
+                },
+                Some(Err(error)) => Listed { version: None, unread: Some(short(error)), tenant },
+                None => Listed { version: None, unread: None, tenant },
+            }
+        })
+        .collect()
+}
+
+/// One line of a failure, with the server's words.
+pub(super) fn short(error: &Error) -> String {
+    match &error.answer {
+        Some(answer) => format!("{error}: {}", answer.message),
+        None => error.to_string(),
+    }
+}
+
+/// A database, by its cluster and name.
+pub(super) type Database = (ClusterName, Ident);
+
+/// Reads the histories of tenants, database by database, several at once.
+pub(super) async fn histories(
+    cx: &Context<'_>,
+    tenants: &[Tenant],
+) -> BTreeMap<Database, Result<pg::Histories, Error>> {
+    let mut databases: BTreeMap<Database, (bool, Vec<&Ident>)> = BTreeMap::new();
+    for tenant in tenants {
+        let placement = &tenant.placement;
+        let entry = databases
+            .entry((placement.cluster.clone(), placement.database.clone()))
+            .or_insert((tenant.isolation == Isolation::Database, Vec::new()));
+        entry.1.push(&placement.schema);
+    }
+    stream::iter(databases)
+        .map(|((cluster, database), (once, mut schemas))| async move {
+            schemas.sort_unstable();
+            schemas.dedup();
+            let read = async {
+                // A database of one tenant is visited once: a pool would keep its connection open.
+                let session = if once {
+                    cx.servers.dedicated(&cluster, Some(&database)).await?
+                } else {
+                    cx.servers.session(&cluster, Some(&database)).await?
+                };
+                pg::histories(&session, &schemas).await
+            };
+            let found = read.await;
+            ((cluster, database), found)
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await
+}

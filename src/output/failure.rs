@@ -1,0 +1,147 @@
+//! A failure, for people and for scripts.
+
+use serde::Serialize;
+
+use super::style::Style;
+use crate::error::{Code, Error};
+use crate::report::Failure;
+
+/// A failure for people: what was attempted, what the server said, where, and what to do next.
+pub fn failure_human(error: &anyhow::Error, style: &Style) -> String {
+    let typed = Error::find(error);
+    let code = typed.map_or(Code::Bug, |typed| typed.code);
+    let mut text = format!("{}: {error}\n", style.bad(&format!("error[{code}]")));
+    let mut last = error.to_string();
+    for cause in error.chain().skip(1) {
+        let line = cause.to_string();
+        // The driver calls whatever the server refuses "db error"; its own words come below.
+        if line != "db error" && line != last && !is_server_words(cause) {
+            text.push_str(&indented("caused by", &line));
+        }
+        last = line;
+    }
+    let Some(typed) = typed else {
+        text.push_str(&indented("hint", "this is a mistake in tenantctl: please report it"));
+        return text;
+    };
+    if let Some(location) = &typed.location {
+        text.push_str(&indented("at", &location.to_string()));
+    }
+    if let Some(answer) = &typed.answer {
+        text.push_str(&indented(
+            "server",
+            &format!("{} (SQLSTATE {})", answer.message, answer.sqlstate),
+        ));
+        let said = [
+            ("detail", &answer.detail),
+            ("server hint", &answer.hint),
+            ("context", &answer.context),
+        ];
+        for (name, words) in said {
+            if let Some(words) = words {
+                text.push_str(&indented(name, words));
+            }
+        }
+    }
+    for hint in &typed.hints {
+        text.push_str(&indented(&style.attention("hint"), hint));
+    }
+    text
+}
+
+fn is_server_words(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.to_string().starts_with("ERROR: ") || cause.to_string().starts_with("FATAL: ")
+}
+
+fn indented(name: &str, words: &str) -> String {
+    let mut text = String::new();
+    for (at, line) in words.lines().enumerate() {
+        if at == 0 {
+            text.push_str(&format!("  {name}: {line}\n"));
+        } else {
+            text.push_str(&format!("    {line}\n"));
+        }
+    }
+    text
+}
+
+/// A failure for scripts: one document.
+pub fn failure_json(error: &anyhow::Error) -> String {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        format: u32,
+        error: Fields<'a>,
+    }
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        code: &'a str,
+        sqlstate: Option<&'a str>,
+        message: String,
+        causes: Vec<String>,
+        file: Option<&'a str>,
+        line: Option<usize>,
+        column: Option<usize>,
+        details: &'a [String],
+        hints: &'a [String],
+    }
+    let failure = Error::find(error).map(Failure::from);
+    let fields = match &failure {
+        Some(failure) => Fields {
+            code: failure.code,
+            sqlstate: failure.sqlstate.as_deref(),
+            message: failure.message.clone(),
+            causes: error
+                .chain()
+                .skip(1)
+                .map(ToString::to_string)
+                .filter(|cause| cause != "db error")
+                .collect(),
+            file: failure.file.as_deref(),
+            line: failure.line,
+            column: failure.column,
+            details: &failure.details,
+            hints: &failure.hints,
+        },
+        None => Fields {
+            code: Code::Bug.id(),
+            sqlstate: None,
+            message: error.to_string(),
+            causes: error.chain().skip(1).map(ToString::to_string).collect(),
+            file: None,
+            line: None,
+            column: None,
+            details: &[],
+            hints: &[],
+        },
+    };
+    super::json::text(&Document { format: super::json::FORMAT, error: fields })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Location, ServerAnswer};
+
+    #[test]
+    fn a_failure_says_what_where_why_and_what_next() {
+        let answer = ServerAnswer {
+            sqlstate: "42703".to_owned(),
+            message: "column \"x\" does not exist".to_owned(),
+            detail: Some("two\nlines".to_owned()),
+            ..ServerAnswer::default()
+        };
+        let error = Error::new(Code::Server, "apply migrations/V2__b.sql to tenant_acme")
+            .answered(answer)
+            .at(Location { file: "migrations/V2__b.sql".to_owned(), line: 3, column: 8 })
+            .hint("fix the file");
+        let text = failure_human(&anyhow::Error::new(error), &Style::new(false, 80));
+        assert_eq!(
+            text,
+            "error[server]: apply migrations/V2__b.sql to tenant_acme\n  \
+             at: migrations/V2__b.sql:3:8\n  \
+             server: column \"x\" does not exist (SQLSTATE 42703)\n  \
+             detail: two\n    lines\n  \
+             hint: fix the file\n"
+        );
+    }
+}

@@ -1,0 +1,257 @@
+//! JSON: documents of their own shape, so that the code may change and they may not.
+//!
+//! `format` counts incompatible changes; adding a field is none. Keys are snake_case; lists are
+//! sorted by their report; secrets appear only where they were asked for, in `credentials`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::model::migration::Version;
+use crate::model::tenant::Tenant;
+use crate::report::{
+    Configuration, Doctor, Failure, Listed, MigrationRun, Planned, Provisioned, Report, Source,
+    TargetReport, Tenants, Verb,
+};
+
+/// The number of the format.
+pub(super) const FORMAT: u32 = 1;
+
+/// One document, indented, with a line's end.
+pub(super) fn document(report: &Report) -> String {
+    text(&value(report))
+}
+
+/// One line per item of a list, or the one document in a line.
+pub(super) fn lines(report: &Report) -> String {
+    let whole = value(report);
+    let items = ["targets", "tenants", "findings", "checks"]
+        .into_iter()
+        .find_map(|key| whole.get(key).and_then(Value::as_array).filter(|list| !list.is_empty()));
+    let mut text = String::new();
+    for item in items.map_or_else(|| vec![&whole], |items| items.iter().collect()) {
+        // Writing to a string cannot fail.
+        drop(writeln!(text, "{item}"));
+    }
+    text
+}
+
+pub(super) fn text(value: &impl Serialize) -> String {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => text + "\n",
+        Err(error) => format!(
+            "{{\"format\": {FORMAT}, \"error\": {{\"message\": {:?}}}}}\n",
+            error.to_string()
+        ),
+    }
+}
+
+fn value(report: &Report) -> Value {
+    match report {
+        Report::Provisioned(provisioned) => self::provisioned(provisioned),
+        Report::Planned(planned) => self::planned(planned),
+        Report::Tenants(tenants) => self::tenants(tenants),
+        Report::Tenant(listed) => json!({"format": FORMAT, "tenant": self::listed(listed)}),
+        Report::Migration(run) => migration(run),
+        Report::Doctor(doctor) => self::doctor(doctor),
+        Report::Configuration(configuration) => self::configuration(configuration),
+        Report::Text(text) => json!({"format": FORMAT, "text": text}),
+    }
+}
+
+/// The stable fields of a tenant.
+#[derive(Serialize)]
+struct TenantFields<'a> {
+    id: &'a str,
+    uuid: String,
+    key: &'a str,
+    isolation: &'a str,
+    cluster: &'a str,
+    database: &'a str,
+    schema: &'a str,
+    owner: &'a str,
+    role: &'a str,
+    roles: Vec<&'a str>,
+    tier: Option<&'a str>,
+    region: Option<&'a str>,
+    labels: &'a BTreeMap<String, String>,
+    state: &'a str,
+    version: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+fn tenant<'a>(tenant: &'a Tenant, version: Option<Version>, error: Option<&'a str>) -> Value {
+    let fields = TenantFields {
+        id: tenant.id.as_str(),
+        uuid: tenant.uuid.to_string(),
+        key: &tenant.key,
+        isolation: tenant.isolation.word(),
+        cluster: tenant.placement.cluster.as_str(),
+        database: tenant.placement.database.as_str(),
+        schema: tenant.placement.schema.as_str(),
+        owner: tenant.owner.as_str(),
+        role: tenant.role().as_str(),
+        roles: tenant.roles.iter().map(crate::model::ident::Ident::as_str).collect(),
+        tier: tenant.tier.as_deref(),
+        region: tenant.region.as_deref(),
+        labels: &tenant.labels,
+        state: tenant.state.word(),
+        version: version.map(|version| version.0),
+        error,
+    };
+    json!(fields)
+}
+
+fn listed(listed: &Listed) -> Value {
+    tenant(&listed.tenant, listed.version, listed.unread.as_deref())
+}
+
+fn tenants(tenants: &Tenants) -> Value {
+    let source = match tenants.source {
+        Source::Registry => "registry",
+        Source::Declared => "tenants.toml",
+    };
+    json!({
+        "format": FORMAT,
+        "source": source,
+        "tenants": tenants.tenants.iter().map(listed).collect::<Vec<_>>(),
+    })
+}
+
+fn provisioned(answer: &Provisioned) -> Value {
+    let credentials: Vec<Value> = answer
+        .credentials
+        .iter()
+        .map(|one| json!({"role": one.role.as_str(), "password": one.password.expose()}))
+        .collect();
+    json!({
+        "format": FORMAT,
+        "outcome": answer.outcome.word(),
+        "tenant": tenant(&answer.tenant, answer.version, None),
+        "steps": answer.steps,
+        "notes": answer.notes,
+        "credentials": credentials,
+        "credentials_file": answer.credentials_file,
+    })
+}
+
+fn planned(planned: &Planned) -> Value {
+    let steps: Vec<Value> = planned
+        .steps
+        .iter()
+        .map(|step| {
+            json!({
+                "step": step.what,
+                "site": step.site,
+                "hazards": step.hazards.iter().map(|hazard| hazard.word()).collect::<Vec<_>>(),
+                "sql": step.statements.iter().map(crate::sql::Sql::as_str).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    json!({
+        "format": FORMAT,
+        "tenant": tenant(&planned.tenant, None, None),
+        "steps": steps,
+        "hazards": planned.hazards.iter().map(|hazard| hazard.word()).collect::<Vec<_>>(),
+        "notes": planned.notes,
+    })
+}
+
+fn migration(run: &MigrationRun) -> Value {
+    let summary = run.summary();
+    json!({
+        "format": FORMAT,
+        "command": match run.verb { Verb::Up => "up", Verb::Status => "status" },
+        "run": run.run.map(|run| run.to_string()),
+        "interrupted": run.interrupted,
+        "summary": {
+            "ok": summary.ok,
+            "failed": summary.failed,
+            "skipped": summary.skipped,
+            "pending": summary.pending,
+        },
+        "targets": run.targets.iter().map(target).collect::<Vec<_>>(),
+    })
+}
+
+fn target(target: &TargetReport) -> Value {
+    let numbers =
+        |versions: &[Version]| versions.iter().map(|version| version.0).collect::<Vec<_>>();
+    json!({
+        "tenant": target.tenant.as_str(),
+        "isolation": target.isolation.word(),
+        "cluster": target.placement.cluster.as_str(),
+        "database": target.placement.database.as_str(),
+        "schema": target.placement.schema.as_str(),
+        "from": target.from.map(|version| version.0),
+        "to": target.to.map(|version| version.0),
+        "applied": numbers(&target.applied),
+        "pending": numbers(&target.pending),
+        "status": target.status.word(),
+        "error": target.error.as_ref().map(failure),
+    })
+}
+
+fn failure(failure: &Failure) -> Value {
+    json!({
+        "code": failure.code,
+        "sqlstate": failure.sqlstate,
+        "message": failure.message,
+        "file": failure.file,
+        "line": failure.line,
+        "column": failure.column,
+        "details": failure.details,
+        "hints": failure.hints,
+    })
+}
+
+fn doctor(doctor: &Doctor) -> Value {
+    let checks: Vec<Value> = doctor
+        .checks
+        .iter()
+        .map(|check| {
+            json!({
+                "subject": check.subject,
+                "check": check.name,
+                "health": check.health.word(),
+                "detail": check.detail,
+                "hint": check.hint,
+            })
+        })
+        .collect();
+    json!({"format": FORMAT, "checks": checks})
+}
+
+fn configuration(configuration: &Configuration) -> Value {
+    let clusters: BTreeMap<&str, Value> = configuration
+        .clusters
+        .iter()
+        .map(|cluster| {
+            let parameters: BTreeMap<&str, Value> = cluster
+                .parameters
+                .iter()
+                .map(|shown| {
+                    let value = json!({"value": shown.value, "origin": shown.origin.to_string()});
+                    (shown.parameter, value)
+                })
+                .collect();
+            let value = json!({
+                "region": cluster.region,
+                "max_connections": cluster.max_connections,
+                "parameters": parameters,
+                "warnings": cluster.warnings,
+            });
+            (cluster.name.as_str(), value)
+        })
+        .collect();
+    json!({
+        "format": FORMAT,
+        "file": configuration.file,
+        "registry": {"cluster": configuration.registry.0, "database": configuration.registry.1},
+        "clusters": clusters,
+        "values": configuration.values,
+    })
+}

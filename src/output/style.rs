@@ -1,0 +1,51 @@
+//! Colour decorates, words inform: every text is complete without it.
+
+use console::Style as Paint;
+
+/// Whether and how text is painted, and how wide the screen is.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    colour: bool,
+    /// Columns; tables fit into them.
+    pub width: usize,
+}
+
+impl Style {
+    /// Paints or does not, for a screen so wide.
+    pub fn new(colour: bool, width: usize) -> Self {
+        Self { colour, width: width.clamp(40, 200) }
+    }
+
+    /// What went well.
+    pub fn good(&self, text: &str) -> String {
+        self.paint(Paint::new().green(), text)
+    }
+
+    /// What went badly.
+    pub fn bad(&self, text: &str) -> String {
+        self.paint(Paint::new().red().bold(), text)
+    }
+
+    /// What needs a look.
+    pub fn attention(&self, text: &str) -> String {
+        self.paint(Paint::new().yellow(), text)
+    }
+
+    /// A name or a heading.
+    pub fn strong(&self, text: &str) -> String {
+        self.paint(Paint::new().bold(), text)
+    }
+
+    /// What may be skipped.
+    pub fn faint(&self, text: &str) -> String {
+        self.paint(Paint::new().dim(), text)
+    }
+
+    fn paint(&self, paint: Paint, text: &str) -> String {
+        if self.colour {
+            paint.force_styling(true).apply_to(text).to_string()
+        } else {
+            text.to_owned()
+        }
+    }
+}
