@@ -18,3 +18,6 @@
 //! ```
 
 pub mod error;
+pub mod config;
+pub mod model;
+pub mod pg;

@@ -1,0 +1,7 @@
+//! The server: the only layer that speaks PostgreSQL's protocol.
+
+pub mod answer;
+mod attempt;
+pub mod connect;
+mod identity;
+mod tls;
