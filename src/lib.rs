@@ -17,7 +17,7 @@
 //! error
 //! ```
 
-pub mod error;
 pub mod config;
+pub mod error;
 pub mod model;
 pub mod pg;

@@ -512,9 +512,8 @@ impl TlsSettings {
         }));
         values.extend(self.client_certificate.as_ref().map(|file| ("sslcert", path(file))));
         values.extend(self.client_key.as_ref().map(|file| ("sslkey", path(file))));
-        values.extend(
-            self.client_key_password.as_ref().map(|_| ("sslpassword", HIDDEN.to_owned())),
-        );
+        values
+            .extend(self.client_key_password.as_ref().map(|_| ("sslpassword", HIDDEN.to_owned())));
         values
     }
 }

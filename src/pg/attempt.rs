@@ -83,12 +83,23 @@ impl fmt::Display for Failure {
             Cause::Timeout(limit) => write!(f, "no session within {} s", limit.as_secs()),
             Cause::NoTls => f.write_str("the server does not offer TLS"),
             Cause::Unfit(wanted) => write!(f, "the server is not {wanted}"),
-            Cause::Handshake(error) => write!(f, "TLS: {}", innermost(error)),
+            Cause::Handshake(error) => write!(f, "TLS handshake: {}", handshake_words(error)),
             Cause::Driver(error) => match error.as_db_error() {
                 Some(refusal) => f.write_str(refusal.message()),
-                None => f.write_str(&innermost(error)),
+                None => write!(f, "{error}: {}", innermost(error)),
             },
         }
+    }
+}
+
+/// OpenSSL puts the verdict on a certificate in brackets, behind places in its own source.
+fn handshake_words(error: &tokio_postgres::Error) -> String {
+    let told = error.source().map(ToString::to_string).unwrap_or_default();
+    match told.strip_suffix(')').and_then(|told| told.rsplit_once('(')) {
+        Some((_, verdict)) if told.contains("certificate verify failed") => {
+            format!("certificate verify failed: {verdict}")
+        }
+        _ => told,
     }
 }
 
@@ -139,7 +150,9 @@ pub(super) fn report(settings: &ConnectionSettings, failures: &[Failure]) -> Err
 /// What to do about one attempt.
 fn hints(settings: &ConnectionSettings, failure: &Failure) -> Vec<String> {
     match &failure.cause {
-        Cause::Lookup(_) => vec![format!("check the spelling of the host in {}", origin(settings, "host"))],
+        Cause::Lookup(_) => {
+            vec![format!("check the spelling of the host in {}", origin(settings, "host"))]
+        }
         Cause::Timeout(_) => vec![
             "check the address and the firewall, or allow more time with connect_timeout=SECONDS"
                 .to_owned(),
@@ -148,12 +161,16 @@ fn hints(settings: &ConnectionSettings, failure: &Failure) -> Vec<String> {
             "turn TLS on in the server (ssl = on)".to_owned(),
             "or use sslmode=prefer, where nobody else can read the network".to_owned(),
         ],
-        Cause::Handshake(error) => vec![handshake_hint(settings, &failure.server, &innermost(error))],
-        Cause::Unfit(wanted) => vec![format!(
-            "name a server that is {wanted}, or change target_session_attrs"
-        )],
+        Cause::Handshake(error) => {
+            vec![handshake_hint(settings, &failure.server, &handshake_words(error))]
+        }
+        Cause::Unfit(wanted) => {
+            vec![format!("name a server that is {wanted}, or change target_session_attrs")]
+        }
         Cause::Driver(error) => match answer::server_answer(error) {
-            Some(answer) => refusal_hints(settings, &failure.server, &answer.sqlstate, &answer.message),
+            Some(answer) => {
+                refusal_hints(settings, &failure.server, &answer.sqlstate, &answer.message)
+            }
             None if answer::is_lost(error) => unreachable_hints(settings, &failure.server, error),
             None => driver_hints(settings, &failure.server, &innermost(error)),
         },
@@ -162,7 +179,11 @@ fn hints(settings: &ConnectionSettings, failure: &Failure) -> Vec<String> {
 
 fn handshake_hint(settings: &ConnectionSettings, server: &Server, told: &str) -> String {
     let told = told.to_ascii_lowercase();
-    if told.contains("mismatch") {
+    if told.contains("alert unknown ca") || told.contains("alert bad certificate") {
+        "the server does not trust the client certificate: its ssl_ca_file must hold the \
+         authority that signed sslcert"
+            .to_owned()
+    } else if told.contains("mismatch") {
         format!(
             "the certificate does not name {server}: connect by a name that it holds \
              (hostaddr=… gives the address beside it), or use sslmode=verify-ca"
@@ -241,10 +262,8 @@ fn unreachable_hints(
     server: &Server,
     error: &tokio_postgres::Error,
 ) -> Vec<String> {
-    let kind = error
-        .source()
-        .and_then(|source| source.downcast_ref::<io::Error>())
-        .map(io::Error::kind);
+    let kind =
+        error.source().and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind);
     match kind {
         Some(io::ErrorKind::NotFound) if server.is_unix() => {
             vec!["start PostgreSQL, or name its socket directory with host=/DIRECTORY".to_owned()]
@@ -290,7 +309,8 @@ fn missing_password(settings: &ConnectionSettings, server: &Server) -> Vec<Strin
             settings.user
         )),
         Password::Missing | Password::Given(_) => {
-            hints.extend(settings.warnings.iter().filter(|text| text.contains("password")).cloned());
+            hints
+                .extend(settings.warnings.iter().filter(|text| text.contains("password")).cloned());
         }
     }
     hints

@@ -3,32 +3,29 @@
 //! Every attempt that failed is told, not just the last. Notices of the server go to the log,
 //! except those that say "already exists, skipping".
 
-use std::cell::RefCell;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use deadpool_postgres::PoolError;
-use futures_util::future::BoxFuture;
 use postgres_native_tls::MakeTlsConnector;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{self, Config};
 use tokio_postgres::error::{DbError, SqlState};
-use tokio_postgres::{AsyncMessage, CancelToken, Client, NoTls, SimpleQueryMessage};
+use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
 
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::model::connection::{
     ChannelBinding, ConnectionSettings, Host, LoadBalanceHosts, Server, SslMode, SslNegotiation,
     TargetSessionAttrs,
 };
 use crate::model::secret::Secret;
 
-use super::answer;
 use super::attempt::{self, Cause, Failure};
+use super::cancel::Canceller;
 use super::tls::{self, Witnessed};
 
 /// A target that sessions can be opened to. Cheap to clone; its TLS is set up once.
@@ -98,18 +95,15 @@ impl Connector {
 
     /// Makes what can stop a running statement of a session of this target.
     pub fn canceller(&self, client: &Client) -> Canceller {
-        Canceller {
-            token: client.cancel_token(),
-            tls: self.tls.clone(),
-            timeout: self.settings.connect_timeout,
-        }
+        Canceller::new(client, self.tls.clone(), self.settings.connect_timeout)
     }
 
-    fn report(&self, failures: &[Failure]) -> Error {
+    pub(super) fn report(&self, failures: &[Failure]) -> Error {
         attempt::report(&self.settings, failures)
     }
 
-    async fn connect_or_failures(&self) -> Result<Connection, Vec<Failure>> {
+    /// As [`Self::connect`], for who needs the driver's own error as well.
+    pub(super) async fn connect_or_failures(&self) -> Result<Connection, Vec<Failure>> {
         let wanted = self.settings.target_session_attrs;
         if wanted == TargetSessionAttrs::PreferStandby {
             // libpq's two rounds: what failed in the first is tried, and told, again.
@@ -183,7 +177,13 @@ impl Connector {
         match second.filter(|_| worth_another) {
             None => Err(vec![failure]),
             Some(second) => match self.attempt(server, second, wanted).await {
-                Ok(connection) => Ok(connection),
+                Ok(connection) => {
+                    log::info!(
+                        "{} TLS because sslmode is {mode}: {failure}",
+                        if connection.encrypted { "with" } else { "without" }
+                    );
+                    Ok(connection)
+                }
                 Err((again, _)) => Err(vec![failure, again]),
             },
         }
@@ -226,9 +226,7 @@ impl Connector {
                 return Ok(Connection { client, driver, server: server.clone(), encrypted });
             }
             Ok((_, _, false)) => Cause::Unfit(wanted),
-            Err(None) => {
-                Cause::Timeout(self.settings.connect_timeout.unwrap_or(Duration::ZERO))
-            }
+            Err(None) => Cause::Timeout(self.settings.connect_timeout.unwrap_or(Duration::ZERO)),
             Err(Some(error)) => cause_of(error, mode, encrypted),
         };
         Err((Failure { server: server.clone(), cause }, encrypted))
@@ -306,7 +304,8 @@ fn driver_config(settings: &ConnectionSettings, server: &Server, mode: config::S
 fn cause_of(error: tokio_postgres::Error, mode: config::SslMode, begun: bool) -> Cause {
     use std::error::Error as _;
     let source = error.source();
-    let from_tls = source.is_some_and(|source| source.downcast_ref::<native_tls::Error>().is_some());
+    let from_tls =
+        source.is_some_and(|source| source.downcast_ref::<native_tls::Error>().is_some());
     // In TLS 1.3 the server judges our certificate after our side of the handshake is over.
     let alert = begun
         && error.as_db_error().is_none()
@@ -392,85 +391,138 @@ impl Connection {
     }
 }
 
-/// Stops the running statement of one session, over a connection of its own with the same TLS.
-#[derive(Clone)]
-pub struct Canceller {
-    token: CancelToken,
-    tls: Option<MakeTlsConnector>,
-    timeout: Option<Duration>,
-}
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeMap;
 
-impl Canceller {
-    /// Asks the server to stop. Whether it did, the statement's own answer tells (57014).
-    pub async fn cancel(&self) -> Result<(), Error> {
-        let request = async {
-            match &self.tls {
-                Some(tls) => self.token.cancel_query(tls.clone()).await,
-                None => self.token.cancel_query(NoTls).await,
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::error::Code;
+    use crate::model::connection::{Password, TcpSettings, TlsSettings, TlsVersion};
+
+    /// A listener of this machine that says one thing to whoever connects.
+    async fn listener(says: &[u8]) -> Server {
+        let says = says.to_vec();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut first = [0; 8];
+                stream.read_exact(&mut first).await.unwrap();
+                stream.write_all(&says).await.unwrap();
+                held.push(stream);
             }
-        };
-        let attempted = "cancel the running statement";
-        match self.timeout {
-            Some(limit) => match tokio::time::timeout(limit, request).await {
-                Ok(outcome) => outcome.map_err(|error| answer::failed(error, attempted)),
-                Err(late) => Err(Error::new(Code::Unreachable, attempted).because(late)),
+        });
+        Server { host: Host::Tcp { name: "127.0.0.1".to_owned(), address: None }, port }
+    }
+
+    /// A server's refusal, as it stands on the wire.
+    fn refusal(sqlstate: &str, message: &str) -> Vec<u8> {
+        let fields = format!("SFATAL\0VFATAL\0C{sqlstate}\0M{message}\0\0");
+        let length = u32::try_from(fields.len() + 4).unwrap();
+        [b"E", length.to_be_bytes().as_slice(), fields.as_bytes()].concat()
+    }
+
+    fn settings(servers: Vec<Server>, mode: SslMode) -> ConnectionSettings {
+        ConnectionSettings {
+            servers,
+            user: "app".to_owned(),
+            database: "app".to_owned(),
+            password: Password::Given(Secret::new("hunter2")),
+            application_name: "tenantctl".to_owned(),
+            options: None,
+            connect_timeout: Some(Duration::from_millis(300)),
+            target_session_attrs: TargetSessionAttrs::Any,
+            load_balance_hosts: LoadBalanceHosts::Disable,
+            channel_binding: ChannelBinding::Prefer,
+            tls: TlsSettings {
+                mode,
+                negotiation: SslNegotiation::Postgres,
+                root_certificate: None,
+                client_certificate: None,
+                client_key: None,
+                client_key_password: None,
+                min_version: TlsVersion::V1_2,
+                max_version: None,
+                server_name_indication: true,
             },
-            None => request.await.map_err(|error| answer::failed(error, attempted)),
+            tcp: TcpSettings {
+                keepalives: true,
+                idle: None,
+                interval: None,
+                count: None,
+                user_timeout: None,
+            },
+            warnings: Vec::new(),
+            origins: BTreeMap::new(),
         }
     }
-}
 
-tokio::task_local! {
-    /// Why the connection that the current [`checkout`] waits for could not be made.
-    static FAILURE: RefCell<Option<Error>>;
-}
-
-/// Runs a pool's `get`, and gives back the whole reason when no connection could be made.
-///
-/// A pool passes on nothing but the driver's error, which has no room for our reason. The pool
-/// calls [`Connector::connect`] inside the caller's own future, so the reason waits there.
-pub async fn checkout<T>(get: impl Future<Output = Result<T, PoolError>>) -> Result<T, Error> {
-    FAILURE
-        .scope(RefCell::new(None), async {
-            let outcome = get.await;
-            outcome.map_err(|error| match FAILURE.with(RefCell::take) {
-                Some(failure) => failure,
-                None => Error::new(Code::Unreachable, "get a session from the pool").because(error),
-            })
-        })
-        .await
-}
-
-impl deadpool_postgres::Connect for Connector {
-    /// Opens a session for a pool; the pool's own configuration is not asked.
-    fn connect(
-        &self,
-        _ignored: &Config,
-    ) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
-        Box::pin(async move {
-            let failures = match self.connect_or_failures().await {
-                Ok(connection) => return Ok((connection.client, connection.driver)),
-                Err(failures) => failures,
-            };
-            let failure = self.report(&failures);
-            // Outside of `checkout` nobody asks for the reason.
-            if let Err(_nobody) = FAILURE.try_with(|slot| slot.replace(Some(failure))) {
-                log::debug!("a connection failed outside of a checkout");
-            }
-            match failures.into_iter().next_back().map(|failure| failure.cause) {
-                Some(Cause::Driver(error) | Cause::Handshake(error)) => Err(error),
-                _ => Err(driver_error().await),
-            }
-        })
+    async fn failure(servers: Vec<Server>, mode: SslMode) -> (Code, String, Vec<String>) {
+        use std::error::Error as _;
+        let error = connect(&settings(servers, mode)).await.unwrap_err();
+        assert!(!format!("{error:?}").contains("hunter2"));
+        (error.code, error.source().unwrap().to_string(), error.hints)
     }
-}
 
-/// The driver's error type has no public constructor: an empty configuration yields one, without
-/// any traffic.
-async fn driver_error() -> tokio_postgres::Error {
-    loop {
-        if let Err(error) = Config::new().connect(NoTls).await {
-            return error;
-        }
+    #[tokio::test]
+    async fn a_server_without_tls_is_refused_when_tls_is_required() {
+        let (code, told, hints) = failure(vec![listener(b"N").await], SslMode::Require).await;
+        assert_eq!(code, Code::AuthFailed);
+        assert!(told.ends_with("the server does not offer TLS"), "{told}");
+        assert!(hints.iter().any(|hint| hint.contains("ssl = on")), "{hints:?}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_never_answers_is_given_up_and_the_next_is_tried() {
+        let silent = listener(b"").await;
+        let refusing = Server { port: 1, ..silent.clone() };
+        let (code, told, _) = failure(vec![silent, refusing], SslMode::Disable).await;
+        assert_eq!(code, Code::Unreachable);
+        assert!(told.contains("no session within"), "{told}");
+        assert!(told.contains("127.0.0.1:1: "), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_refused_login_ends_the_search() {
+        let servers = vec![listener(&refusal("28P01", "wrong word")).await, listener(b"").await];
+        let (code, told, _) = failure(servers, SslMode::Disable).await;
+        assert_eq!(code, Code::AuthFailed);
+        assert!(told.ends_with("wrong word") && !told.contains(';'), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_starting_up_does_not_end_the_search() {
+        let servers = vec![listener(&refusal("57P03", "starting up")).await, listener(b"").await];
+        let (code, told, hints) = failure(servers, SslMode::Disable).await;
+        assert_eq!(code, Code::Unreachable);
+        assert!(told.contains("starting up; "), "{told}");
+        assert!(hints.iter().any(|hint| hint.contains("try again")), "{hints:?}");
+    }
+
+    #[tokio::test]
+    async fn a_pool_s_caller_is_told_the_whole_reason() {
+        let connector =
+            Connector::new(settings(vec![listener(b"N").await], SslMode::Require)).unwrap();
+        let manager = deadpool_postgres::Manager::from_connect(
+            Config::new(),
+            connector,
+            deadpool_postgres::ManagerConfig::default(),
+        );
+        let pool = deadpool_postgres::Pool::builder(manager).max_size(1).build().unwrap();
+        let error = crate::pg::checkout::checkout(pool.get()).await.err().unwrap();
+        assert_eq!(error.code, Code::AuthFailed);
+        assert!(error.to_string().starts_with("connect to postgresql://app@127.0.0.1"));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_postgresql_is_told_so() {
+        let web = listener(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        let (code, told, _) = failure(vec![web], SslMode::Disable).await;
+        assert_eq!(code, Code::Unreachable, "{told}");
     }
 }

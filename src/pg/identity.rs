@@ -23,28 +23,30 @@ pub(super) fn read(settings: &ConnectionSettings) -> Result<Option<Identity>, Er
         return Ok(None);
     }
     let chain = fs::read(certificate).map_err(|error| unreadable(certificate, error))?;
-    let key_file = settings.tls.client_key.as_deref().filter(|key| key.exists()).ok_or_else(|| {
-        Error::new(
-            Code::Config,
-            format!("find the private key of client certificate {}", certificate.display()),
-        )
-        .hint("name the file of the key with sslkey=…")
-    })?;
+    let key_file =
+        settings.tls.client_key.as_deref().filter(|key| key.exists()).ok_or_else(|| {
+            Error::new(
+                Code::Config,
+                format!("find the private key of client certificate {}", certificate.display()),
+            )
+            .hint("name the file of the key with sslkey=…")
+        })?;
     refuse_a_key_that_others_can_read(key_file)?;
     let key = fs::read(key_file).map_err(|error| unreadable(key_file, error))?;
     let key = pkcs8(&key, settings.tls.client_key_password.as_ref(), key_file)?;
-    Identity::from_pkcs8(&chain, &key).map(Some).map_err(|error| {
-        Error::new(
-            Code::Config,
-            format!(
-                "use client certificate {} with key {}",
-                certificate.display(),
-                key_file.display()
-            ),
+    let pair = || {
+        format!("use client certificate {} with key {}", certificate.display(), key_file.display())
+    };
+    let identity = Identity::from_pkcs8(&chain, &key).map_err(|error| {
+        Error::new(Code::Config, pair()).because(error).hint(
+            "both must be in PEM form; the certificate comes first in its file, then its issuers",
         )
-        .because(error)
-        .hint("both must be in PEM form; the certificate comes first in its file, then its issuers")
-    })
+    })?;
+    if !belong_together(&chain, &key) {
+        return Err(Error::new(Code::Config, pair())
+            .hint("the key is that of another certificate: check sslcert and sslkey"));
+    }
+    Ok(Some(identity))
 }
 
 pub(super) fn unreadable(path: &Path, error: std::io::Error) -> Error {
@@ -103,6 +105,19 @@ fn pkcs8(key: &[u8], passphrase: Option<&Secret>, file: &Path) -> Result<Vec<u8>
             (false, _) => failure.hint("the key must be in PEM or DER form"),
         }
     })
+}
+
+/// OpenSSL itself would keep a key of another kind beside the certificate, and send neither.
+#[cfg(target_os = "linux")]
+fn belong_together(chain: &[u8], key: &[u8]) -> bool {
+    let certificate = openssl::x509::X509::from_pem(chain).and_then(|first| first.public_key());
+    let key = openssl::pkey::PKey::private_key_from_pem(key);
+    matches!((certificate, key), (Ok(public), Ok(private)) if private.public_eq(&public))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn belong_together(_chain: &[u8], _key: &[u8]) -> bool {
+    true
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -17,17 +17,15 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
 use crate::error::{Code, Error};
 use crate::model::connection::{
-    ConnectionSettings, Origin, RootCertificate, SslMode, SslNegotiation, TlsVersion,
+    ConnectionSettings, Origin, RootCertificate, Server, SslMode, SslNegotiation, TlsVersion,
 };
 
 use super::identity;
 
 /// Builds the connector of a target; none when the target never speaks TLS.
-pub(super) fn connector(
-    settings: &ConnectionSettings,
-) -> Result<Option<MakeTlsConnector>, Error> {
+pub(super) fn connector(settings: &ConnectionSettings) -> Result<Option<MakeTlsConnector>, Error> {
     let tls = &settings.tls;
-    if tls.mode == SslMode::Disable || settings.servers.iter().all(|server| server.is_unix()) {
+    if tls.mode == SslMode::Disable || settings.servers.iter().all(Server::is_unix) {
         return Ok(None);
     }
     let mut builder = TlsConnector::builder();

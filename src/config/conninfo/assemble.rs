@@ -99,9 +99,8 @@ fn servers(parameters: &Parameters, environment: &Environment) -> Result<Vec<Ser
     }
     (0..count)
         .map(|index| {
-            let at = |values: &[String]| {
-                values.get(index).filter(|value| !value.is_empty()).cloned()
-            };
+            let at =
+                |values: &[String]| values.get(index).filter(|value| !value.is_empty()).cloned();
             let port = match ports.get(if ports.len() > 1 { index } else { 0 }) {
                 Some(text) if !text.is_empty() => port(parameters, text)?,
                 _ => DEFAULT_PORT,
@@ -152,9 +151,10 @@ fn counts_differ(parameters: &Parameters, name: &str, has: usize, hosts: usize) 
 }
 
 fn port(parameters: &Parameters, text: &str) -> Result<u16, Error> {
-    text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| {
-        wrong(parameters, "port", &format!("{text:?} is no number from 1 to 65535"))
-    })
+    text.parse::<u16>()
+        .ok()
+        .filter(|port| *port > 0)
+        .ok_or_else(|| wrong(parameters, "port", &format!("{text:?} is no number from 1 to 65535")))
 }
 
 fn address(parameters: &Parameters, text: &str) -> Result<IpAddr, Error> {
@@ -270,9 +270,8 @@ fn weak(parameters: &Parameters, mode: SslMode, beside: &str, needed: SslMode) -
 
 fn tcp(parameters: &Parameters) -> Result<TcpSettings, Error> {
     // In all of them zero leaves the choice to the operating system.
-    let positive = |name| {
-        Ok::<_, Error>(number::<u32>(parameters, name)?.filter(|number| *number > 0))
-    };
+    let positive =
+        |name| Ok::<_, Error>(number::<u32>(parameters, name)?.filter(|number| *number > 0));
     let seconds = |number: Option<u32>| number.map(|number| Duration::from_secs(number.into()));
     Ok(TcpSettings {
         keepalives: switch(parameters, "keepalives")?.unwrap_or(true),
@@ -304,14 +303,11 @@ fn word<T: std::fmt::Display>(
     parse: impl Fn(&str) -> Option<T>,
 ) -> Result<Option<T>, Error> {
     let Some(given) = parameters.filled(name) else { return Ok(None) };
-    match parse(&given.value) {
-        Some(value) => Ok(Some(value)),
-        None => {
-            let words: Vec<String> = all.iter().map(ToString::to_string).collect();
-            Err(wrong(parameters, name, &format!("{:?} is not one of its values", given.value))
-                .hint(format!("use one of {}", words.join(", "))))
-        }
-    }
+    parse(&given.value).map(Some).ok_or_else(|| {
+        let words: Vec<String> = all.iter().map(ToString::to_string).collect();
+        wrong(parameters, name, &format!("{:?} is not one of its values", given.value))
+            .hint(format!("use one of {}", words.join(", ")))
+    })
 }
 
 fn number<T: std::str::FromStr>(

@@ -17,8 +17,10 @@ pub(super) fn parse(text: &str) -> Result<Vec<Pair>, Malformed> {
         let name = reader.name();
         reader.skip_whitespace();
         if !reader.accept('=') {
-            return Err(Malformed::new(format!("\"=\" is missing after the word at character {at}"))
-                .hint("quote a value that holds spaces: password='two words'"));
+            return Err(Malformed::new(format!(
+                "\"=\" is missing after the word at character {at}"
+            ))
+            .hint("quote a value that holds spaces: password='two words'"));
         }
         reader.skip_whitespace();
         let value = if reader.accept('\'') { reader.quoted(at)? } else { reader.plain() };
@@ -133,9 +135,9 @@ mod tests {
 
     #[test]
     fn a_complaint_gives_the_place_and_not_the_text() {
-        let complaint = parse("password=hunter two").unwrap_err();
+        let complaint = parse("password=hunter two").err().unwrap();
         assert_eq!(complaint.message, "\"=\" is missing after the word at character 17");
-        assert!(parse("password='hunter2").unwrap_err().message.contains("character 1"));
+        assert!(parse("password='hunter2").err().unwrap().message.contains("character 1"));
     }
 
     fn quote(value: &str) -> String {

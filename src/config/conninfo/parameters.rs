@@ -32,11 +32,7 @@ pub(super) struct Parameter {
     pub(super) support: Support,
 }
 
-const fn row(
-    name: &'static str,
-    variable: Option<&'static str>,
-    support: Support,
-) -> Parameter {
+const fn row(name: &'static str, variable: Option<&'static str>, support: Support) -> Parameter {
     Parameter { name, variable, support }
 }
 

@@ -35,10 +35,7 @@ pub(super) fn read(path: &Path) -> Found {
         if metadata.permissions().mode() & 0o077 != 0 {
             return passed_over(
                 path,
-                &format!(
-                    "its group or the world has access; run: chmod 0600 {}",
-                    path.display()
-                ),
+                &format!("its group or the world has access; run: chmod 0600 {}", path.display()),
             );
         }
     }

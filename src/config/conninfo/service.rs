@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Code, Error, Location};
 
+use super::Pair;
 use super::environment::Environment;
 use super::parameters::{self, Given};
-use super::Pair;
 
 /// What a service says.
 pub(super) struct Service {
@@ -90,7 +90,9 @@ fn section(text: &str, name: &str, file: &Path) -> Result<Option<Vec<Pair>>, Err
         if parameters::find(key).is_none() {
             let error = wrong(format!("unknown parameter {key:?}"));
             return Err(match parameters::nearest(key) {
-                Some(near) => error.hint(format!("did you mean {near:?}, with no spaces around =?")),
+                Some(near) => {
+                    error.hint(format!("did you mean {near:?}, with no spaces around =?"))
+                }
                 None => error,
             });
         }
