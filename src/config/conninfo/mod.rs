@@ -105,12 +105,12 @@ impl Malformed {
 
 fn parse(text: &str) -> Result<Vec<Pair>, Malformed> {
     const FORMS: &str = "write postgresql://user@host:5432/database or host=… user=… dbname=…";
-    let text = text.trim();
     if text.contains('\0') {
         return Err(Malformed::new("it holds a zero byte"));
     }
     if uri::is_uri(text) {
-        return uri::parse(text);
+        // A URL that was read from a mounted secret ends with the file's last line.
+        return uri::parse(text.trim_end_matches(['\r', '\n']));
     }
     let scheme = text.split("://").next().unwrap_or_default();
     if scheme.len() < text.len()
@@ -118,7 +118,7 @@ fn parse(text: &str) -> Result<Vec<Pair>, Malformed> {
     {
         return Err(Malformed::new(format!("{scheme:?} is not a scheme of PostgreSQL")).hint(FORMS));
     }
-    if !text.is_empty() && !text.contains('=') {
+    if !text.trim().is_empty() && !text.contains('=') {
         return Err(Malformed::new("it is neither a URL nor name=value").hint(FORMS));
     }
     keywords::parse(text)
