@@ -244,7 +244,9 @@ fn refusal_hints(
             "create it (createdb), or name another: dbname is {database:?} (from {})",
             origin(settings, "dbname")
         )],
-        "42501" => vec![format!("run there as its owner: GRANT CONNECT ON DATABASE … TO {user:?}")],
+        "42501" => vec![format!(
+            "as the owner of the database: GRANT CONNECT ON DATABASE {database:?} TO {user:?}"
+        )],
         "53300" => vec![
             "wait for sessions to end, or lower max_connections of the cluster in tenants.toml"
                 .to_owned(),
@@ -287,7 +289,11 @@ fn driver_hints(settings: &ConnectionSettings, server: &Server, told: &str) -> V
                 .to_owned(),
         ]
     } else if told.contains("unsupported authentication method") {
-        vec!["the server asks for GSSAPI, SSPI or LDAP by another way: use a password or a client certificate".to_owned()]
+        vec![
+            "the server asks for GSSAPI, SSPI or another method that is not supported: \
+             allow scram-sha-256 or cert in its pg_hba.conf"
+                .to_owned(),
+        ]
     } else {
         Vec::new()
     }
