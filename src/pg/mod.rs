@@ -2,6 +2,8 @@
 
 pub mod answer;
 mod attempt;
+pub mod cancel;
+pub mod checkout;
 pub mod connect;
 mod execute;
 mod identity;

@@ -16,7 +16,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
-use super::connect::{Connector, checkout};
+use super::checkout::checkout;
+use super::connect::Connector;
 use super::session::Session;
 use crate::error::{Code, Error};
 use crate::model::connection::ConnectionSettings;
