@@ -1,2 +1,7 @@
 //! The binary: everything it does is in the library's `cli`.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tenantctl::cli::main()
+}

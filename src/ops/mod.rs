@@ -18,7 +18,7 @@ pub use doctor::doctor;
 pub use init::init;
 pub use list::{list, show};
 pub use migrate::{StatusOptions, UpOptions, status, up};
-pub use select::Selection;
+pub use select::{Selection, Selector};
 
 use std::collections::BTreeMap;
 

@@ -4,7 +4,6 @@
 //! sorted by their report; secrets appear only where they were asked for, in `credentials`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -32,8 +31,8 @@ pub(super) fn lines(report: &Report) -> String {
         .find_map(|key| whole.get(key).and_then(Value::as_array).filter(|list| !list.is_empty()));
     let mut text = String::new();
     for item in items.map_or_else(|| vec![&whole], |items| items.iter().collect()) {
-        // Writing to a string cannot fail.
-        drop(writeln!(text, "{item}"));
+        text.push_str(&item.to_string());
+        text.push('\n');
     }
     text
 }

@@ -1,0 +1,113 @@
+//! What commands are run with: flags, surroundings, screen.
+
+use std::io::IsTerminal as _;
+
+use super::args::Global;
+use crate::config::conninfo::Environment;
+use crate::config::{Fleet, Sources};
+use crate::error::{Code, Error};
+use crate::model::event::Observer;
+use crate::model::interrupt::Interrupt;
+use crate::ops::{Context, Sets};
+use crate::output::{self, Format, Progress, Style};
+use crate::pg::Servers;
+use crate::report::Report;
+
+/// One run of the program.
+pub(super) struct App {
+    global: Global,
+    command: &'static str,
+    style: Style,
+    error_style: Style,
+    progress: Progress,
+    interrupt: Interrupt,
+}
+
+impl App {
+    pub(super) fn new(global: Global, command: &'static str) -> Self {
+        let asked =
+            !global.no_color && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+        let terminal = std::io::stderr().is_terminal();
+        let width =
+            console::Term::stdout().size_checked().map_or(80, |(_, columns)| usize::from(columns));
+        let style = Style::new(
+            asked && console::colors_enabled() && std::io::stdout().is_terminal(),
+            width,
+        );
+        let error_style = Style::new(asked && terminal, width);
+        let progress = Progress::new(terminal && !global.quiet);
+        let log_colour = asked && terminal;
+        output::start_log(global.verbose, global.log_format.into(), log_colour, progress.clone());
+        Self { global, command, style, error_style, progress, interrupt: Interrupt::default() }
+    }
+
+    pub(super) fn format(&self) -> Format {
+        self.global.output.into()
+    }
+
+    pub(super) fn style(&self) -> &Style {
+        &self.style
+    }
+
+    pub(super) fn error_style(&self) -> &Style {
+        &self.error_style
+    }
+
+    /// The first interrupt lets what was begun finish; the second ends the process.
+    pub(super) fn listen_for_interrupts(&self) {
+        let interrupt = self.interrupt.clone();
+        let style = self.error_style;
+        tokio::spawn(async move {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                if interrupt.is_raised() {
+                    super::exit::at_once();
+                }
+                interrupt.raise();
+                output::story(&format!(
+                    "{}: finishing what was begun; interrupt again to stop at once\n",
+                    style.attention("interrupted")
+                ));
+            }
+        });
+    }
+
+    /// Reads the configuration.
+    pub(super) fn fleet(&self) -> Result<Fleet, Error> {
+        let directory = std::env::current_dir()
+            .map_err(|error| Error::new(Code::Io, "find the working directory").because(error))?;
+        let sources = Sources {
+            config: self.global.config.clone(),
+            database_url: self.global.database_url.clone(),
+            migrations: self.global.migrations.clone(),
+            directory,
+        };
+        Fleet::load(&sources, &Environment::process())
+    }
+
+    /// Reads the configuration and the migrations, and runs a use case with them.
+    pub(super) async fn with_fleet(
+        &self,
+        use_case: impl AsyncFnOnce(&Context<'_>) -> anyhow::Result<Report>,
+    ) -> anyhow::Result<Report> {
+        let fleet = self.fleet()?;
+        let sets = Sets::load(&fleet)?;
+        let clusters = fleet.clusters.iter().map(|(name, cluster)| {
+            (name.clone(), cluster.connection.clone(), cluster.max_connections)
+        });
+        let servers = Servers::new(clusters, self.command);
+        let observer = self.observer();
+        let context = Context {
+            fleet: &fleet,
+            servers: &servers,
+            sets: &sets,
+            observer: observer.as_ref(),
+            interrupt: &self.interrupt,
+        };
+        use_case(&context).await
+    }
+
+    fn observer(&self) -> Box<dyn Observer> {
+        let terminal = std::io::stderr().is_terminal();
+        output::observer(&self.progress, terminal, self.global.quiet, self.error_style)
+    }
+}

@@ -1,0 +1,208 @@
+//! Flags that several commands share, and how their values are read.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::error::Error;
+use crate::model::migration::Version;
+use crate::model::tenant::TenantId;
+use crate::ops::{Selection, Selector};
+use crate::output;
+use crate::pg;
+
+/// Flags of every command.
+#[derive(Args)]
+pub(super) struct Global {
+    /// Configuration file; otherwise TENANTCTL_CONFIG, then tenants.toml here or in a parent directory
+    #[arg(short, long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub(super) config: Option<PathBuf>,
+    /// URL of the only, or the registry's, cluster; otherwise DATABASE_URL, then PG* variables. No passwords here
+    #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
+    pub(super) database_url: Option<String>,
+    /// Directory of migration files, for every isolation model
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub(super) migrations: Option<PathBuf>,
+    /// How the answer is written to stdout
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        help_heading = "Global options"
+    )]
+    pub(super) output: Output,
+    /// Say nothing but the answer
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub(super) quiet: bool,
+    /// Log what happens to stderr; twice for every detail
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
+    pub(super) verbose: u8,
+    /// How the log is written
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        help_heading = "Global options"
+    )]
+    pub(super) log_format: LogFormat,
+    /// No colour; the environment variable NO_COLOR says the same
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(super) no_color: bool,
+    /// Take every confirmation as given
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(super) yes: bool,
+}
+
+/// `-o`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// For people
+    #[default]
+    Human,
+    /// One JSON document
+    Json,
+    /// One JSON document per line
+    Ndjson,
+}
+
+impl From<Output> for output::Format {
+    fn from(output: Output) -> Self {
+        match output {
+            Output::Human => Self::Human,
+            Output::Json => Self::Json,
+            Output::Ndjson => Self::Ndjson,
+        }
+    }
+}
+
+/// `--log-format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people
+    #[default]
+    Human,
+    /// One JSON object per line
+    Json,
+}
+
+impl From<LogFormat> for output::LogFormat {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Human => Self::Human,
+            LogFormat::Json => Self::Json,
+        }
+    }
+}
+
+/// Which tenants.
+#[derive(Args, Clone)]
+pub(super) struct Selecting {
+    /// Only these tenants
+    #[arg(long = "tenant", value_name = "ID", value_parser = tenant)]
+    tenants: Vec<TenantId>,
+    /// Not these tenants
+    #[arg(long, value_name = "ID", value_parser = tenant)]
+    exclude: Vec<TenantId>,
+    /// Only tenants that fit every condition: tier=pro,region!=us,LABEL=VALUE
+    #[arg(long, value_name = "EXPR", value_parser = selector)]
+    selector: Option<Selector>,
+}
+
+impl From<Selecting> for Selection {
+    fn from(selecting: Selecting) -> Self {
+        Self {
+            tenants: selecting.tenants,
+            exclude: selecting.exclude,
+            selector: selecting.selector,
+        }
+    }
+}
+
+/// How long to wait for others.
+#[derive(Args, Clone, Copy)]
+pub(super) struct Waiting {
+    /// How long to wait for another tenantctl that works on the same tenant
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    pub(super) tenant_lock_wait: Duration,
+    /// How long a migration's statement may wait for a lock
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    lock_timeout: Duration,
+    /// How long a migration's statement may run; without it the server's own limit holds
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    statement_timeout: Option<Duration>,
+}
+
+impl Waiting {
+    pub(super) fn limits(&self) -> pg::Limits {
+        pg::Limits { lock: self.lock_timeout, statement: self.statement_timeout }
+    }
+}
+
+/// Reads a tenant's id.
+pub(super) fn tenant(text: &str) -> Result<TenantId, String> {
+    TenantId::new(text).map_err(spoken)
+}
+
+fn selector(text: &str) -> Result<Selector, String> {
+    text.parse().map_err(spoken)
+}
+
+/// Reads a duration: `500ms`, `30s`, `2m`, `1h 30m`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let refused = || format!("{text:?} is no duration; write 500ms, 30s, 2m or 1h");
+    let signed: jiff::SignedDuration = text.parse().map_err(|_| refused())?;
+    Duration::try_from(signed).map_err(|_| refused())
+}
+
+/// Reads a migration's version, with or without its `V`.
+pub(super) fn version(text: &str) -> Result<Version, String> {
+    text.strip_prefix(['V', 'v'])
+        .unwrap_or(text)
+        .parse()
+        .map(Version)
+        .map_err(|_| format!("{text:?} is no version; write 12 or V12"))
+}
+
+/// Reads `name=value`.
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?} is no label; write name=value")),
+    }
+}
+
+/// A failure in one line, with what to do: clap has room for no more.
+pub(super) fn spoken(error: Error) -> String {
+    match error.hints.first() {
+        Some(hint) => format!("{} ({hint})", error.message),
+        None => error.message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
+        assert_eq!(duration("2m").unwrap(), Duration::from_secs(120));
+        assert!(duration("5").is_err());
+        assert!(duration("-5s").is_err());
+    }
+
+    #[test]
+    fn versions_may_keep_their_letter() {
+        assert_eq!(version("V12").unwrap(), Version(12));
+        assert_eq!(version("12").unwrap(), Version(12));
+        assert!(version("x").is_err());
+    }
+}

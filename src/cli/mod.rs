@@ -1,0 +1,117 @@
+//! The command line: parse, call one use case, write its answer, choose the exit status.
+
+mod app;
+mod args;
+mod exit;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+
+use crate::output;
+use crate::report::Report;
+use app::App;
+use args::Global;
+
+/// Declares every top-level command: its module, its variant and its arm. Help comes from the doc
+/// comment on the module's `Args`.
+macro_rules! commands {
+    ($($module:ident => $name:ident),* $(,)?) => {
+        $(mod $module;)*
+
+        #[derive(clap::Subcommand)]
+        enum Command {
+            $($name($module::Args),)*
+        }
+
+        impl Command {
+            /// The word that sessions call themselves by: `tenantctl/<word>`.
+            fn word(&self) -> &'static str {
+                match self {
+                    $(Self::$name(_) => stringify!($module),)*
+                }
+            }
+
+            async fn run(self, app: &App) -> anyhow::Result<Report> {
+                match self {
+                    $(Self::$name(args) => args.run(app).await,)*
+                }
+            }
+        }
+    };
+}
+
+commands! {
+    init => Init,
+    doctor => Doctor,
+    config => Config,
+    create => Create,
+    list => List,
+    show => Show,
+    migrate => Migrate,
+    completions => Completions,
+    man => Man,
+}
+
+/// Provision tenants in PostgreSQL, migrate them, and prove that none can see another.
+#[derive(Parser)]
+#[command(name = "tenantctl", version, max_term_width = 100, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return exit::usage(&error),
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return exit::usage(&error),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::story(&format!("error[io]: start the runtime: {error}\n"));
+            return ExitCode::from(exit::ERROR);
+        }
+    };
+    runtime.block_on(run(cli))
+}
+
+/// The whole command line, as clap, completions and the manual know it.
+fn command() -> clap::Command {
+    Cli::command()
+}
+
+async fn run(cli: Cli) -> ExitCode {
+    let app = App::new(cli.global, cli.command.word());
+    app.listen_for_interrupts();
+    let outcome = cli.command.run(&app).await;
+    match outcome {
+        Ok(report) => {
+            let verdict = report.verdict();
+            output::answer(&output::render(&report, app.format(), app.style()));
+            ExitCode::from(exit::of_verdict(verdict))
+        }
+        Err(error) => {
+            if app.format() != output::Format::Human {
+                output::answer(&output::failure_json(&error));
+            }
+            output::story(&output::failure_human(&error, app.error_style()));
+            ExitCode::from(exit::of_error(&error))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::command().debug_assert();
+    }
+}
