@@ -154,3 +154,24 @@ fn a_killed_process_leaves_no_server_behind() {
     eventually("the server's end", || !alive(pid));
     eventually("the directory's end", || !directory.exists());
 }
+
+#[test]
+fn a_port_that_somebody_took_is_replaced_in_the_same_directory() {
+    let installation = newest().unwrap();
+    let directory = Directory::create().unwrap();
+    data::initdb(&installation, &directory).unwrap();
+    let options = Options::default().listen(Listen::Loopback(None));
+    let settings = server_settings(&options, &directory);
+    let start = |port| {
+        let arguments = arguments(&directory, port, &settings);
+        Watchdog::start(&installation.program("postgres"), &arguments, &directory)
+    };
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+
+    let refused = start(taken.local_addr().unwrap().port()).unwrap_err();
+    assert!(matches!(refused, Failure::PortTaken(_)), "{refused:?}");
+
+    let port = free_port().unwrap();
+    let (_watchdog, pid) = start(port).unwrap();
+    assert!(alive(pid) && answers(directory.path(), port));
+}

@@ -17,6 +17,7 @@
 #![allow(dead_code, unused_imports, reason = "each capability uses the parts that it needs")]
 
 mod binary;
+mod directory;
 mod matrix;
 mod postgres;
 mod session;
@@ -29,8 +30,9 @@ use std::fs;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
 use tenantctl::pg::server::{Listen, Options};
+
+use self::directory::Directory;
 
 pub use self::binary::{Invocation, Outcome, Running};
 pub use self::matrix::on_every_version;
@@ -43,7 +45,7 @@ pub use self::tls::{Authority, Pair};
 /// It dereferences to its [`Postgres`]: `world.sql(…)`, `world.rows(…)`, `world.url(…)`.
 pub struct World {
     postgres: Postgres,
-    directory: TempDir,
+    directory: Directory,
     authority: Option<Authority>,
 }
 
@@ -83,10 +85,7 @@ impl World {
     }
 
     fn of(postgres: Postgres) -> Self {
-        let directory = tempfile::Builder::new().prefix("tenantctl-it-").tempdir().unwrap();
-        fs::create_dir(directory.path().join("home")).unwrap();
-        fs::create_dir(directory.path().join("work")).unwrap();
-        Self { postgres, directory, authority: None }
+        Self { postgres, directory: Directory::create(), authority: None }
     }
 
     /// The authority that signed the server's certificate.
@@ -115,12 +114,12 @@ impl World {
 
     /// The directory in which the binary runs.
     pub fn work_dir(&self) -> PathBuf {
-        self.directory.path().join("work")
+        self.directory.work()
     }
 
     /// The binary's `HOME`.
     pub fn home(&self) -> PathBuf {
-        self.directory.path().join("home")
+        self.directory.home()
     }
 
     /// A path in the working directory.
@@ -148,6 +147,13 @@ impl World {
     /// `DATABASE_URL` (the operator's, which a `tenants.toml` overrules).
     pub fn tenantctl<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Invocation {
         Invocation::new(self, args)
+    }
+
+    /// Compares a text, for example a file that the binary wrote, with
+    /// `tests/it/snapshots/<name>.snap`, redacted.
+    #[track_caller]
+    pub fn snapshot(&self, name: &str, text: &str) {
+        snapshot::compare(name, text, &snapshot::redactions_of(self));
     }
 
     /// Runs the binary to its end.
