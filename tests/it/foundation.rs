@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio_postgres::config::SslMode;
+
 use crate::harness::{Authority, OPERATOR, OPERATOR_PASSWORD, Postgres, World, on_every_version};
 
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
@@ -80,15 +82,11 @@ fn the_binary_runs_in_an_empty_directory_with_a_clean_environment() {
 fn tls_is_the_only_way_in_from_the_network() {
     let world = World::tls();
     let stranger = Authority::new("tenantctl tests");
-    let connect = |authority: &Authority, tls: bool| {
+    let connect = |authority: &Authority, mode: SslMode| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mut config: tokio_postgres::Config =
             world.server().loopback_url("app", OPERATOR).unwrap().parse().unwrap();
-        let mode = if tls { "require" } else { "disable" };
-        config.password(OPERATOR_PASSWORD).ssl_mode(match mode {
-            "require" => tokio_postgres::config::SslMode::Require,
-            _ => tokio_postgres::config::SslMode::Disable,
-        });
+        config.password(OPERATOR_PASSWORD).ssl_mode(mode);
         let connector = native_tls::TlsConnector::builder()
             .disable_built_in_roots(true)
             .add_root_certificate(
@@ -99,9 +97,9 @@ fn tls_is_the_only_way_in_from_the_network() {
         let connector = postgres_native_tls::MakeTlsConnector::new(connector);
         runtime.block_on(config.connect(connector)).map(|_| ())
     };
-    connect(world.authority(), true).unwrap();
-    assert!(connect(&stranger, true).is_err());
-    let refused = connect(world.authority(), false).unwrap_err();
+    connect(world.authority(), SslMode::Require).unwrap();
+    assert!(connect(&stranger, SslMode::Require).is_err());
+    let refused = connect(world.authority(), SslMode::Disable).unwrap_err();
     assert!(format!("{refused:?}").contains("no encryption"), "{refused:?}");
     assert!(world.tls_url("verify-full").contains("sslmode=verify-full&sslrootcert=/"));
 }
