@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::{Fleet, Layout};
+use crate::model::layout::Template;
 use crate::model::tenant::Isolation;
 use crate::report::{Configuration, Report, ShownCluster};
 
@@ -54,7 +55,7 @@ fn layout(values: &mut BTreeMap<String, String>, isolation: Isolation, layout: &
             values.insert(format!("isolation.{isolation}.{key}"), value);
         }
     };
-    let roles: Vec<&str> = layout.roles.iter().map(|role| role.as_str()).collect();
+    let roles: Vec<&str> = layout.roles.iter().map(Template::as_str).collect();
     put("database", layout.database.as_ref().map(ToString::to_string));
     put("schema", Some(layout.schema.to_string()));
     put("owner", Some(layout.owner.to_string()));

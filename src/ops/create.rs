@@ -107,7 +107,7 @@ async fn dry_run(cx: &Context<'_>, control: &Session, request: Request) -> anyho
     let desired = resolve(cx, request, known.as_ref())?;
     let observed = pg::observe(cx.servers, registry, &desired).await?;
     let plan = plan::provision(&desired, cx.sets.of(desired.tenant.isolation), &observed)?;
-    Ok(Report::Planned(Planned::new(desired.tenant, &plan)))
+    Ok(Report::Planned(Box::new(Planned::new(desired.tenant, &plan))))
 }
 
 async fn answer(

@@ -1,6 +1,6 @@
 //! JSON: documents of their own shape, so that the code may change and they may not.
 //!
-//! `format` counts incompatible changes; adding a field is none. Keys are snake_case; lists are
+//! `format` counts incompatible changes; adding a field is none. Keys are in snake case; lists are
 //! sorted by their report; secrets appear only where they were asked for, in `credentials`.
 
 use std::collections::BTreeMap;

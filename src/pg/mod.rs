@@ -13,6 +13,7 @@ mod observe;
 mod provision;
 mod refinery;
 pub mod registry;
+pub mod server;
 mod servers;
 mod session;
 mod tls;

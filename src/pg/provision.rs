@@ -24,11 +24,7 @@ pub struct Held<'a> {
 /// # Errors
 ///
 /// `lock-busy` when another session holds it for longer than `wait`.
-pub async fn hold<'a>(
-    session: &'a Session,
-    key: LockKey,
-    wait: Duration,
-) -> Result<Held<'a>, Error> {
+pub async fn hold(session: &Session, key: LockKey, wait: Duration) -> Result<Held<'_>, Error> {
     lock::acquire(session.client(), &key, wait).await?;
     Ok(Held { session, key })
 }

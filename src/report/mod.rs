@@ -20,7 +20,7 @@ pub enum Report {
     /// `create`.
     Provisioned(Box<Provisioned>),
     /// `create --dry-run`.
-    Planned(Planned),
+    Planned(Box<Planned>),
     /// `list`.
     Tenants(Tenants),
     /// `show`.

@@ -1,0 +1,148 @@
+//! A private server with an operator role and a database, and SQL straight to it.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fs::{self, File};
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use tenantctl::pg::server::{Installation, Options, SUPERUSER, Server, newest};
+
+use super::session::Session;
+
+/// The role that the binary connects as: what a managed service gives, never a superuser.
+pub const OPERATOR: &str = "platform";
+
+/// The operator's password, which only the loopback asks for.
+pub const OPERATOR_PASSWORD: &str = "operator-secret";
+
+/// The database of the application, in which the operator may create schemas.
+pub const DATABASE: &str = "app";
+
+/// What every server holds when a test meets it.
+const PREPARE: [&str; 3] = [
+    "CREATE ROLE platform LOGIN NOSUPERUSER CREATEROLE CREATEDB PASSWORD 'operator-secret'",
+    "CREATE DATABASE app",
+    "GRANT CREATE ON DATABASE app TO platform",
+];
+
+/// A server of one test.
+pub struct Postgres {
+    server: Server,
+}
+
+impl Postgres {
+    /// Starts the newest installed version.
+    pub fn start() -> Self {
+        Self::with(|options| options)
+    }
+
+    /// Starts the version in a directory of programs.
+    pub fn on(bin_dir: &Path) -> Self {
+        Self::launch(&Installation::at(bin_dir).unwrap(), |options| options)
+    }
+
+    /// Starts the newest installed version with other options.
+    pub fn with(change: impl FnOnce(Options) -> Options) -> Self {
+        Self::launch(&newest().unwrap(), change)
+    }
+
+    fn launch(installation: &Installation, change: impl FnOnce(Options) -> Options) -> Self {
+        let options = small(Options::default().installation(installation.clone()));
+        if let Some(template) = template(installation) {
+            return Self { server: Server::launch(&change(options.template(template))).unwrap() };
+        }
+        let server = Server::launch(&change(options)).unwrap();
+        prepare(&server);
+        Self { server }
+    }
+
+    /// The server itself: its version, socket, port and process.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// A connection string through the socket, which trusts every role.
+    pub fn url(&self, database: &str, user: &str) -> String {
+        self.server.url(database, user)
+    }
+
+    /// The operator's connection string.
+    pub fn operator_url(&self) -> String {
+        self.url(DATABASE, OPERATOR)
+    }
+
+    /// This server as a cluster in `tenants.toml`, used as the operator.
+    pub fn cluster_toml(&self, name: &str, region: &str) -> String {
+        format!("[clusters.{name}]\nurl = \"{}\"\nregion = \"{region}\"\n", self.operator_url())
+    }
+
+    /// Opens a session of a role, which must be allowed to log in.
+    pub fn session(&self, database: &str, user: &str) -> Session {
+        Session::open(&self.url(database, user))
+    }
+
+    /// Runs statements as the superuser in the application's database.
+    pub fn sql(&self, sql: &str) {
+        self.session(DATABASE, SUPERUSER).sql(sql);
+    }
+
+    /// Runs statements as the superuser in a database.
+    pub fn sql_in(&self, database: &str, sql: &str) {
+        self.session(database, SUPERUSER).sql(sql);
+    }
+
+    /// Runs a query as the superuser in the application's database; every value as text, a null
+    /// as `NULL`.
+    pub fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+        self.session(DATABASE, SUPERUSER).rows(sql)
+    }
+
+    /// Runs a query as the superuser in a database.
+    pub fn rows_in(&self, database: &str, sql: &str) -> Vec<Vec<String>> {
+        self.session(database, SUPERUSER).rows(sql)
+    }
+}
+
+/// A server that needs little, and does nothing that the test did not ask for.
+fn small(options: Options) -> Options {
+    [
+        ("shared_buffers", "16MB"),
+        ("max_connections", "50"),
+        ("max_locks_per_transaction", "256"),
+        ("autovacuum", "off"),
+    ]
+    .into_iter()
+    .fold(options, |options, (name, value)| options.setting(name, value))
+}
+
+fn prepare(server: &Server) {
+    let mut session = Session::open(&server.url("postgres", SUPERUSER));
+    for statement in PREPARE {
+        session.sql(statement);
+    }
+}
+
+/// The saved data directory that servers of an installation start from, made by whoever needs it
+/// first. `None` when the build directory is not ours to write to: `initdb` does it then.
+fn template(installation: &Installation) -> Option<PathBuf> {
+    let mut hasher = DefaultHasher::new();
+    (installation.bin_dir(), PREPARE).hash(&mut hasher);
+    let name = format!("pg-{}-{:016x}", installation.version(), hasher.finish());
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let lock = File::create(path.with_extension("lock")).ok()?;
+    lock.lock().unwrap();
+    if !path.exists() {
+        // One that was half written when its maker was killed.
+        let unfinished = path.with_extension("new");
+        if unfinished.exists() {
+            fs::remove_dir_all(&unfinished).unwrap();
+        }
+        let options = small(Options::default().installation(installation.clone()));
+        let server = Server::launch(&options).unwrap();
+        prepare(&server);
+        server.save(&unfinished).unwrap();
+        fs::rename(&unfinished, &path).unwrap();
+    }
+    // The lock ends here: from now on the directory is only read.
+    Some(path)
+}
