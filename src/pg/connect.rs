@@ -371,6 +371,8 @@ fn log_notice(notice: &DbError) {
         SqlState::DUPLICATE_OBJECT,
         SqlState::DUPLICATE_SCHEMA,
         SqlState::DUPLICATE_COLUMN,
+        // A session is cleaned with ROLLBACK whether or not a transaction was left open.
+        SqlState::NO_ACTIVE_SQL_TRANSACTION,
     ];
     if skipped.contains(notice.code()) {
         return;

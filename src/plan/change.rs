@@ -251,11 +251,15 @@ impl Change {
         }
     }
 
-    /// Whether the server refuses this inside a transaction block.
+    /// Whether this shares no transaction with its neighbours: the server refuses it inside a
+    /// block, or it is one by itself.
     pub fn stands_alone(&self) -> bool {
         matches!(
             self,
-            Self::CreateDatabase { .. } | Self::DropInvalidDatabase(_) | Self::Migrate { .. }
+            Self::CreateDatabase { .. }
+                | Self::DropInvalidDatabase(_)
+                | Self::Migrate { .. }
+                | Self::Record(_)
         )
     }
 
