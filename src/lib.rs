@@ -17,6 +17,9 @@
 //! error
 //! ```
 
+pub mod audit;
 pub mod error;
 pub mod model;
+pub mod pg;
+pub mod report;
 pub mod sql;
