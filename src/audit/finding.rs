@@ -228,7 +228,9 @@ impl Finding {
             hash.update(part.unwrap_or_default().as_bytes());
             hash.update([0]);
         }
-        self.fingerprint = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut start = [0; 8];
+        start.copy_from_slice(&hash.finalize()[..8]);
+        self.fingerprint = format!("{:016x}", u64::from_be_bytes(start));
     }
 }
 

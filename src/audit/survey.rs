@@ -2,6 +2,7 @@
 //! tables hold tenants' rows, and whose schema is whose.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 
 use super::expression::Binding;
 use super::finding::Object;
@@ -159,11 +160,28 @@ impl<'a> Survey<'a> {
         })
     }
 
-    /// Whether a subject may call a function.
+    /// Whether a subject that may enter a function's schema may call it.
     pub fn calls(&self, subject: &Subject<'_>, function: &Function) -> bool {
         !function.for_triggers
             && self.enters(subject, function.schema)
             && self.privileges(subject, function.owner, &function.grants).has(Privilege::Execute)
+    }
+
+    /// The subjects that may name what is in a schema, found from the schema's few grants.
+    pub fn entering(&self, schema: Oid) -> impl Iterator<Item = &Subject<'a>> {
+        let mut entering = BTreeSet::new();
+        if let Some(facts) = self.catalog.schemas.get(&schema) {
+            let holders =
+                facts.grants.iter().filter(|grant| grant.privileges.has(Privilege::Usage));
+            for grantee in holders.map(|grant| grant.grantee).chain([facts.owner]) {
+                if grantee == PUBLIC {
+                    entering.extend(0..self.subjects.len());
+                } else if let Some(users) = self.using.get(&grantee) {
+                    entering.extend(users);
+                }
+            }
+        }
+        entering.into_iter().map(|at| &self.subjects[at])
     }
 
     /// The subjects that can do any of some things with a relation, and what.
@@ -172,8 +190,8 @@ impl<'a> Survey<'a> {
         relation: &'a Relation,
         wanted: Privileges,
     ) -> impl Iterator<Item = (&Subject<'a>, Privileges)> {
-        self.subjects.iter().filter_map(move |subject| {
-            let held = self.usable(subject, relation).and(wanted);
+        self.entering(relation.schema).filter_map(move |subject| {
+            let held = self.privileges(subject, relation.owner, &relation.grants).and(wanted);
             (!held.is_empty()).then_some((subject, held))
         })
     }
@@ -290,7 +308,7 @@ impl<'a> Survey<'a> {
     }
 
     /// A finding's object in this database.
-    pub fn object(&self, kind: &'static str, name: impl ToString) -> Object {
+    pub fn object(&self, kind: &'static str, name: &dyn fmt::Display) -> Object {
         Object {
             cluster: self.catalog.cluster.as_str().to_owned(),
             database: Some(self.catalog.database.as_str().to_owned()),
@@ -307,7 +325,7 @@ impl<'a> Survey<'a> {
 
     /// A finding's object for a role, which belongs to no database.
     pub fn role(&self, role: Oid) -> Object {
-        Object { database: None, ..self.object("role", self.catalog.role_name(role)) }
+        Object { database: None, ..self.object("role", &self.catalog.role_name(role)) }
     }
 
     /// The name of a role, when the server has it: for a statement.
@@ -391,7 +409,8 @@ fn subjects<'a>(catalog: &Catalog, estate: &'a Estate, reach: &Reach) -> Vec<Sub
         }
         role
     };
-    for tenant in &estate.tenants {
+    let here = |tenant: &&Tenant| tenant.placement.cluster == catalog.cluster;
+    for tenant in estate.tenants.iter().filter(here) {
         for name in &tenant.roles {
             if let Some(role) = list(name, false, &mut known) {
                 tenants.entry(role).or_default().push(tenant);

@@ -3,5 +3,6 @@
 pub mod catalog;
 pub mod ident;
 pub mod layout;
+pub mod privilege;
 pub mod probe;
 pub mod tenant;

@@ -19,7 +19,7 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
     for (oid, function) in survey.catalog.functions.iter().filter(|(_, f)| f.definer) {
         let Some(touched) = touched(survey, *oid, function) else { continue };
         let home = survey.ground(function.schema);
-        let caller = survey.subjects.iter().find(|subject| {
+        let caller = survey.entering(function.schema).find(|subject| {
             // In its own schema a tenant may call what works on its own tables.
             let own = home.is_some_and(|g| g.tenants.iter().any(|t| subject.acts_for(&t.id)));
             (!own || touched.foreign) && survey.calls(subject, function)
@@ -37,7 +37,7 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
             caller.name
         ));
         found.push(
-            RULE.finding(survey.object("function", name), message, fix)
+            RULE.finding(survey.object("function", &name), message, fix)
                 .role(caller.name)
                 .operation("EXECUTE"),
         );
@@ -68,10 +68,11 @@ fn touched(survey: &Survey<'_>, oid: Oid, function: &Function) -> Option<Touched
         return Some(Touched { what: format!("reaches {}", table.name), foreign: home.is_some() });
     }
     let owner = survey.catalog.roles.get(&function.owner)?;
+    let acts_as = survey.reach.inherits(function.owner);
     let other = survey.territories.iter().find_map(|(schema, ground)| {
         let facts = survey.catalog.schemas.get(schema)?;
         let elsewhere = home.is_none_or(|home| home[0].id != ground.tenants[0].id);
-        let reaches = owner.superuser || survey.reach.inherits(function.owner).contains(&facts.owner);
+        let reaches = owner.superuser || acts_as.contains(&facts.owner);
         (elsewhere && reaches && mentions(&function.body, facts.name.as_str()))
             .then_some(&facts.name)
     });

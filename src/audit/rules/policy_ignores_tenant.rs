@@ -38,7 +38,9 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
             }
         }
         for (policy, role, commands) in open.into_values() {
+            // The server breaks long conditions into lines; a message is one.
             let condition = policy.using.as_deref().unwrap_or("true");
+            let condition = condition.split_whitespace().collect::<Vec<_>>().join(" ");
             let message = format!(
                 "policy {} on {} does not tie rows to the tenant for {role}: USING {condition}",
                 policy.name, table.name

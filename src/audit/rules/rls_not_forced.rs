@@ -19,7 +19,7 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for (_, table) in survey.tables().filter(|(_, table)| table.rls && !table.forced) {
         let reached =
-            survey.subjects.iter().filter_map(|s| Some((s, s.closure.get(&table.owner)?))).next();
+            survey.subjects.iter().find_map(|s| Some((s, s.closure.get(&table.owner)?)));
         let owner = survey.catalog.role_name(table.owner);
         let fix = Fix::Sql(vec![sql!("ALTER TABLE {} FORCE ROW LEVEL SECURITY", table.name)]);
         if let Some((subject, path)) = reached {

@@ -22,7 +22,8 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
     let numbers: HashMap<_, Oid> =
         survey.catalog.roles.iter().map(|(oid, role)| (&role.name, *oid)).collect();
     let mut holders: HashMap<Oid, Vec<&Tenant>> = HashMap::new();
-    for tenant in &survey.estate.tenants {
+    let cluster = &survey.catalog.cluster;
+    for tenant in survey.estate.tenants.iter().filter(|t| t.placement.cluster == *cluster) {
         for name in tenant.roles.iter().chain([&tenant.owner]) {
             if let Some(role) = numbers.get(name) {
                 holders.entry(*role).or_default().push(tenant);
@@ -79,7 +80,7 @@ mod tests {
         let found = world.findings("role-reaches-tenant");
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].severity, Severity::Critical);
-        let ids: Vec<_> = found[0].tenants.iter().map(|id| id.as_str()).collect();
+        let ids: Vec<_> = found[0].tenants.iter().map(crate::model::tenant::TenantId::as_str).collect();
         assert_eq!(ids, ["cat", "dan"]);
     }
 

@@ -6,7 +6,7 @@
 //! One text serves PostgreSQL 14 to 18. What the role could not see is said in
 //! [`Catalog::unseen`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, Row};
@@ -91,16 +91,15 @@ fn unseen(catalog: &mut Catalog, estate: &Estate) {
         .collect();
     names.sort();
     names.dedup();
-    let known: HashMap<&Ident, ()> = catalog.roles.values().map(|role| (&role.name, ())).collect();
-    for role in names.into_iter().filter(|role| !known.contains_key(role)) {
+    let known: BTreeSet<&Ident> = catalog.roles.values().map(|role| &role.name).collect();
+    for role in names.into_iter().filter(|role| !known.contains(role)) {
         missing.push(format!("role {role} does not exist in cluster {}", catalog.cluster));
     }
-    let schemas: HashMap<&Ident, ()> =
-        catalog.schemas.values().map(|schema| (&schema.name, ())).collect();
+    let schemas: BTreeSet<&Ident> = catalog.schemas.values().map(|schema| &schema.name).collect();
     for tenant in &estate.tenants {
         let here = tenant.placement.database == catalog.database
             && tenant.placement.cluster == catalog.cluster;
-        if here && !schemas.contains_key(&tenant.placement.schema) {
+        if here && !schemas.contains(&tenant.placement.schema) {
             missing.push(format!(
                 "schema {} of tenant {} does not exist in database {}",
                 tenant.placement.schema, tenant.id, catalog.database
@@ -545,9 +544,9 @@ fn own_schemas(estate: &Estate) -> Vec<&str> {
 }
 
 /// Reads `grantee=PRIVILEGE,…`, which is how the statements above hand over an ACL.
-fn grants(text: Option<String>, column: Option<&Ident>) -> Vec<Grant> {
+fn grants(text: Option<&str>, column: Option<&Ident>) -> Vec<Grant> {
     let mut held: BTreeMap<Oid, Privileges> = BTreeMap::new();
-    for item in text.as_deref().unwrap_or_default().split(',') {
+    for item in text.unwrap_or_default().split(',') {
         let Some((grantee, privilege)) = item.split_once('=') else { continue };
         if let (Ok(grantee), Some(privilege)) = (grantee.parse(), Privilege::named(privilege)) {
             let sum = held.entry(grantee).or_default();
@@ -598,7 +597,7 @@ mod tests {
 
     #[test]
     fn a_grant_is_read_once_for_each_grantee() {
-        let text = "16385=SELECT,16385=INSERT,0=USAGE,16386=MAINTAIN".to_owned();
+        let text = "16385=SELECT,16385=INSERT,0=USAGE,16386=MAINTAIN";
         let found = grants(Some(text), None);
         let said: Vec<_> =
             found.iter().map(|grant| (grant.grantee, grant.privileges.to_string())).collect();

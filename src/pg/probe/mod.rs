@@ -9,6 +9,7 @@
 //! Nothing that was not observed is claimed: an attempt that could not be made says why.
 
 mod canary;
+mod predicate;
 mod session;
 mod shared;
 mod territory;

@@ -21,7 +21,12 @@ pub(super) enum Answer {
     /// It was refused by privilege or policy.
     Refused { message: String },
     /// It failed for another reason.
-    Failed { sqlstate: String, message: String },
+    Failed {
+        sqlstate: String,
+        message: String,
+        /// It came from a function that the statement called, such as a trigger's.
+        inside: bool,
+    },
 }
 
 impl Answer {
@@ -38,7 +43,7 @@ impl Answer {
         match self {
             Self::Done { .. } => None,
             Self::Refused { message } => Some(format!("{message} (42501)")),
-            Self::Failed { sqlstate, message } => Some(format!("{message} ({sqlstate})")),
+            Self::Failed { sqlstate, message, .. } => Some(format!("{message} ({sqlstate})")),
         }
     }
 }
@@ -107,6 +112,7 @@ impl<'c> Session<'c> {
             Some(said) => Answer::Failed {
                 sqlstate: said.code().code().to_owned(),
                 message: said.message().to_owned(),
+                inside: said.where_().is_some(),
             },
         };
         self.client

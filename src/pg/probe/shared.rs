@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::SMALL;
 use super::canary::{self, Known, Links};
+use super::predicate;
 use super::session::{Answer, Session, enter};
 use crate::audit::Survey;
 use crate::error::Error;
@@ -399,13 +400,17 @@ impl<'a> Duel<'a, '_> {
         Ok(match self.session.attempt(&script).await? {
             Answer::Done { hit, .. } => Outcome::Rows(hit),
             Answer::Refused { .. } => Outcome::Refused,
-            // Constraints are looked at after policies: a row that breaks one was let through.
-            Answer::Failed { sqlstate, .. }
+            // Constraints are looked at after policies: a row that breaks one was let through. Not so
+            // when a trigger broke it, on a row of its own.
+            Answer::Failed { sqlstate, inside: false, .. }
                 if matches!(sqlstate.as_str(), "23001" | "23502" | "23503" | "23505") =>
             {
                 Outcome::Constraint(sqlstate)
             }
-            Answer::Failed { sqlstate, message } => Outcome::Failed { sqlstate, message },
+            Answer::Failed { sqlstate, message, .. } if key == Some("") => {
+                predicate::fails_closed(sqlstate, message)
+            }
+            Answer::Failed { sqlstate, message, .. } => Outcome::Failed { sqlstate, message },
         })
     }
 
@@ -421,8 +426,8 @@ impl<'a> Duel<'a, '_> {
         script.push(look);
         let outcome = match self.session.attempt(&script).await? {
             Answer::Refused { .. } => Outcome::Refused,
-            Answer::Failed { sqlstate, message } => fails_closed(sqlstate, message),
-            answer => Outcome::Rows(answer.number().unwrap_or(0)),
+            Answer::Failed { sqlstate, message, .. } => predicate::fails_closed(sqlstate, message),
+            done @ Answer::Done { .. } => Outcome::Rows(done.number().unwrap_or(0)),
         };
         self.note(table, attempt, context, outcome);
         Ok(())
@@ -445,30 +450,9 @@ impl<'a> Duel<'a, '_> {
             (Attempt::Move, Command::Update, Policy::written),
             (Attempt::Delete, Command::Delete, Policy::seen),
         ] {
-            let held = self
-                .survey
-                .subjects
-                .iter()
-                .find(|subject| subject.role == role)
-                .is_some_and(|s| self.survey.usable(s, table).has(command.privilege()));
-            let sides = |permissive: bool| -> Vec<Sql> {
-                self.survey
-                    .policies(oid)
-                    .iter()
-                    .filter(|p| p.permissive == permissive && self.survey.applies(p, role))
-                    .filter_map(|policy| pick(policy, command))
-                    .map(|text| sql!("({})", Sql::from_catalog(text)))
-                    .collect()
-            };
-            let (open, mut all) = (sides(true), sides(false));
-            let Some(either) = open.into_iter().reduce(|a, b| sql!("{} OR {}", a, b)) else {
-                continue;
-            };
-            if !held {
-                continue;
-            }
-            all.push(sql!("({})", either));
-            let Some(condition) = all.into_iter().reduce(|a, b| sql!("{} AND {}", a, b)) else {
+            let Some(condition) =
+                predicate::effective(self.survey, role, (oid, table), command, pick)
+            else {
                 continue;
             };
             let row = canary::blank(table, (&self.tenancy.column, &self.target.key));
@@ -476,8 +460,10 @@ impl<'a> Duel<'a, '_> {
             script.push(sql!("SELECT count(*) FROM {} WHERE {}", row, condition));
             let outcome = match self.session.attempt(&script).await? {
                 Answer::Refused { .. } => Outcome::Refused,
-                Answer::Failed { sqlstate, message } => fails_closed(sqlstate, message),
-                answer => Outcome::Rows(answer.number().unwrap_or(0)),
+                Answer::Failed { sqlstate, message, .. } => {
+                    predicate::fails_closed(sqlstate, message)
+                }
+                done @ Answer::Done { .. } => Outcome::Rows(done.number().unwrap_or(0)),
             };
             let mut probe = self.probe(table, attempt, context, outcome);
             probe.method = Method::Predicate;
@@ -596,14 +582,5 @@ impl<'a> Duel<'a, '_> {
             method: Method::Statement,
             outcome,
         }
-    }
-}
-
-/// A context that is no tenant at all makes sound policies fail to read it: `''::uuid`.
-fn fails_closed(sqlstate: String, message: String) -> Outcome {
-    if matches!(sqlstate.as_str(), "22P02" | "42704" | "P0001") {
-        Outcome::Refused
-    } else {
-        Outcome::Failed { sqlstate, message }
     }
 }

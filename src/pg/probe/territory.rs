@@ -110,7 +110,7 @@ impl Raid<'_, '_> {
         Ok(match self.session.attempt(&script).await? {
             Answer::Done { .. } => Outcome::Allowed,
             Answer::Refused { .. } => Outcome::Refused,
-            Answer::Failed { sqlstate, message } => Outcome::Failed { sqlstate, message },
+            Answer::Failed { sqlstate, message, .. } => Outcome::Failed { sqlstate, message },
         })
     }
 
