@@ -17,6 +17,7 @@
 //! error
 //! ```
 
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod error;

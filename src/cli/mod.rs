@@ -49,6 +49,8 @@ commands! {
     list => List,
     show => Show,
     migrate => Migrate,
+    verify_rls => VerifyRls,
+    explain => Explain,
     completions => Completions,
     man => Man,
 }

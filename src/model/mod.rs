@@ -1,5 +1,6 @@
 //! The nouns of the domain: no IO, no clock, no SQL text.
 
+pub mod catalog;
 pub mod connection;
 pub mod desired;
 pub mod event;
@@ -9,6 +10,8 @@ pub mod layout;
 pub mod migration;
 pub mod observed;
 pub mod passfile;
+pub mod privilege;
+pub mod probe;
 pub mod secret;
 pub mod tenant;
 

@@ -11,6 +11,7 @@ mod init;
 mod list;
 mod migrate;
 mod select;
+mod verify;
 
 pub use configuration::configuration;
 pub use create::{CreateOptions, create};
@@ -19,6 +20,7 @@ pub use init::init;
 pub use list::{list, show};
 pub use migrate::{StatusOptions, UpOptions, status, up};
 pub use select::{Selection, Selector};
+pub use verify::{VerifyOptions, explain, verify};
 
 use std::collections::BTreeMap;
 

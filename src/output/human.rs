@@ -4,11 +4,12 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use super::progress::duration;
 use super::style::Style;
+use crate::audit::{Evidence, Rule, Severity};
 use crate::model::count;
 use crate::model::migration::Version;
 use crate::report::{
     Configuration, Doctor, Health, Listed, MigrationRun, Outcome, Planned, Provisioned, Report,
-    Source, Status, TargetReport, Tenants, Verb,
+    Source, Status, TargetReport, Tenants, Verb, Verified,
 };
 
 pub(super) fn render(report: &Report, style: &Style) -> String {
@@ -18,6 +19,8 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
         Report::Tenants(answer) => tenants(answer, style),
         Report::Tenant(answer) => tenant(answer, style),
         Report::Migration(answer) => migration(answer, style),
+        Report::Findings(answer) => findings(answer, style),
+        Report::Rule(rule) => self::rule(rule, style),
         Report::Doctor(answer) => doctor(answer, style),
         Report::Configuration(answer) => configuration(answer, style),
         Report::Text(text) => text.clone(),
@@ -304,6 +307,137 @@ fn closing(run: &MigrationRun, style: &Style) -> String {
         text.push_str("interrupted: what was begun was finished; run it again to go on\n");
     }
     text
+}
+
+fn findings(answer: &Verified, style: &Style) -> String {
+    let report = &answer.report;
+    let mut text = String::new();
+    for finding in &report.findings {
+        let severity = match finding.severity {
+            Severity::Critical | Severity::High => style.bad(finding.severity.word()),
+            Severity::Medium => style.attention(finding.severity.word()),
+            Severity::Low | Severity::Info => style.faint(finding.severity.word()),
+        };
+        let object = &finding.object;
+        let place = match &object.database {
+            Some(database) => format!("{}/{database}", object.cluster),
+            None => object.cluster.clone(),
+        };
+        let on = object.parent.as_ref().map_or_else(String::new, |parent| format!(" on {parent}"));
+        text.push_str(&format!(
+            "{severity} {}: {} {}{on} ({place})\n",
+            style.strong(finding.rule),
+            object.kind,
+            object.name
+        ));
+        text.push_str(&wrapped(&finding.message, 2, style));
+        if !finding.tenants.is_empty() {
+            text.push_str(&wrapped(&format!("tenants: {}", some(&finding.tenants)), 2, style));
+        }
+        for line in finding.fix.to_string().lines() {
+            text.push_str(&format!("  {}: {line}\n", style.attention("fix")));
+        }
+        text.push('\n');
+    }
+    let sum = &report.summary;
+    let counted = [
+        (sum.critical, "critical"),
+        (sum.high, "high"),
+        (sum.medium, "medium"),
+        (sum.low, "low"),
+        (sum.info, "info"),
+    ];
+    let parts: Vec<String> = counted
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, word)| format!("{number} {word}"))
+        .collect();
+    let verdict = if parts.is_empty() {
+        style.good("no findings")
+    } else {
+        style.bad(&format!("{}: {}", count(report.findings.len(), "finding"), parts.join(", ")))
+    };
+    let seen = &report.coverage;
+    text.push_str(&format!("{verdict}\n"));
+    text.push_str(&format!(
+        "looked at {}, {}, {} and {} in {}\n",
+        count(answer.tenants, "tenant"),
+        count(seen.tables, "table"),
+        if seen.policies == 1 {
+            "1 policy".to_owned()
+        } else {
+            format!("{} policies", seen.policies)
+        },
+        count(seen.probes, "probe"),
+        duration(answer.took)
+    ));
+    if !report.not_probed.is_empty() {
+        text.push_str(&format!(
+            "{}:\n",
+            style.attention(&format!("{} not probed", report.not_probed.len()))
+        ));
+        for one in report.not_probed.iter().take(SHOWN) {
+            text.push_str(&wrapped(
+                &format!("{} on {} as {}: {}", one.operation, one.relation, one.role, one.reason),
+                2,
+                style,
+            ));
+        }
+        if report.not_probed.len() > SHOWN {
+            text.push_str(&format!(
+                "  and {} more: -o json lists them\n",
+                report.not_probed.len() - SHOWN
+            ));
+        }
+    }
+    for unseen in &report.unseen {
+        text.push_str(&wrapped(&format!("not seen: {unseen}"), 0, style));
+    }
+    text
+}
+
+/// So many of a long list are shown.
+const SHOWN: usize = 8;
+
+fn some(tenants: &[crate::model::tenant::TenantId]) -> String {
+    let names: Vec<&str> = tenants.iter().take(SHOWN).map(|tenant| tenant.as_str()).collect();
+    let rest = tenants.len() - names.len();
+    if rest == 0 { names.join(", ") } else { format!("{} and {rest} more", names.join(", ")) }
+}
+
+/// Text broken at blanks, so that it fits the screen.
+fn wrapped(text: &str, indent: usize, style: &Style) -> String {
+    let mut lines = String::new();
+    for paragraph in text.lines() {
+        let mut line = " ".repeat(indent);
+        for word in paragraph.split(' ') {
+            let begun = line.trim_start().len() > 0;
+            if begun && line.chars().count() + 1 + word.chars().count() > style.width {
+                lines.push_str(&line);
+                lines.push('\n');
+                line = " ".repeat(indent);
+            } else if begun {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        lines.push_str(&line);
+        lines.push('\n');
+    }
+    lines
+}
+
+fn rule(rule: &Rule, style: &Style) -> String {
+    let head = format!(
+        "{} ({}, {})",
+        style.strong(rule.id),
+        rule.severity,
+        match rule.evidence {
+            Evidence::Static => "read from the catalogues",
+            Evidence::Probe => "observed by acting as the application",
+        }
+    );
+    format!("{head}\n{}\n{}", wrapped(rule.title, 0, style), wrapped(rule.docs, 0, style))
 }
 
 fn doctor(answer: &Doctor, style: &Style) -> String {

@@ -12,7 +12,7 @@ use crate::model::migration::Version;
 use crate::model::tenant::Tenant;
 use crate::report::{
     Configuration, Doctor, Failure, Listed, MigrationRun, Planned, Provisioned, Report, Source,
-    TargetReport, Tenants, Verb,
+    TargetReport, Tenants, Verb, Verified,
 };
 
 /// The number of the format.
@@ -54,6 +54,15 @@ fn value(report: &Report) -> Value {
         Report::Tenants(tenants) => self::tenants(tenants),
         Report::Tenant(listed) => json!({"format": FORMAT, "tenant": self::listed(listed)}),
         Report::Migration(run) => migration(run),
+        Report::Findings(verified) => findings(verified),
+        Report::Rule(rule) => json!({
+            "format": FORMAT,
+            "rule": rule.id,
+            "severity": rule.severity,
+            "evidence": rule.evidence,
+            "title": rule.title,
+            "docs": rule.docs,
+        }),
         Report::Doctor(doctor) => self::doctor(doctor),
         Report::Configuration(configuration) => self::configuration(configuration),
         Report::Text(text) => json!({"format": FORMAT, "text": text}),
@@ -204,6 +213,19 @@ fn failure(failure: &Failure) -> Value {
         "column": failure.column,
         "details": failure.details,
         "hints": failure.hints,
+    })
+}
+
+fn findings(verified: &Verified) -> Value {
+    let report = &verified.report;
+    json!({
+        "format": FORMAT,
+        "fail_on": verified.fail_on,
+        "summary": report.summary,
+        "coverage": report.coverage,
+        "findings": report.findings,
+        "not_probed": report.not_probed,
+        "unseen": report.unseen,
     })
 }
 

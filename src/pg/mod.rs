@@ -2,6 +2,7 @@
 
 pub mod answer;
 mod attempt;
+mod audit;
 pub mod cancel;
 pub mod checkout;
 pub mod connect;
@@ -10,6 +11,7 @@ mod identity;
 mod lock;
 mod migrate;
 mod observe;
+mod probe;
 mod provision;
 mod refinery;
 pub mod registry;
@@ -19,6 +21,7 @@ mod session;
 mod tls;
 pub mod vitals;
 
+pub use audit::{read_catalog, run_probes};
 pub use execute::{Sessions, Work, run};
 pub use lock::LockKey;
 pub use migrate::{Histories, Target, histories, migrate_target};

@@ -2,17 +2,21 @@
 
 mod configuration;
 mod doctor;
+mod findings;
 mod migration;
 mod planned;
 mod provisioned;
 mod tenants;
+mod verified;
 
 pub use configuration::{Configuration, ShownCluster};
 pub use doctor::{Check, Doctor, Health};
+pub use findings::{Coverage, FindingsReport, NotProbed, Summary as FindingsSummary};
 pub use migration::{Failure, MigrationRun, Status, Summary, TargetReport, Verb};
 pub use planned::{Planned, PlannedStep};
 pub use provisioned::{Credential, Outcome, Provisioned};
 pub use tenants::{Listed, Source, Tenants};
+pub use verified::Verified;
 
 /// The answer of a command.
 #[derive(Debug)]
@@ -27,6 +31,10 @@ pub enum Report {
     Tenant(Box<Listed>),
     /// `migrate up`, `migrate status`.
     Migration(MigrationRun),
+    /// `verify-rls`.
+    Findings(Box<Verified>),
+    /// `explain`.
+    Rule(&'static crate::audit::Rule),
     /// `doctor`.
     Doctor(Doctor),
     /// `config show`.
@@ -56,6 +64,7 @@ impl Report {
         match self {
             Self::Migration(run) => run.verdict(),
             Self::Doctor(doctor) => doctor.verdict(),
+            Self::Findings(verified) => verified.verdict(),
             _ => Verdict::Done,
         }
     }

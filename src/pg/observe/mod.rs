@@ -1,3 +1,4 @@
 //! Facts about a server, read and never changed.
 
+pub(super) mod catalog;
 pub(super) mod tenant;

@@ -1,0 +1,274 @@
+//! Whether a policy's condition, as the server prints it, ties rows to the current tenant.
+//!
+//! Promises to refuse what is visibly open: a constant, an alternative that forgets the tenant, a
+//! negation, a comparison of the tenant column with itself. It is a reader of shapes and no prover:
+//! what only an evaluation can tell is left to the live probe.
+
+use std::collections::BTreeSet;
+
+/// What a condition must mention to be tied to the tenant.
+#[derive(Debug)]
+pub(super) struct Binding<'a> {
+    /// The table, as conditions with a subquery qualify its columns.
+    pub(super) table: &'a str,
+    /// The tenant column.
+    pub(super) column: &'a str,
+    /// The setting that holds the tenant.
+    pub(super) setting: &'a str,
+    /// Functions that read that setting, by name.
+    pub(super) functions: &'a BTreeSet<String>,
+    /// Functions that read who is asking in another way, by name.
+    pub(super) identities: &'a BTreeSet<String>,
+    /// Constants that name the tenant, where the policy is for one tenant's roles only.
+    pub(super) keys: Vec<&'a str>,
+    /// Each tenant has a role of its own, so that `CURRENT_USER` names the tenant.
+    pub(super) role_is_tenant: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Token {
+    Word(String),
+    Quoted(String),
+    Text(String),
+    Sign(String),
+}
+
+impl Token {
+    fn is_word(&self, word: &str) -> bool {
+        matches!(self, Self::Word(own) if own.eq_ignore_ascii_case(word))
+    }
+
+    fn is_sign(&self, sign: &str) -> bool {
+        matches!(self, Self::Sign(own) if own == sign)
+    }
+
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Word(name) | Self::Quoted(name) => Some(name),
+            Self::Text(_) | Self::Sign(_) => None,
+        }
+    }
+}
+
+impl Binding<'_> {
+    /// Whether every row that the condition admits is the current tenant's, as far as its shape says.
+    pub(super) fn holds(&self, condition: &str) -> bool {
+        self.tied(&tokens(condition))
+    }
+
+    fn tied(&self, condition: &[Token]) -> bool {
+        let condition = unwrapped(condition);
+        let alternatives = split(condition, "or");
+        if alternatives.len() > 1 {
+            return alternatives.iter().all(|part| self.tied(part));
+        }
+        let demands = split(condition, "and");
+        if demands.len() > 1 {
+            return demands.iter().any(|part| self.tied(part));
+        }
+        match condition.first() {
+            None => false,
+            Some(first) if first.is_word("not") => false,
+            Some(first) if first.is_word("case") => {
+                !condition.windows(2).any(|pair| {
+                    (pair[0].is_word("then") || pair[0].is_word("else")) && pair[1].is_word("true")
+                }) && self.mentions(condition)
+            }
+            Some(_) => self.mentions(condition),
+        }
+    }
+
+    /// Judges a condition without AND and OR at its top.
+    fn mentions(&self, atom: &[Token]) -> bool {
+        // A SELECT without FROM only has the planner evaluate its value once.
+        let subquery = ["select", "from"].iter().all(|word| atom.iter().any(|t| t.is_word(word)));
+        let inverted = ["<>", "<", ">", "<=", ">=", "~~", "~", "~*", "~~*", "!~", "!~~"];
+        if !subquery && inverted.iter().any(|sign| atom.iter().any(|token| token.is_sign(sign))) {
+            return false;
+        }
+        let own = self.own_columns(atom);
+        // Compared with something made of itself, the column says nothing: coalesce(…, tenant_id).
+        if own == 0 || (own > 1 && !subquery) {
+            return false;
+        }
+        let equals = atom.iter().any(|token| token.is_sign("="));
+        let calls = |names: &BTreeSet<String>| {
+            atom.windows(2).any(|pair| {
+                pair[1].is_sign("(") && pair[0].name().is_some_and(|name| names.contains(name))
+            })
+        };
+        let reads = calls(self.functions)
+            || atom.iter().any(|token| match token {
+                Token::Text(text) => {
+                    text.eq_ignore_ascii_case(self.setting) || self.keys.contains(&text.as_str())
+                }
+                _ => self.role_is_tenant && token.is_word("current_user"),
+            });
+        let asks = ["current_setting", "current_user", "session_user"]
+            .iter()
+            .any(|word| atom.iter().any(|token| token.is_word(word)));
+        match (equals, subquery) {
+            (true, false) => reads,
+            // A membership table, or a function that is handed the tenant: it need not be the setting.
+            (_, true) => equals && (reads || asks || calls(self.identities)),
+            (false, false) => calls(self.functions) || calls(self.identities),
+        }
+    }
+
+    /// How often the table's own tenant column stands there: bare, or qualified by the table.
+    fn own_columns(&self, atom: &[Token]) -> usize {
+        (0..atom.len())
+            .filter(|&at| {
+                atom[at].name() == Some(self.column)
+                    && match at.checked_sub(2).map(|from| &atom[from..at]) {
+                        Some([owner, dot]) if dot.is_sign(".") => owner.name() == Some(self.table),
+                        _ => true,
+                    }
+            })
+            .count()
+    }
+}
+
+/// The condition without the parentheses around all of it.
+fn unwrapped(mut condition: &[Token]) -> &[Token] {
+    while let [first, inner @ .., last] = condition {
+        if !(first.is_sign("(") && last.is_sign(")")) {
+            break;
+        }
+        let mut depth = 0_i32;
+        let closes_early = inner.iter().any(|token| {
+            depth += i32::from(token.is_sign("(")) - i32::from(token.is_sign(")"));
+            depth < 0
+        });
+        if closes_early {
+            break;
+        }
+        condition = inner;
+    }
+    condition
+}
+
+/// The parts between a word at the top level.
+fn split<'t>(condition: &'t [Token], word: &str) -> Vec<&'t [Token]> {
+    let mut depth = 0_i32;
+    let mut parts = Vec::new();
+    let mut start = 0;
+    for (at, token) in condition.iter().enumerate() {
+        if token.is_sign("(") || token.is_word("case") {
+            depth += 1;
+        } else if token.is_sign(")") || token.is_word("end") {
+            depth -= 1;
+        } else if depth == 0 && token.is_word(word) {
+            parts.push(&condition[start..at]);
+            start = at + 1;
+        }
+    }
+    parts.push(&condition[start..]);
+    parts
+}
+
+fn tokens(text: &str) -> Vec<Token> {
+    let mut found = Vec::new();
+    let mut rest = text.chars().peekable();
+    while let Some(&next) = rest.peek() {
+        if next.is_whitespace() {
+            rest.next();
+        } else if next == '\'' || next == '"' {
+            rest.next();
+            let mut inside = String::new();
+            while let Some(c) = rest.next() {
+                if c == next && rest.next_if_eq(&next).is_none() {
+                    break;
+                }
+                inside.push(c);
+            }
+            found.push(if next == '"' { Token::Quoted(inside) } else { Token::Text(inside) });
+        } else if next.is_alphanumeric() || next == '_' {
+            let mut word = String::new();
+            while let Some(c) = rest.next_if(|c| c.is_alphanumeric() || *c == '_' || *c == '$') {
+                word.push(c);
+            }
+            found.push(Token::Word(word));
+        } else if "()[],.;".contains(next) {
+            rest.next();
+            found.push(Token::Sign(next.to_string()));
+        } else {
+            let mut sign = String::new();
+            while let Some(c) = rest.next_if(|c| {
+                !c.is_whitespace() && !c.is_alphanumeric() && !"_()[],.;'\"".contains(*c)
+            }) {
+                sign.push(c);
+            }
+            found.push(Token::Sign(sign));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SET: &str = "NULLIF(current_setting('app.tenant_id'::text, true), ''::text)";
+
+    fn holds(condition: &str) -> bool {
+        let functions = BTreeSet::from(["current_tenant_id".to_owned()]);
+        let identities = BTreeSet::from(["may_see".to_owned()]);
+        let binding = Binding {
+            table: "notes",
+            column: "tenant_id",
+            setting: "app.tenant_id",
+            functions: &functions,
+            identities: &identities,
+            keys: Vec::new(),
+            role_is_tenant: false,
+        };
+        binding.holds(&condition.replace("CTX", SET))
+    }
+
+    #[test]
+    fn the_usual_forms_are_tied() {
+        for condition in [
+            "(tenant_id = (CTX)::uuid)",
+            "(tenant_id = ( SELECT (CTX)::uuid AS \"nullif\"))",
+            "((tenant_id)::text = current_setting('app.tenant_id'::text))",
+            "(tenant_id = app.current_tenant_id())",
+            "((tenant_id = ( SELECT app.current_tenant_id() AS c)) AND (deleted_at IS NULL))",
+            "((deleted OR (x = 1)) AND (tenant_id = (CTX)::uuid))",
+            "app.may_see(tenant_id)",
+            "(tenant_id IN ( SELECT m.tenant_id FROM app.members m WHERE (m.who = CURRENT_USER)))",
+        ] {
+            assert!(holds(condition), "{condition}");
+        }
+    }
+
+    #[test]
+    fn open_conditions_are_not() {
+        for condition in [
+            "true",
+            "(tenant_id = tenant_id)",
+            "(tenant_id <> (CTX)::uuid)",
+            "(NOT (tenant_id = (CTX)::uuid))",
+            "((tenant_id = (CTX)::uuid) OR (CTX IS NULL))",
+            "((tenant_id = (CTX)::uuid) OR (tenant_id IS NULL))",
+            "((tenant_id = (CTX)::uuid) AND (a = 1)) OR (b = 2)",
+            "(tenant_id = COALESCE((CTX)::uuid, tenant_id))",
+            "(CTX IS NOT NULL)",
+            "(created_at > now())",
+            "(tenant_id = ( SELECT (current_setting('app.other'::text, true))::uuid AS c))",
+            "(tenant_id = ( SELECT COALESCE((CTX)::uuid, notes.tenant_id) AS c))",
+            "(tenant_id = (current_setting('app.other'::text, true))::uuid)",
+            "((tenant_id)::text ~~ (CTX || '%'::text))",
+            "(tenant_id = '11111111-1111-1111-1111-111111111111'::uuid)",
+            "CASE WHEN (tenant_id = (CTX)::uuid) THEN true ELSE true END",
+            "(EXISTS ( SELECT 1 FROM app.tenants t WHERE (t.tenant_id = (CTX)::uuid)))",
+        ] {
+            assert!(!holds(condition), "{condition}");
+        }
+    }
+
+    #[test]
+    fn quoted_text_does_not_pass_for_syntax() {
+        assert!(holds("((tenant_id = (CTX)::uuid) AND (kind = 'a'' OR b'::text))"));
+    }
+}

@@ -1,0 +1,274 @@
+//! Findings: what is wrong, on which object, for whom, and what to do about it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Code, Error};
+use crate::model::tenant::TenantId;
+use crate::sql::Sql;
+
+/// How grave a finding is. The order is from the lightest to the gravest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Latent: not a hole today.
+    Low,
+    /// An oracle, a nuisance, or a hole that needs a second mistake.
+    Medium,
+    /// Tenants cross with SQL that the application's role may issue.
+    High,
+    /// Tenants cross with the SQL that any application issues.
+    Critical,
+}
+
+impl Severity {
+    /// All, from the gravest.
+    pub const ALL: [Self; 5] = [Self::Critical, Self::High, Self::Medium, Self::Low, Self::Info];
+
+    /// The word in flags and in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::High => "high",
+            Self::Medium => "medium",
+            Self::Low => "low",
+            Self::Info => "info",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+impl FromStr for Severity {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|severity| severity.word() == word).ok_or_else(|| {
+            Error::new(Code::Usage, format!("{word:?} is not a severity"))
+                .hint("use critical, high, medium, low or info")
+        })
+    }
+}
+
+/// How a finding is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Evidence {
+    /// Read from the catalogues.
+    Static,
+    /// Observed by acting as the application.
+    Probe,
+}
+
+/// What a finding is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Object {
+    /// The cluster.
+    pub cluster: String,
+    /// The database; absent for roles, which belong to the cluster.
+    pub database: Option<String>,
+    /// `table`, `view`, `policy`, `function`, `schema`, `database`, `role`, …
+    pub kind: &'static str,
+    /// Its name, schema-qualified as PostgreSQL quotes it.
+    pub name: String,
+    /// What it belongs to: the table of a policy.
+    pub parent: Option<String>,
+}
+
+/// What to do about a finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fix {
+    /// Statements that can be run as they are, one per item.
+    Sql(Vec<Sql>),
+    /// Words, where a person must decide.
+    Advice(String),
+}
+
+impl fmt::Display for Fix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sql(statements) => {
+                for (at, statement) in statements.iter().enumerate() {
+                    write!(f, "{}{statement};", if at == 0 { "" } else { "\n" })?;
+                }
+                Ok(())
+            }
+            Self::Advice(words) => f.write_str(words),
+        }
+    }
+}
+
+impl Serialize for Fix {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// The rule's id.
+    pub rule: &'static str,
+    /// How grave it is.
+    pub severity: Severity,
+    /// How it is known.
+    pub evidence: Evidence,
+    /// What it is about.
+    pub object: Object,
+    /// The role through which it is reached.
+    pub role: Option<String>,
+    /// What that role can do: SQL commands or privileges.
+    pub operation: Option<String>,
+    /// The tenants it concerns; empty when it concerns all that share the object.
+    pub tenants: Vec<TenantId>,
+    /// What is wrong, in one sentence.
+    pub message: String,
+    /// What to do.
+    pub fix: Fix,
+    /// Stays the same from run to run: rule, object, role and operation, hashed.
+    pub fingerprint: String,
+}
+
+impl Finding {
+    /// Starts a finding with what it must have.
+    pub fn new(
+        rule: &'static str,
+        severity: Severity,
+        object: Object,
+        message: impl Into<String>,
+        fix: Fix,
+    ) -> Self {
+        let mut finding = Self {
+            rule,
+            severity,
+            evidence: Evidence::Static,
+            object,
+            role: None,
+            operation: None,
+            tenants: Vec::new(),
+            message: message.into(),
+            fix,
+            fingerprint: String::new(),
+        };
+        finding.seal();
+        finding
+    }
+
+    /// Adds the role through which it is reached.
+    #[must_use]
+    pub fn role(mut self, role: impl fmt::Display) -> Self {
+        self.role = Some(role.to_string());
+        self.seal();
+        self
+    }
+
+    /// Adds what that role can do.
+    #[must_use]
+    pub fn operation(mut self, operation: impl fmt::Display) -> Self {
+        self.operation = Some(operation.to_string());
+        self.seal();
+        self
+    }
+
+    /// Adds the tenants it concerns, sorted.
+    #[must_use]
+    pub fn tenants<'a>(mut self, tenants: impl IntoIterator<Item = &'a TenantId>) -> Self {
+        self.tenants = tenants.into_iter().cloned().collect();
+        self.tenants.sort();
+        self.tenants.dedup();
+        self
+    }
+
+    /// Makes it graver or lighter than its rule usually is.
+    #[must_use]
+    pub fn severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+
+    /// Marks it as observed.
+    #[must_use]
+    pub fn observed(mut self) -> Self {
+        self.evidence = Evidence::Probe;
+        self
+    }
+
+    /// The order in which findings are listed: the gravest first, then by object.
+    pub fn sort_key(&self) -> impl Ord + '_ {
+        (
+            std::cmp::Reverse(self.severity),
+            (&self.object.cluster, &self.object.database, &self.object.name, &self.object.parent),
+            (self.rule, &self.role, &self.operation),
+        )
+    }
+
+    fn seal(&mut self) {
+        let mut hash = Sha256::new();
+        let object = &self.object;
+        for part in [
+            Some(self.rule),
+            Some(object.cluster.as_str()),
+            object.database.as_deref(),
+            Some(object.kind),
+            Some(object.name.as_str()),
+            object.parent.as_deref(),
+            self.role.as_deref(),
+            self.operation.as_deref(),
+        ] {
+            // A separator that no name holds keeps ("a", "bc") apart from ("ab", "c").
+            hash.update(part.unwrap_or_default().as_bytes());
+            hash.update([0]);
+        }
+        let mut start = [0; 8];
+        start.copy_from_slice(&hash.finalize()[..8]);
+        self.fingerprint = format!("{:016x}", u64::from_be_bytes(start));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(name: &str) -> Finding {
+        let object = Object {
+            cluster: "eu-1".to_owned(),
+            database: Some("app".to_owned()),
+            kind: "table",
+            name: name.to_owned(),
+            parent: None,
+        };
+        Finding::new("rls-disabled", Severity::Critical, object, "…", Fix::Advice("…".to_owned()))
+    }
+
+    #[test]
+    fn a_fingerprint_depends_on_what_the_finding_is_about_and_on_nothing_else() {
+        let one = finding("app.notes").role("app_rw");
+        assert_eq!(one.fingerprint.len(), 16);
+        assert_eq!(one.fingerprint, finding("app.notes").role("app_rw").fingerprint);
+        assert_eq!(
+            one.fingerprint,
+            one.clone().severity(Severity::Low).observed().fingerprint,
+            "what a baseline remembers outlives a change of severity"
+        );
+        assert_ne!(one.fingerprint, finding("app.note").role("app_rw").fingerprint);
+        assert_ne!(one.fingerprint, finding("app.notes").role("app_ro").fingerprint);
+    }
+
+    #[test]
+    fn severities_are_ordered_and_named() {
+        assert!(Severity::Critical > Severity::High && Severity::Low > Severity::Info);
+        for severity in Severity::ALL {
+            assert_eq!(severity.word().parse::<Severity>().unwrap(), severity);
+        }
+        assert!("grave".parse::<Severity>().is_err());
+    }
+}

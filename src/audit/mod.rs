@@ -1,0 +1,34 @@
+//! Whether tenants are kept apart: from facts and observations to findings, without IO.
+//!
+//! Privileges come first and predicates second: a finding needs a role of the application that
+//! reaches an object, and nothing that binds it to its tenant there. A table that nobody is granted,
+//! or an owner that nobody can become, is not accused.
+
+mod crossing;
+mod expression;
+pub mod finding;
+#[cfg(test)]
+mod fixture;
+pub mod reach;
+pub mod rules;
+pub mod survey;
+
+pub use finding::{Evidence, Finding, Fix, Object, Severity};
+pub use rules::Rule;
+pub use survey::Survey;
+
+use crate::model::catalog::Catalog;
+use crate::model::layout::Estate;
+use crate::model::probe::Probe;
+
+/// Judges one database: every rule, over the facts and over what probes observed.
+///
+/// The estate holds the tenants of this database, and the database-isolated tenants of its cluster:
+/// whether their roles can come here is part of the question.
+pub fn check(catalog: &Catalog, estate: &Estate, probes: &[Probe]) -> Vec<Finding> {
+    let survey = Survey::new(catalog, estate, probes);
+    let mut findings: Vec<_> = rules::ALL.iter().flat_map(|rule| (rule.check)(&survey)).collect();
+    findings.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
+    findings.dedup_by(|a, b| a.fingerprint == b.fingerprint);
+    findings
+}

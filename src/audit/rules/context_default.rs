@@ -1,0 +1,87 @@
+//! A default that puts every session into some tenant's context.
+
+use super::Rule;
+use crate::audit::finding::{Evidence, Finding, Fix, Severity};
+use crate::audit::survey::Survey;
+use crate::sql;
+
+pub(super) static RULE: Rule = Rule {
+    id: "context-default",
+    severity: Severity::High,
+    evidence: Evidence::Static,
+    title: "sessions begin in a tenant's context",
+    docs: "ALTER ROLE … SET or ALTER DATABASE … SET of the tenant setting gives every new session a tenant, so that a request which forgot to set its own silently works as somebody else, instead of seeing nothing. Fix: RESET the default. A role that acts for one tenant only, with that tenant's own key, is not reported.",
+    check,
+};
+
+fn check(survey: &Survey<'_>) -> Vec<Finding> {
+    let Some(tenancy) = &survey.estate.tenancy else { return Vec::new() };
+    let mut found = Vec::new();
+    for default in &survey.catalog.session_defaults {
+        let elsewhere =
+            default.database.as_ref().is_some_and(|database| *database != survey.catalog.database);
+        if !default.name.eq_ignore_ascii_case(tenancy.setting.as_str())
+            || default.value.is_empty()
+            || elsewhere
+        {
+            continue;
+        }
+        let subject = match default.role {
+            None => None,
+            Some(role) => match survey.subjects.iter().find(|subject| subject.role == role) {
+                Some(subject) => Some(subject),
+                None => continue,
+            },
+        };
+        let bound = subject.is_some_and(|subject| {
+            matches!(subject.tenants.as_slice(), [only] if only.key == default.value)
+        });
+        if bound {
+            continue;
+        }
+        // The setting's name was checked to be identifiers and dots, so it can stand as advice only.
+        let (object, who, fix) = match (subject, &default.database) {
+            (Some(subject), _) => (
+                survey.role(subject.role),
+                format!("role {}", subject.name),
+                sql!("ALTER ROLE {} RESET ALL", subject.name),
+            ),
+            (None, Some(database)) => (
+                survey.object("database", database),
+                format!("database {database}"),
+                sql!("ALTER DATABASE {} RESET ALL", database),
+            ),
+            (None, None) => continue,
+        };
+        let message = format!("sessions of {who} begin with {} set", tenancy.setting);
+        let advice = fix.as_str().replace("RESET ALL", &format!("RESET {}", tenancy.setting));
+        let finding = RULE.finding(object, message, Fix::Advice(advice));
+        found.push(match subject {
+            Some(subject) => finding.role(subject.name),
+            None => finding,
+        });
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::fixture::*;
+    use crate::model::catalog::*;
+
+    #[test]
+    fn a_default_is_accused_and_a_role_bound_to_its_own_tenant_is_not() {
+        let mut world = World::new();
+        let default = |role: Oid, value: &str| SessionDefault {
+            role: Some(role),
+            database: None,
+            name: "app.tenant_id".to_owned(),
+            value: value.to_owned(),
+        };
+        let (cat, rw) = (world.oid("app_cat"), world.oid("app_rw"));
+        world.catalog.session_defaults = vec![default(cat, "key-cat")];
+        assert!(world.rules().is_empty());
+        world.catalog.session_defaults.push(default(rw, "key-ann"));
+        assert_eq!(world.rules(), ["context-default"]);
+    }
+}

@@ -1,0 +1,128 @@
+//! A function that reads tenants' rows with rights other than its caller's.
+
+use super::Rule;
+use crate::audit::finding::{Evidence, Finding, Fix, Severity};
+use crate::audit::survey::Survey;
+use crate::model::catalog::{Function, Oid};
+
+pub(super) static RULE: Rule = Rule {
+    id: "definer-function",
+    severity: Severity::High,
+    evidence: Evidence::Static,
+    title: "a function that the application may call works past row-level security",
+    docs: "A SECURITY DEFINER routine runs as its owner. When no policy binds that owner and the routine names a table that tenants share, or builds its statements at run time, it can answer with any tenant's rows. EXECUTE is granted to PUBLIC unless it is revoked. Fix: SECURITY INVOKER, an owner that the policies bind, or REVOKE EXECUTE. Trigger functions, which nobody can call, routines that filter by the tenant setting, and routines that touch no tenant table are not reported.",
+    check,
+};
+
+fn check(survey: &Survey<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (oid, function) in survey.catalog.functions.iter().filter(|(_, f)| f.definer) {
+        let Some(touched) = touched(survey, *oid, function) else { continue };
+        let home = survey.ground(function.schema);
+        let caller = survey.entering(function.schema).find(|subject| {
+            // In its own schema a tenant may call what works on its own tables.
+            let own = home.is_some_and(|g| g.tenants.iter().any(|t| subject.acts_for(&t.id)));
+            (!own || touched.foreign) && survey.calls(subject, function)
+        });
+        let Some(caller) = caller else { continue };
+        let name = function.signature();
+        let message = format!(
+            "{} may call {name}, which runs as {} and {}",
+            caller.name,
+            survey.catalog.role_name(function.owner),
+            touched.what
+        );
+        let fix = Fix::Advice(format!(
+            "ALTER FUNCTION {name} SECURITY INVOKER, or REVOKE EXECUTE ON FUNCTION {name} FROM PUBLIC, {}",
+            caller.name
+        ));
+        found.push(
+            RULE.finding(survey.object("function", &name), message, fix)
+                .role(caller.name)
+                .operation("EXECUTE"),
+        );
+    }
+    found
+}
+
+/// What a routine works on that its caller should not.
+struct Touched {
+    what: String,
+    foreign: bool,
+}
+
+fn touched(survey: &Survey<'_>, oid: Oid, function: &Function) -> Option<Touched> {
+    if function.for_triggers || survey.reads_context(oid) {
+        return None;
+    }
+    let home = survey.ground(function.schema).map(|ground| &ground.tenants);
+    let named = survey
+        .tables()
+        .filter(|(_, table)| survey.exempt(function.owner, table))
+        .find(|(_, table)| {
+            // In a tenant's own schema a bare name is its own table's.
+            mentions(&function.body, table.name.name.as_str())
+                && (home.is_none() || mentions(&function.body, table.name.schema.as_str()))
+        });
+    if let Some((_, table)) = named {
+        return Some(Touched { what: format!("reaches {}", table.name), foreign: home.is_some() });
+    }
+    let owner = survey.catalog.roles.get(&function.owner)?;
+    let acts_as = survey.reach.inherits(function.owner);
+    let other = survey.territories.iter().find_map(|(schema, ground)| {
+        let facts = survey.catalog.schemas.get(schema)?;
+        let elsewhere = home.is_none_or(|home| home[0].id != ground.tenants[0].id);
+        let reaches = owner.superuser || acts_as.contains(&facts.owner);
+        (elsewhere && reaches && mentions(&function.body, facts.name.as_str()))
+            .then_some(&facts.name)
+    });
+    if let Some(schema) = other {
+        return Some(Touched { what: format!("reaches schema {schema}"), foreign: true });
+    }
+    // Statements that are put together at run time may name anything the owner can read.
+    let dynamic = mentions(&function.body.to_ascii_lowercase(), "execute")
+        && survey.tables().any(|(_, table)| survey.exempt(function.owner, table));
+    (owner.exempt() && dynamic).then(|| Touched {
+        what: "builds its statements at run time".to_owned(),
+        foreign: owner.superuser,
+    })
+}
+
+/// Whether a text holds a name as a word of its own.
+fn mentions(text: &str, name: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(name).any(|(at, _)| {
+        !text[..at].ends_with(part) && !text[at + name.len()..].starts_with(part)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::fixture::*;
+
+    #[test]
+    fn a_dump_is_accused_and_its_sound_neighbours_are_not() {
+        let mut world = World::new();
+        world.function("app", "bound", "app_owner", "SELECT * FROM app.notes");
+        world.function("app", "harmless", "admin", "SELECT now()");
+        let filter = "SELECT * FROM app.notes WHERE tenant_id = current_setting('app.tenant_id')::uuid";
+        world.function("app", "filtered", "admin", filter);
+        let trigger = world.function("app", "stamp", "admin", "INSERT INTO app.notes …");
+        world.catalog.functions.get_mut(&trigger).unwrap().for_triggers = true;
+        let closed = world.function("app", "closed", "admin", "SELECT * FROM app.notes");
+        world.catalog.functions.get_mut(&closed).unwrap().grants.clear();
+        assert!(world.rules().is_empty(), "{:?}", world.check());
+        world.function("app", "dump", "admin", "SELECT * FROM app.notes");
+        let found = world.findings("definer-function");
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].object.name, "app.dump()");
+    }
+
+    #[test]
+    fn another_tenants_schema_counts_as_well() {
+        let mut world = World::new();
+        world.function("tenant_cat", "peek", "admin", "SELECT * FROM tenant_dan.notes");
+        world.function("tenant_cat", "own", "own_cat", "SELECT * FROM tenant_cat.notes");
+        assert_eq!(world.rules(), ["definer-function"]);
+    }
+}

@@ -1,0 +1,128 @@
+//! A view that shows tenants' rows with rights other than its caller's.
+
+use std::collections::BTreeSet;
+
+use super::Rule;
+use crate::audit::finding::{Evidence, Finding, Fix, Severity};
+use crate::audit::survey::Survey;
+use crate::model::catalog::{Oid, Privileges, Relation, RelationKind};
+use crate::sql;
+
+pub(super) static RULE: Rule = Rule {
+    id: "definer-view",
+    severity: Severity::Critical,
+    evidence: Evidence::Static,
+    title: "a view shows tenants' rows past row-level security",
+    docs: "A view without security_invoker reads as its owner. When no policy binds that owner (it is a superuser, has BYPASSRLS, or owns a table without FORCE), the view shows every tenant's rows to whoever may read it; a materialized view always holds what its owner saw. Fix on PostgreSQL 15 and newer: ALTER VIEW … SET (security_invoker = true). Views that no role of the application is granted, whose owner the policies bind, or that filter by the tenant setting behind a security barrier, are not reported.",
+    check,
+};
+
+fn check(survey: &Survey<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for view in survey.catalog.relations.values().filter(|relation| relation.kind.is_view()) {
+        let Some((subject, held)) = survey.reaching(view, Privileges::ROWS).next() else {
+            continue;
+        };
+        // Who reads a base table is the owner of the nearest view that does not read as its caller.
+        let mut seen = BTreeSet::new();
+        let mut todo: Vec<(&Relation, Option<Oid>)> = vec![(view, None)];
+        let mut leak = None;
+        while let Some((relation, reader)) = todo.pop() {
+            let Some(facts) = &relation.view else { continue };
+            let invoker = facts.security_invoker && relation.kind == RelationKind::View;
+            let filtered = facts.security_barrier && survey.text_reads_context(&facts.definition);
+            if filtered && relation.kind == RelationKind::View {
+                continue;
+            }
+            let reader = if invoker { reader } else { Some(relation.owner) };
+            for oid in &facts.reads {
+                let Some(base) = survey.catalog.relations.get(oid) else { continue };
+                if base.kind.is_view() {
+                    if seen.insert((*oid, reader)) {
+                        todo.push((base, reader));
+                    }
+                    continue;
+                }
+                let Some(reader) = reader else { continue };
+                let foreign = survey.ground(base.schema).is_some_and(|ground| {
+                    ground.tenants.iter().all(|own| !subject.acts_for(&own.id))
+                });
+                let shared = survey.tenant_tables.contains(oid)
+                    && (survey.exempt(reader, base) || relation.kind == RelationKind::Materialized);
+                if foreign || shared {
+                    leak = leak.or(Some((base, reader)));
+                }
+            }
+        }
+        let Some((base, reader)) = leak else { continue };
+        let message = format!(
+            "{} {} shows {} rows of {} as {}",
+            view.kind.word(),
+            view.name,
+            subject.name,
+            base.name,
+            survey.catalog.role_name(reader)
+        );
+        let fix = if view.kind == RelationKind::Materialized {
+            Fix::Sql(vec![sql!("REVOKE ALL ON {} FROM {}", view.name, subject.name)])
+        } else if survey.catalog.version >= 150_000 {
+            Fix::Sql(vec![sql!("ALTER VIEW {} SET (security_invoker = true)", view.name)])
+        } else {
+            Fix::Advice(format!(
+                "PostgreSQL 14 has no security_invoker: give {} to a role that the policies bind",
+                view.name
+            ))
+        };
+        found.push(
+            RULE.finding(survey.relation(view), message, fix).role(subject.name).operation(held),
+        );
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::fixture::*;
+    use crate::model::catalog::*;
+
+    fn read(world: &mut World, view: &str) {
+        world.grant(view, "app_rw", Privilege::Select);
+    }
+
+    #[test]
+    fn an_exempt_owner_is_accused_and_a_bound_one_is_not() {
+        let mut world = World::new();
+        world.view("app", "bound", "app_owner", "app.notes");
+        read(&mut world, "app.bound");
+        world.view("app", "ungranted", "admin", "app.notes");
+        world.view("app", "all_notes", "admin", "app.notes");
+        assert!(world.rules().is_empty(), "{:?}", world.check());
+        read(&mut world, "app.all_notes");
+        assert_eq!(world.rules(), ["definer-view"]);
+        world.table_mut("app.all_notes").view.as_mut().unwrap().security_invoker = true;
+        assert!(world.rules().is_empty());
+    }
+
+    #[test]
+    fn an_invoker_view_over_a_definer_view_is_followed() {
+        let mut world = World::new();
+        world.view("app", "below", "admin", "app.notes");
+        world.view("app", "outer_notes", "app_owner", "app.below");
+        world.table_mut("app.outer_notes").view.as_mut().unwrap().security_invoker = true;
+        read(&mut world, "app.outer_notes");
+        assert_eq!(world.rules(), ["definer-view"]);
+    }
+
+    #[test]
+    fn a_barrier_with_the_tenants_filter_is_sound_and_a_materialized_view_never_is() {
+        let mut world = World::new();
+        world.view("app", "mine", "admin", "app.notes");
+        read(&mut world, "app.mine");
+        let view = world.table_mut("app.mine").view.as_mut().unwrap();
+        view.security_barrier = true;
+        view.definition = TIED.to_owned();
+        assert!(world.rules().is_empty());
+        world.table_mut("app.mine").kind = RelationKind::Materialized;
+        assert_eq!(world.rules(), ["definer-view"]);
+    }
+}

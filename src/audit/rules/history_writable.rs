@@ -1,0 +1,70 @@
+//! Migration history that the application may rewrite.
+
+use super::Rule;
+use crate::audit::finding::{Evidence, Finding, Fix, Severity};
+use crate::audit::survey::Survey;
+use crate::model::catalog::{Privilege, Privileges};
+use crate::sql;
+
+pub(super) static RULE: Rule = Rule {
+    id: "history-writable",
+    severity: Severity::Medium,
+    evidence: Evidence::Static,
+    title: "the application may write the migration history",
+    docs: "refinery_schema_history decides which migrations run next. Whoever can write it can have a migration skipped or run again, with the rights of the role that migrates. Fix: REVOKE INSERT, UPDATE, DELETE, TRUNCATE on it from the application's roles. Reading it is harmless and not reported.",
+    check,
+};
+
+fn check(survey: &Survey<'_>) -> Vec<Finding> {
+    let writing: Privileges =
+        [Privilege::Insert, Privilege::Update, Privilege::Delete, Privilege::Truncate]
+            .into_iter()
+            .collect();
+    let mut found = Vec::new();
+    for table in survey.catalog.relations.values().filter(|table| Survey::is_history(table)) {
+        // Grants are few, subjects are many: start from who is granted.
+        for grant in &table.grants {
+            // The owner may always write; who can become it is found by role-reaches-owner.
+            if grant.privileges.and(writing).is_empty() || grant.grantee == table.owner {
+                continue;
+            }
+            let Some(subject) = survey
+                .users_of(grant.grantee)
+                .find(|subject| survey.enters(subject, table.schema))
+            else {
+                continue;
+            };
+            let held = grant.privileges.and(writing);
+            let message = format!("role {} may write {}: {held}", subject.name, table.name);
+            let fix = survey.ident(grant.grantee).map_or_else(
+                || sql!("REVOKE ALL ON {} FROM PUBLIC", table.name),
+                |grantee| {
+                    sql!("REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {} FROM {}", table.name, grantee)
+                },
+            );
+            found.push(
+                RULE.finding(survey.relation(table), message, Fix::Sql(vec![fix]))
+                    .role(subject.name)
+                    .operation(held),
+            );
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::fixture::*;
+    use crate::model::catalog::*;
+
+    #[test]
+    fn writing_is_accused_and_reading_is_not() {
+        let mut world = World::new();
+        world.table("app", "refinery_schema_history", "app_owner");
+        world.grant("app.refinery_schema_history", "app_rw", Privilege::Select);
+        world.grant("app.refinery_schema_history", "app_owner", Privilege::Insert);
+        assert!(world.rules().is_empty());
+        world.grant("app.refinery_schema_history", "app_rw", Privilege::Update);
+        assert_eq!(world.rules(), ["history-writable"]);
+    }
+}

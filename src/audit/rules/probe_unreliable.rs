@@ -1,0 +1,62 @@
+//! A probe whose positive control failed, so that it proves nothing.
+
+use super::Rule;
+use crate::audit::finding::{Evidence, Finding, Fix, Severity};
+use crate::audit::survey::Survey;
+use crate::model::probe::{Attempt, Outcome};
+
+pub(super) static RULE: Rule = Rule {
+    id: "probe-unreliable",
+    severity: Severity::Medium,
+    evidence: Evidence::Probe,
+    title: "a tenant does not see its own row, so probes of the table prove nothing",
+    docs: "Before it looks for another tenant's rows, a probe adds a row in a tenant's own context and looks for it as that tenant. When it stays invisible, seeing no foreign rows is no proof of isolation: the policy may read another setting, or admit nothing at all. Usually the application does not work on this table either.",
+    check,
+};
+
+fn check(survey: &Survey<'_>) -> Vec<Finding> {
+    let failed = survey
+        .probes
+        .iter()
+        .filter(|probe| probe.attempt == Attempt::Control && probe.outcome == Outcome::Rows(0));
+    failed
+        .map(|probe| {
+            let message = format!(
+                "tenant {} does not see its own row in {} as {}",
+                probe.target, probe.relation, probe.role
+            );
+            let fix = Fix::Advice("check which setting the policies of this table read".to_owned());
+            RULE.finding(survey.object("table", &probe.relation), message, fix)
+                .role(&probe.role)
+                .operation(probe.attempt.word())
+                .tenants([&probe.target])
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::fixture::*;
+    use crate::model::ident::QualifiedName;
+    use crate::model::probe::*;
+    use crate::model::tenant::*;
+
+    #[test]
+    fn what_was_observed_is_reported_and_a_refusal_is_not() {
+        let mut world = World::new();
+        world.probes.push(Probe {
+            isolation: Isolation::Shared,
+            acting: TenantId::new("ann").unwrap(),
+            target: TenantId::new("bob").unwrap(),
+            role: ident("app_rw"),
+            relation: QualifiedName::new(ident("app"), ident("notes")),
+            attempt: Attempt::Control,
+            context: Context::Own,
+            method: Method::Statement,
+            outcome: Outcome::Rows(1),
+        });
+        assert!(world.rules().is_empty());
+        world.probes[0].outcome = Outcome::Rows(0);
+        assert_eq!(world.rules(), ["probe-unreliable"]);
+    }
+}

@@ -1,0 +1,117 @@
+//! Privileges of everybody on what belongs to tenants.
+
+use super::Rule;
+use crate::audit::finding::{Evidence, Finding, Fix, Severity};
+use crate::audit::survey::Survey;
+use crate::model::catalog::{Grant, PUBLIC, Privilege, Privileges};
+use crate::sql;
+use crate::sql::{List, Sql};
+
+pub(super) static RULE: Rule = Rule {
+    id: "public-grant",
+    severity: Severity::High,
+    evidence: Evidence::Static,
+    title: "PUBLIC holds privileges on tenants' tables or schemas",
+    docs: "PUBLIC is every role of the cluster: every other tenant's, and each one made later. On tables and schemas of a single tenant a grant to it opens them (critical where the schema can be entered, too); on shared tables it makes roles that nobody audits subject to the policies alone. CREATE on a schema lets anybody put functions and tables where others look names up. Reading reference tables without a tenant column is not reported.",
+    check,
+};
+
+fn check(survey: &Survey<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let shared = survey.estate.shared_schema();
+    for (oid, schema) in &survey.catalog.schemas {
+        let held = public(&schema.grants);
+        let ground = survey.ground(*oid);
+        let matters = if ground.is_some() && schema.name.as_str() != "public" {
+            held
+        } else if ground.is_some() || shared == Some(&schema.name) {
+            held.and(Privileges::NONE.with(Privilege::Create))
+        } else {
+            Privileges::NONE
+        };
+        if matters.is_empty() {
+            continue;
+        }
+        let tenants: Vec<_> =
+            ground.iter().flat_map(|g| &g.tenants).map(|tenant| &tenant.id).collect();
+        let message = format!("everybody holds {matters} on schema {}", schema.name);
+        let fix = sql!("REVOKE ALL ON SCHEMA {} FROM PUBLIC", schema.name);
+        found.push(
+            RULE.finding(survey.object("schema", &schema.name), message, Fix::Sql(vec![fix]))
+                .role("PUBLIC")
+                .operation(matters)
+                .tenants(tenants),
+        );
+    }
+    for (oid, relation) in &survey.catalog.relations {
+        let ground = survey.ground(relation.schema);
+        let held = public(&relation.grants);
+        if held.is_empty() || (ground.is_none() && !survey.tenant_tables.contains(oid)) {
+            continue;
+        }
+        let open = survey
+            .catalog
+            .schemas
+            .get(&relation.schema)
+            .is_some_and(|schema| public(&schema.grants).has(Privilege::Usage));
+        let grave = if ground.is_some() && open { Severity::Critical } else { RULE.severity };
+        let tenants: Vec<_> =
+            ground.iter().flat_map(|g| &g.tenants).map(|tenant| &tenant.id).collect();
+        let message = format!("everybody holds {held} on {}", relation.name);
+        let columns = || -> Option<Sql> {
+            let named: Vec<_> = relation
+                .grants
+                .iter()
+                .filter(|grant| grant.grantee == PUBLIC)
+                .filter_map(|grant| grant.column.clone())
+                .collect();
+            let list = List(&named);
+            (!named.is_empty())
+                .then(|| sql!("REVOKE ALL ({}) ON {} FROM PUBLIC", list, relation.name))
+        };
+        let mut fix = vec![sql!("REVOKE ALL ON {} FROM PUBLIC", relation.name)];
+        fix.extend(columns());
+        found.push(
+            RULE.finding(survey.relation(relation), message, Fix::Sql(fix))
+                .severity(grave)
+                .role("PUBLIC")
+                .operation(held)
+                .tenants(tenants),
+        );
+    }
+    found
+}
+
+fn public(grants: &[Grant]) -> Privileges {
+    grants
+        .iter()
+        .filter(|grant| grant.grantee == PUBLIC)
+        .fold(Privileges::NONE, |sum, grant| sum.or(grant.privileges))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::fixture::*;
+    use crate::model::catalog::*;
+
+    #[test]
+    fn tenants_tables_are_accused_and_reference_tables_are_not() {
+        let mut world = World::new();
+        world.grant("app.countries", "public", Privilege::Select);
+        world.grant_schema("app", "public", Privilege::Usage);
+        assert!(world.rules().is_empty(), "{:?}", world.check());
+        world.grant("app.notes", "public", Privilege::Select);
+        world.grant("tenant_cat.notes", "public", Privilege::Select);
+        let found = world.findings("public-grant");
+        let names: Vec<_> = found.iter().map(|finding| finding.object.name.as_str()).collect();
+        assert_eq!(names, ["app.notes", "tenant_cat.notes"]);
+        assert_eq!(found[1].fix.to_string(), "REVOKE ALL ON tenant_cat.notes FROM PUBLIC;");
+    }
+
+    #[test]
+    fn a_tenants_schema_is_nobody_elses() {
+        let mut world = World::new();
+        world.grant_schema("tenant_cat", "public", Privilege::Usage);
+        assert_eq!(world.rules(), ["public-grant"]);
+    }
+}

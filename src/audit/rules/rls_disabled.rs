@@ -1,0 +1,79 @@
+//! A table that tenants share, without row-level security.
+
+use super::Rule;
+use crate::audit::finding::{Evidence, Finding, Fix, Severity};
+use crate::audit::survey::Survey;
+use crate::model::catalog::Privileges;
+use crate::sql;
+
+pub(super) static RULE: Rule = Rule {
+    id: "rls-disabled",
+    severity: Severity::Critical,
+    evidence: Evidence::Static,
+    title: "a table that tenants share has row-level security off",
+    docs: "The table has the tenant column and a role of the application may use it, but nothing filters its rows: every statement sees all tenants. Policies that exist do nothing until row-level security is on. Fix: ALTER TABLE … ENABLE and FORCE ROW LEVEL SECURITY, with a policy for the tenant column. Tables that no role of the application can use, and tables without the tenant column, are not reported.",
+    check,
+};
+
+fn check(survey: &Survey<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (oid, table) in survey.tables() {
+        // A partition that can be reached past its parent has a rule of its own.
+        if table.rls || table.parent.is_some_and(|parent| survey.tenant_tables.contains(&parent)) {
+            continue;
+        }
+        let Some((subject, held)) = survey.reaching(table, Privileges::ROWS).next() else {
+            continue;
+        };
+        let dormant = match survey.policies(oid).len() {
+            0 => String::new(),
+            1 => ", so its policy does nothing".to_owned(),
+            many => format!(", so its {many} policies do nothing"),
+        };
+        let message = format!(
+            "row-level security is off on {}{dormant}: {} reaches every tenant's rows",
+            table.name, subject.name
+        );
+        let fix = Fix::Sql(vec![
+            sql!("ALTER TABLE {} ENABLE ROW LEVEL SECURITY", table.name),
+            sql!("ALTER TABLE {} FORCE ROW LEVEL SECURITY", table.name),
+        ]);
+        found.push(
+            RULE.finding(survey.relation(table), message, fix).role(subject.name).operation(held),
+        );
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::fixture::*;
+    use crate::model::catalog::*;
+
+    #[test]
+    fn a_granted_table_is_accused_and_an_ungranted_one_is_not() {
+        let mut world = World::new();
+        world.table("app", "backup", "app_owner");
+        world.table_mut("app.backup").columns.push(column("tenant_id", "uuid"));
+        assert!(world.rules().is_empty());
+        world.table_mut("app.notes").rls = false;
+        let found = world.findings("rls-disabled");
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].object.name, "app.notes");
+        assert_eq!(found[0].role.as_deref(), Some("app_rw"));
+        assert_eq!(found[0].operation.as_deref(), Some("SELECT, INSERT, UPDATE, DELETE"));
+        assert_eq!(world.rules(), ["rls-disabled"]);
+    }
+
+    #[test]
+    fn a_column_grant_is_enough_and_a_closed_schema_is_not() {
+        let mut world = World::new();
+        world.table("app", "backup", "app_owner");
+        world.table_mut("app.backup").columns.push(column("tenant_id", "uuid"));
+        world.grant("app.backup", "app_cat", Privilege::Select);
+        world.table_mut("app.backup").grants[0].column = Some(ident("tenant_id"));
+        assert!(world.findings("rls-disabled").is_empty(), "app_cat may not enter schema app");
+        world.grant_schema("app", "app_cat", Privilege::Usage);
+        assert_eq!(world.findings("rls-disabled").len(), 1);
+    }
+}

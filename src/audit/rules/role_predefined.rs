@@ -1,0 +1,88 @@
+//! A role of the application that holds one of the server's own roles.
+
+use super::Rule;
+use crate::audit::finding::{Evidence, Finding, Fix, Severity};
+use crate::audit::survey::Survey;
+use crate::sql;
+
+pub(super) static RULE: Rule = Rule {
+    id: "role-predefined",
+    severity: Severity::High,
+    evidence: Evidence::Static,
+    title: "the application holds a predefined role that reaches past tenants",
+    docs: "PostgreSQL's predefined roles work across schemas: pg_read_all_data and pg_write_all_data need no grant, the server-file and program roles read any database from disk, pg_monitor shows other sessions' statements. None belongs to an application. Fix: REVOKE the role; the path of memberships is in the message.",
+    check,
+};
+
+/// The roles that cross tenants, and how gravely.
+const CROSSING: [(&str, Severity); 11] = [
+    ("pg_read_all_data", Severity::Critical),
+    ("pg_write_all_data", Severity::Critical),
+    ("pg_execute_server_program", Severity::Critical),
+    ("pg_read_server_files", Severity::Critical),
+    ("pg_write_server_files", Severity::Critical),
+    ("pg_create_subscription", Severity::High),
+    ("pg_maintain", Severity::Medium),
+    ("pg_monitor", Severity::Medium),
+    ("pg_read_all_stats", Severity::Medium),
+    ("pg_signal_backend", Severity::Medium),
+    ("pg_stat_scan_tables", Severity::Low),
+];
+
+fn check(survey: &Survey<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for subject in &survey.subjects {
+        for (reached, path) in &subject.closure {
+            let Some(role) = survey.catalog.roles.get(reached) else { continue };
+            let Some((_, severity)) =
+                CROSSING.iter().find(|(name, _)| *name == role.name.as_str())
+            else {
+                continue;
+            };
+            // pg_monitor holds others of the list; the outermost says it all.
+            let inner = path.roles.iter().rev().skip(1).any(|step| {
+                survey
+                    .ident(*step)
+                    .is_some_and(|name| CROSSING.iter().any(|(known, _)| *known == name.as_str()))
+            });
+            let Some(holder) =
+                path.roles.iter().rev().nth(1).and_then(|step| survey.ident(*step))
+            else {
+                continue;
+            };
+            if inner {
+                continue;
+            }
+            let message =
+                format!("role {} holds {}: {}", subject.name, role.name, survey.path(&path.roles));
+            let fix = Fix::Sql(vec![sql!("REVOKE {} FROM {}", role.name, holder)]);
+            found.push(
+                RULE.finding(survey.role(*reached), message, fix)
+                    .severity(*severity)
+                    .role(subject.name)
+                    .tenants(subject.tenants.iter().map(|tenant| &tenant.id)),
+            );
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::fixture::*;
+
+    #[test]
+    fn reading_all_data_is_accused_and_a_harmless_role_is_not() {
+        let mut world = World::new();
+        world.role("pg_checkpoint");
+        world.role("pg_read_all_data");
+        world.member("app_rw", "pg_checkpoint", "is");
+        world.member("stranger", "pg_read_all_data", "is");
+        assert!(world.findings("role-predefined").is_empty());
+        world.member("app_rw", "stranger", "is");
+        let found = world.findings("role-predefined");
+        assert_eq!(found.len(), 1);
+        assert!(found[0].message.ends_with("app_rw -> stranger -> pg_read_all_data"));
+        assert_eq!(found[0].fix.to_string(), "REVOKE pg_read_all_data FROM stranger;");
+    }
+}

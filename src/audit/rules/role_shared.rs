@@ -1,0 +1,68 @@
+//! One role that acts for several tenants which should each have their own.
+
+use super::Rule;
+use crate::audit::finding::{Evidence, Finding, Fix, Severity};
+use crate::audit::survey::Survey;
+use crate::model::tenant::Isolation;
+
+pub(super) static RULE: Rule = Rule {
+    id: "role-shared",
+    severity: Severity::High,
+    evidence: Evidence::Static,
+    title: "tenants with a schema or database of their own act through one role",
+    docs: "Schemas and databases keep tenants apart by privileges, and privileges belong to roles. When several tenants act through one role, only the search path or the connection string tells them apart, and a forgotten SET shows one tenant's data to another. Fix: put {tenant} into the role template of [isolation.schema] or [isolation.database]. Shared tables, where row-level security tells tenants apart, are not reported.",
+    check,
+};
+
+fn check(survey: &Survey<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for subject in survey.subjects.iter().filter(|subject| !subject.login) {
+        let own: Vec<_> = subject
+            .tenants
+            .iter()
+            .filter(|tenant| tenant.isolation != Isolation::Shared)
+            .map(|tenant| &tenant.id)
+            .collect();
+        if own.len() < 2 {
+            continue;
+        }
+        let message = format!(
+            "role {} acts for {} tenants that have a {} each, {} and {} among them",
+            subject.name,
+            own.len(),
+            subject.tenants[0].isolation,
+            own[0],
+            own[1]
+        );
+        let fix = Fix::Advice(
+            "give each tenant a role: put {tenant} into the role template in tenants.toml"
+                .to_owned(),
+        );
+        found.push(
+            RULE.finding(survey.role(subject.role), message, fix).role(subject.name).tenants(own),
+        );
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::fixture::*;
+    use crate::model::catalog::*;
+
+    #[test]
+    fn one_role_for_two_schemas_is_accused_and_one_for_shared_tables_is_not() {
+        let mut world = World::new();
+        assert!(world.findings("role-shared").is_empty());
+        world.estate.tenants[3].roles = vec![ident("app_cat")];
+        assert_eq!(world.findings("role-shared").len(), 1);
+    }
+
+    #[test]
+    fn the_server_has_its_say_last() {
+        let mut world = World::new();
+        world.catalog.roles.retain(|_, role: &mut Role| role.name.as_str() != "app_cat");
+        world.estate.tenants[3].roles = vec![ident("app_cat")];
+        assert!(world.findings("role-shared").is_empty(), "a role that does not exist acts for nobody");
+    }
+}

@@ -1,0 +1,63 @@
+//! Another tenant's privileges in a tenant's own schema.
+
+use super::Rule;
+use crate::audit::crossing::crossings;
+use crate::audit::finding::{Evidence, Finding, Severity};
+use crate::audit::survey::Survey;
+use crate::model::tenant::Isolation;
+
+pub(super) static RULE: Rule = Rule {
+    id: "schema-cross-access",
+    severity: Severity::Critical,
+    evidence: Evidence::Static,
+    title: "a tenant's role holds privileges in another tenant's schema",
+    docs: "A schema of one's own keeps a tenant apart by privileges alone. Reported is every relation in it that a role of another tenant, or a pool's login by itself, can use: through a grant, a group, a column, or ownership. A grant that cannot be used because the schema is closed is reported as low, for one GRANT USAGE opens it. Grants to PUBLIC and memberships between tenants' roles have rules of their own.",
+    check,
+};
+
+fn check(survey: &Survey<'_>) -> Vec<Finding> {
+    crossings(survey, &RULE, Isolation::Schema)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::fixture::*;
+    use crate::model::catalog::*;
+
+    use crate::audit::finding::Severity;
+
+    #[test]
+    fn a_usable_grant_is_critical_and_one_behind_a_closed_schema_is_low() {
+        let mut world = World::new();
+        world.grant("tenant_dan.notes", "app_cat", Privilege::Select);
+        let found = world.findings("schema-cross-access");
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].severity, Severity::Low);
+        world.grant_schema("tenant_dan", "app_cat", Privilege::Usage);
+        let found = world.findings("schema-cross-access");
+        assert_eq!(found.len(), 2, "the table and the schema: {found:?}");
+        assert_eq!(found[0].severity, Severity::Critical);
+        assert_eq!(found[0].object.name, "tenant_dan.notes");
+        assert_eq!(found[0].role.as_deref(), Some("app_cat"));
+        assert_eq!(found[0].fix.to_string(), "REVOKE ALL ON tenant_dan.notes FROM app_cat;");
+    }
+
+    #[test]
+    fn a_group_of_many_tenants_is_one_finding_and_a_role_of_no_tenant_is_none() {
+        let mut world = World::new();
+        world.grant_schema("tenant_dan", "stranger", Privilege::Usage);
+        world.grant("tenant_dan.notes", "stranger", Privilege::Select);
+        assert!(world.rules().is_empty());
+        world.member("app_cat", "stranger", "is");
+        world.member("app_rw", "stranger", "is");
+        assert_eq!(world.rules(), ["schema-cross-access", "schema-cross-access"]);
+    }
+
+    #[test]
+    fn a_login_that_reads_a_tenant_by_itself_is_accused() {
+        let mut world = World::new();
+        world.grant_schema("tenant_dan", "pool", Privilege::Usage);
+        world.grant("tenant_dan.notes", "pool", Privilege::Select);
+        assert_eq!(world.findings("schema-cross-access").len(), 2);
+    }
+}

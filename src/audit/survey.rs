@@ -1,0 +1,476 @@
+//! What all rules want to know, worked out once: who the application is, what it reaches, which
+//! tables hold tenants' rows, and whose schema is whose.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+
+use super::expression::Binding;
+use super::finding::Object;
+use super::reach::{Closure, Reach};
+use crate::model::catalog::{
+    Catalog, Command, Function, Grant, Oid, PUBLIC, Policy, Privilege, Privileges, Relation,
+};
+use crate::model::ident::Ident;
+use crate::model::layout::{Estate, HISTORY_TABLE};
+use crate::model::probe::Probe;
+use crate::model::tenant::{Isolation, Tenant, TenantId};
+
+/// A role that the application uses.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    /// The role.
+    pub role: Oid,
+    /// Its name.
+    pub name: &'a Ident,
+    /// The tenants that it acts for; none for a login or a read-only role.
+    pub tenants: Vec<&'a Tenant>,
+    /// It is a pool's login, which becomes tenants' roles by design.
+    pub login: bool,
+    /// What it can use. For a login, tenants' roles are left out: what it reaches through them is theirs.
+    pub closure: Closure,
+}
+
+impl Subject<'_> {
+    /// Whether it acts for a tenant.
+    pub fn acts_for(&self, tenant: &TenantId) -> bool {
+        self.tenants.iter().any(|own| own.id == *tenant)
+    }
+}
+
+/// A tenant's own ground: its schema, or all schemas of its database.
+#[derive(Debug)]
+pub struct Territory<'a> {
+    /// Whose it is. More than one, when the layout gives several the same schema.
+    pub tenants: Vec<&'a Tenant>,
+}
+
+/// The catalogue and the estate, brought together.
+#[derive(Debug)]
+pub struct Survey<'a> {
+    /// The facts.
+    pub catalog: &'a Catalog,
+    /// The layout.
+    pub estate: &'a Estate,
+    /// What was observed.
+    pub probes: &'a [Probe],
+    /// Memberships.
+    pub reach: Reach,
+    /// The application's roles: tenants' first, then read-only roles, then logins.
+    pub subjects: Vec<Subject<'a>>,
+    /// Tables with the tenant column, in no tenant's own schema.
+    pub tenant_tables: BTreeSet<Oid>,
+    /// Each tenant-owned schema.
+    pub territories: BTreeMap<Oid, Territory<'a>>,
+    numbers: HashMap<&'a Ident, Oid>,
+    policies: HashMap<Oid, Vec<&'a Policy>>,
+    using: HashMap<Oid, Vec<usize>>,
+    context_functions: BTreeSet<Oid>,
+    identity_functions: BTreeSet<Oid>,
+}
+
+impl<'a> Survey<'a> {
+    /// Works out what rules need.
+    pub fn new(catalog: &'a Catalog, estate: &'a Estate, probes: &'a [Probe]) -> Self {
+        let reach = Reach::new(catalog);
+        let subjects = subjects(catalog, estate, &reach);
+        let mut using: HashMap<Oid, Vec<usize>> = HashMap::new();
+        for (at, subject) in subjects.iter().enumerate() {
+            for role in subject.closure.keys() {
+                using.entry(*role).or_default().push(at);
+            }
+        }
+        let mut policies: HashMap<Oid, Vec<&Policy>> = HashMap::new();
+        for policy in &catalog.policies {
+            policies.entry(policy.relation).or_default().push(policy);
+        }
+        let territories = territories(catalog, estate);
+        let tenant_tables = estate.tenancy.as_ref().map_or_else(BTreeSet::new, |tenancy| {
+            let holds = |relation: &Relation| {
+                relation.kind.is_table()
+                    && !territories.contains_key(&relation.schema)
+                    && relation.column(&tenancy.column).is_some()
+            };
+            catalog.relations.iter().filter(|(_, r)| holds(r)).map(|(oid, _)| *oid).collect()
+        });
+        let setting = estate.tenancy.as_ref().map(|tenancy| tenancy.setting.as_str());
+        let reads = |words: &[&str]| readers(catalog, words);
+        Self {
+            context_functions: setting.map_or_else(BTreeSet::new, |setting| reads(&[setting])),
+            identity_functions: reads(&["current_setting", "current_user", "session_user"]),
+            numbers: catalog.roles.iter().map(|(oid, role)| (&role.name, *oid)).collect(),
+            catalog,
+            estate,
+            probes,
+            reach,
+            subjects,
+            tenant_tables,
+            territories,
+            policies,
+            using,
+        }
+    }
+
+    /// The role of that name, by number.
+    pub fn number(&self, role: &Ident) -> Option<Oid> {
+        self.numbers.get(role).copied()
+    }
+
+    /// The tables that hold tenants' rows side by side.
+    pub fn tables(&self) -> impl Iterator<Item = (Oid, &'a Relation)> {
+        self.tenant_tables.iter().filter_map(|oid| Some((*oid, self.catalog.relations.get(oid)?)))
+    }
+
+    /// The policies of a table.
+    pub fn policies(&self, relation: Oid) -> &[&'a Policy] {
+        self.policies.get(&relation).map_or(&[], Vec::as_slice)
+    }
+
+    /// The subjects that can use a role; all of them for PUBLIC.
+    pub fn users_of(&self, role: Oid) -> impl Iterator<Item = &Subject<'a>> {
+        let all = role == PUBLIC;
+        let listed = self.using.get(&role).map_or(&[][..], Vec::as_slice);
+        let everybody = if all { self.subjects.as_slice() } else { &[] };
+        everybody.iter().chain(listed.iter().map(|at| &self.subjects[*at]))
+    }
+
+    /// What a subject may do with an object, through any role it can use.
+    pub fn privileges(&self, subject: &Subject<'_>, owner: Oid, grants: &[Grant]) -> Privileges {
+        if subject.closure.contains_key(&owner) {
+            return Privilege::ALL.into_iter().collect();
+        }
+        grants
+            .iter()
+            .filter(|grant| grant.grantee == PUBLIC || subject.closure.contains_key(&grant.grantee))
+            .fold(Privileges::NONE, |sum, grant| sum.or(grant.privileges))
+    }
+
+    /// What a subject may do with a relation: nothing, when it cannot name what is in the schema.
+    pub fn usable(&self, subject: &Subject<'_>, relation: &Relation) -> Privileges {
+        if self.enters(subject, relation.schema) {
+            self.privileges(subject, relation.owner, &relation.grants)
+        } else {
+            Privileges::NONE
+        }
+    }
+
+    /// Whether a subject may name what is in a schema.
+    pub fn enters(&self, subject: &Subject<'_>, schema: Oid) -> bool {
+        self.catalog.schemas.get(&schema).is_some_and(|schema| {
+            self.privileges(subject, schema.owner, &schema.grants).has(Privilege::Usage)
+        })
+    }
+
+    /// Whether a subject that may enter a function's schema may call it.
+    pub fn calls(&self, subject: &Subject<'_>, function: &Function) -> bool {
+        !function.for_triggers
+            && self.enters(subject, function.schema)
+            && self.privileges(subject, function.owner, &function.grants).has(Privilege::Execute)
+    }
+
+    /// The subjects that may name what is in a schema, found from the schema's few grants.
+    pub fn entering(&self, schema: Oid) -> impl Iterator<Item = &Subject<'a>> {
+        let mut entering = BTreeSet::new();
+        if let Some(facts) = self.catalog.schemas.get(&schema) {
+            let holders =
+                facts.grants.iter().filter(|grant| grant.privileges.has(Privilege::Usage));
+            for grantee in holders.map(|grant| grant.grantee).chain([facts.owner]) {
+                if grantee == PUBLIC {
+                    entering.extend(0..self.subjects.len());
+                } else if let Some(users) = self.using.get(&grantee) {
+                    entering.extend(users);
+                }
+            }
+        }
+        entering.into_iter().map(|at| &self.subjects[at])
+    }
+
+    /// The subjects that can do any of some things with a relation, and what.
+    pub fn reaching(
+        &self,
+        relation: &'a Relation,
+        wanted: Privileges,
+    ) -> impl Iterator<Item = (&Subject<'a>, Privileges)> {
+        self.entering(relation.schema).filter_map(move |subject| {
+            let held = self.privileges(subject, relation.owner, &relation.grants).and(wanted);
+            (!held.is_empty()).then_some((subject, held))
+        })
+    }
+
+    /// Whether row-level security does not bind a role on a table.
+    pub fn exempt(&self, role: Oid, table: &Relation) -> bool {
+        !table.rls
+            || self.catalog.roles.get(&role).is_some_and(crate::model::catalog::Role::exempt)
+            || (!table.forced && self.reach.inherits(role).contains(&table.owner))
+    }
+
+    /// Whether a policy is for a role: it names everybody, or a role that it inherits.
+    pub fn applies(&self, policy: &Policy, role: Oid) -> bool {
+        policy.roles.contains(&PUBLIC)
+            || policy.roles.iter().any(|named| self.reach.inherits(role).contains(named))
+    }
+
+    /// Whether a condition of a policy ties rows to the current tenant.
+    pub fn tied(&self, policy: &Policy, table: &Relation, condition: &str) -> bool {
+        let Some(tenancy) = &self.estate.tenancy else { return true };
+        let names = |set: &BTreeSet<Oid>| -> BTreeSet<String> {
+            policy
+                .functions
+                .iter()
+                .filter(|oid| set.contains(oid))
+                .filter_map(|oid| self.catalog.functions.get(oid))
+                .map(|function| function.name.name.as_str().to_owned())
+                .collect()
+        };
+        let binding = Binding {
+            table: table.name.name.as_str(),
+            column: tenancy.column.as_str(),
+            setting: tenancy.setting.as_str(),
+            functions: &names(&self.context_functions),
+            identities: &names(&self.identity_functions),
+            keys: self.sole_tenant(policy).map(|tenant| tenant.key.as_str()).into_iter().collect(),
+            role_is_tenant: self.roles_are_tenants(),
+        };
+        policy.columns.contains(&tenancy.column) && binding.holds(condition)
+    }
+
+    /// Whether a function reads the tenant setting, itself or through another.
+    pub fn reads_context(&self, function: Oid) -> bool {
+        self.context_functions.contains(&function)
+    }
+
+    /// Whether some text reads the tenant setting, itself or through a function.
+    pub fn text_reads_context(&self, text: &str) -> bool {
+        let setting = self.estate.tenancy.as_ref().map(|tenancy| tenancy.setting.as_str());
+        setting.is_some_and(|setting| text.contains(setting))
+            || self.context_functions.iter().any(|oid| {
+                self.catalog
+                    .functions
+                    .get(oid)
+                    .is_some_and(|function| calls(text, function.name.name.as_str()))
+            })
+    }
+
+    /// The conditions under which a role does something to a table's rows, which nothing ties to
+    /// the tenant. `pick` chooses the side of a policy: rows that are seen, or rows that are written.
+    pub fn untied(
+        &self,
+        role: Oid,
+        table: (Oid, &Relation),
+        command: Command,
+        pick: fn(&Policy, Command) -> Option<&str>,
+    ) -> Vec<&'a Policy> {
+        let (oid, relation) = table;
+        let sides: Vec<_> = self
+            .policies(oid)
+            .iter()
+            .filter(|policy| self.applies(policy, role))
+            .filter_map(|policy| Some((*policy, pick(policy, command)?)))
+            .collect();
+        // One restrictive policy that is tied makes every permissive one harmless.
+        let floor = sides
+            .iter()
+            .any(|(policy, side)| !policy.permissive && self.tied(policy, relation, side));
+        if floor {
+            return Vec::new();
+        }
+        sides
+            .into_iter()
+            .filter(|(policy, side)| policy.permissive && !self.tied(policy, relation, side))
+            .map(|(policy, _)| policy)
+            .collect()
+    }
+
+    /// The roles that a subject may act as, itself first. A role that is a subject of its own is left
+    /// to its own findings.
+    pub fn faces(&self, subject: &Subject<'a>) -> Vec<Oid> {
+        let others = |role: &Oid| {
+            *role != subject.role && !self.subjects.iter().any(|other| other.role == *role)
+        };
+        std::iter::once(subject.role)
+            .chain(
+                subject
+                    .closure
+                    .iter()
+                    .filter(|(role, path)| path.becomes && others(role))
+                    .map(|(role, _)| *role),
+            )
+            .collect()
+    }
+
+    /// The tenants whose own ground a relation, function or sequence of a schema lies on.
+    pub fn ground(&self, schema: Oid) -> Option<&Territory<'a>> {
+        self.territories.get(&schema)
+    }
+
+    /// A path of memberships in words: `app -> support -> admin`.
+    pub fn path(&self, roles: &[Oid]) -> String {
+        roles.iter().map(|role| self.catalog.role_name(*role)).collect::<Vec<_>>().join(" -> ")
+    }
+
+    /// A finding's object in this database.
+    pub fn object(&self, kind: &'static str, name: &dyn fmt::Display) -> Object {
+        Object {
+            cluster: self.catalog.cluster.as_str().to_owned(),
+            database: Some(self.catalog.database.as_str().to_owned()),
+            kind,
+            name: name.to_string(),
+            parent: None,
+        }
+    }
+
+    /// A finding's object for a relation.
+    pub fn relation(&self, relation: &Relation) -> Object {
+        self.object(relation.kind.word(), &relation.name)
+    }
+
+    /// A finding's object for a role, which belongs to no database.
+    pub fn role(&self, role: Oid) -> Object {
+        Object { database: None, ..self.object("role", &self.catalog.role_name(role)) }
+    }
+
+    /// The name of a role, when the server has it: for a statement.
+    pub fn ident(&self, role: Oid) -> Option<&'a Ident> {
+        self.catalog.roles.get(&role).map(|role| &role.name)
+    }
+
+    /// Whether a relation is refinery's history.
+    pub fn is_history(relation: &Relation) -> bool {
+        relation.name.name.as_str() == HISTORY_TABLE
+    }
+
+    /// Whether shared tenants have a role each.
+    fn roles_are_tenants(&self) -> bool {
+        let mut tenants = self.estate.of(Isolation::Shared);
+        tenants.next().is_some_and(|first| tenants.all(|other| other.roles != first.roles))
+    }
+
+    /// The one tenant whose roles a policy names, and nobody else's.
+    fn sole_tenant(&self, policy: &Policy) -> Option<&'a Tenant> {
+        let mut named = policy.roles.iter().map(|role| {
+            let subject = self.subjects.iter().find(|subject| subject.role == *role)?;
+            match subject.tenants.as_slice() {
+                [only] => Some(*only),
+                _ => None,
+            }
+        });
+        let first = named.next()??;
+        named.all(|other| other.is_some_and(|other| other.id == first.id)).then_some(first)
+    }
+}
+
+/// Whether a text calls a function of that name.
+pub fn calls(text: &str, name: &str) -> bool {
+    text.match_indices(name).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + name.len()..].trim_start_matches('"').trim_start();
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_') && after.starts_with('(')
+    })
+}
+
+/// The functions whose text holds one of some words, or calls a function that does.
+fn readers(catalog: &Catalog, words: &[&str]) -> BTreeSet<Oid> {
+    let mut found: BTreeSet<Oid> = BTreeSet::new();
+    let holds = |text: &str| {
+        let text = text.to_ascii_lowercase();
+        words.iter().any(|word| text.contains(&word.to_ascii_lowercase()))
+    };
+    let written = || catalog.functions.iter().filter(|(_, function)| !function.body.is_empty());
+    found.extend(written().filter(|(_, function)| holds(&function.body)).map(|(oid, _)| *oid));
+    loop {
+        let names: BTreeSet<&str> = found
+            .iter()
+            .filter_map(|oid| Some(catalog.functions.get(oid)?.name.name.as_str()))
+            .collect();
+        let more: Vec<Oid> = written()
+            .filter(|(oid, function)| {
+                !found.contains(oid) && names.iter().any(|name| calls(&function.body, name))
+            })
+            .map(|(oid, _)| *oid)
+            .collect();
+        if more.is_empty() {
+            return found;
+        }
+        found.extend(more);
+    }
+}
+
+fn subjects<'a>(catalog: &Catalog, estate: &'a Estate, reach: &Reach) -> Vec<Subject<'a>> {
+    let by_name: HashMap<&Ident, Oid> =
+        catalog.roles.iter().map(|(oid, role)| (&role.name, *oid)).collect();
+    let mut order: Vec<(Oid, &Ident, bool)> = Vec::new();
+    let mut tenants: HashMap<Oid, Vec<&Tenant>> = HashMap::new();
+    let mut known = BTreeSet::new();
+    let mut list = |name: &'a Ident, login: bool, known: &mut BTreeSet<Oid>| {
+        let role = by_name.get(name).copied();
+        if let Some(role) = role
+            && known.insert(role)
+        {
+            order.push((role, name, login));
+        }
+        role
+    };
+    let here = |tenant: &&Tenant| tenant.placement.cluster == catalog.cluster;
+    for tenant in estate.tenants.iter().filter(here) {
+        for name in &tenant.roles {
+            if let Some(role) = list(name, false, &mut known) {
+                tenants.entry(role).or_default().push(tenant);
+            }
+        }
+    }
+    let acting = known.clone();
+    for name in &estate.readonly_roles {
+        list(name, false, &mut known);
+    }
+    for name in &estate.login_roles {
+        list(name, true, &mut known);
+    }
+    order
+        .into_iter()
+        .map(|(role, name, login)| {
+            let closed = if login { acting.clone() } else { BTreeSet::new() };
+            let mut closure = reach.closure(role, &closed);
+            closure.retain(|reached, _| *reached == role || !closed.contains(reached));
+            Subject {
+                role,
+                name,
+                tenants: tenants.remove(&role).unwrap_or_default(),
+                login,
+                closure,
+            }
+        })
+        .collect()
+}
+
+fn territories<'a>(catalog: &Catalog, estate: &'a Estate) -> BTreeMap<Oid, Territory<'a>> {
+    let schemas: HashMap<&Ident, Oid> =
+        catalog.schemas.iter().map(|(oid, schema)| (&schema.name, *oid)).collect();
+    let mut found: BTreeMap<Oid, Territory<'a>> = BTreeMap::new();
+    let mut claim = |schema: Oid, tenant: &'a Tenant| {
+        found
+            .entry(schema)
+            .or_insert_with(|| Territory { tenants: Vec::new() })
+            .tenants
+            .push(tenant);
+    };
+    for tenant in &estate.tenants {
+        if tenant.placement.database != catalog.database
+            || tenant.placement.cluster != catalog.cluster
+        {
+            continue;
+        }
+        match tenant.isolation {
+            Isolation::Shared => {}
+            Isolation::Schema => {
+                if let Some(schema) = schemas.get(&tenant.placement.schema) {
+                    claim(*schema, tenant);
+                }
+            }
+            Isolation::Database => {
+                for schema in schemas.values() {
+                    claim(*schema, tenant);
+                }
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,20 @@
+//! `tenantctl explain`.
+
+use super::app::App;
+use crate::ops;
+use crate::report::Report;
+
+/// Explain a rule of verify-rls
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The rule's id, as findings name it
+    #[arg(value_name = "RULE")]
+    rule: String,
+}
+
+impl Args {
+    #[expect(clippy::unused_async, reason = "every command is called alike")]
+    pub(super) async fn run(self, _: &App) -> anyhow::Result<Report> {
+        ops::explain(&self.rule)
+    }
+}

@@ -1,0 +1,32 @@
+//! What an audit of one database starts from: its catalogues, and live probes.
+
+use super::observe::catalog::catalog;
+use super::probe::probe;
+use super::session::Session;
+use crate::error::Error;
+use crate::model::catalog::Catalog;
+use crate::model::layout::Estate;
+use crate::model::probe::Probe;
+
+/// Reads the catalogues of the session's database. Changes nothing.
+///
+/// # Errors
+///
+/// Whatever the server refuses to show.
+pub async fn read_catalog(session: &Session, estate: &Estate) -> Result<Catalog, Error> {
+    catalog(session.client(), session.cluster(), estate).await
+}
+
+/// Acts as the tenants' roles inside a transaction that is always rolled back. Needs a session that
+/// has run nothing else: a setting that was once set is never unset again.
+///
+/// # Errors
+///
+/// When the session breaks. What a probe is refused is what it observed.
+pub async fn run_probes(
+    session: &Session,
+    catalog: &Catalog,
+    estate: &Estate,
+) -> Result<Vec<Probe>, Error> {
+    probe(session.client(), catalog, estate).await
+}

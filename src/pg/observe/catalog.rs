@@ -1,0 +1,607 @@
+//! Reads a [`Catalog`]: one statement for each kind of object, whatever the number of schemas.
+//!
+//! Promises to change nothing and to need no privilege but CONNECT: it runs in one READ ONLY,
+//! REPEATABLE READ transaction that is rolled back, with `search_path = pg_catalog` so that no
+//! schema of a tenant can stand in for the server's own, and reads only what every role may read.
+//! One text serves PostgreSQL 14 to 18. What the role could not see is said in
+//! [`Catalog::unseen`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio_postgres::types::FromSql;
+use tokio_postgres::{Client, Row};
+
+use crate::error::{Code, Error, ServerAnswer};
+use crate::model::catalog::{
+    Catalog, Column, Command, Database, DefaultPrivilege, Fill, ForeignKey, Function, Grant,
+    Membership, Oid, Policy, Privilege, Privileges, Relation, RelationKind, Role, Schema,
+    SessionDefault, Trigger, View,
+};
+use crate::model::ident::{Ident, QualifiedName};
+use crate::model::layout::Estate;
+use crate::model::tenant::{ClusterName, Isolation};
+
+/// What lies outside: the server's own schemas, and those that live for one session.
+const FOREIGN: &str =
+    "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'";
+
+/// Reads the facts about the database that a session is connected to.
+///
+/// Needs a session that is in no transaction. The estate says where tenants share tables, which is
+/// where columns are read.
+///
+/// # Errors
+///
+/// [`Code::Server`] or [`Code::Permission`] when a catalogue cannot be read.
+pub(in crate::pg) async fn catalog(
+    client: &Client,
+    cluster: &ClusterName,
+    estate: &Estate,
+) -> Result<Catalog, Error> {
+    let begin = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
+                 SET LOCAL search_path = pg_catalog";
+    client
+        .batch_execute(begin)
+        .await
+        .map_err(|error| failed("begin to read the catalogues", error))?;
+    let found = read(client, cluster, estate).await;
+    let ended = client.batch_execute("ROLLBACK").await;
+    let found = found?;
+    ended.map_err(|error| failed("end reading the catalogues", error))?;
+    Ok(found)
+}
+
+async fn read(client: &Client, cluster: &ClusterName, estate: &Estate) -> Result<Catalog, Error> {
+    let reader = Reader { client };
+    let session = reader
+        .rows(
+            "read the session",
+            "SELECT current_database()::text AS name, current_setting('server_version_num')::int AS version,
+                    (SELECT oid FROM pg_roles WHERE rolname = current_user) AS reader",
+            &[],
+        )
+        .await?;
+    let session = session.first().ok_or_else(|| Error::new(Code::Bug, "read the session"))?;
+    let mut catalog = Catalog::empty(cluster.clone(), name(session, "name")?);
+    catalog.version = get(session, "version")?;
+    catalog.reader = get(session, "reader")?;
+
+    reader.roles(&mut catalog).await?;
+    reader.databases(&mut catalog).await?;
+    reader.schemas(&mut catalog).await?;
+    reader.relations(&mut catalog).await?;
+    reader.columns(&mut catalog, estate).await?;
+    reader.views(&mut catalog).await?;
+    reader.policies(&mut catalog).await?;
+    reader.functions(&mut catalog, estate).await?;
+    reader.defaults(&mut catalog).await?;
+    unseen(&mut catalog, estate);
+    Ok(catalog)
+}
+
+/// Says what was looked for and is not there.
+fn unseen(catalog: &mut Catalog, estate: &Estate) {
+    let mut missing = Vec::new();
+    let mut names: Vec<&Ident> = estate
+        .tenants
+        .iter()
+        .flat_map(|tenant| &tenant.roles)
+        .chain(&estate.login_roles)
+        .chain(&estate.readonly_roles)
+        .collect();
+    names.sort();
+    names.dedup();
+    let known: BTreeSet<&Ident> = catalog.roles.values().map(|role| &role.name).collect();
+    for role in names.into_iter().filter(|role| !known.contains(role)) {
+        missing.push(format!("role {role} does not exist in cluster {}", catalog.cluster));
+    }
+    let schemas: BTreeSet<&Ident> = catalog.schemas.values().map(|schema| &schema.name).collect();
+    for tenant in &estate.tenants {
+        let here = tenant.placement.database == catalog.database
+            && tenant.placement.cluster == catalog.cluster;
+        if here && !schemas.contains(&tenant.placement.schema) {
+            missing.push(format!(
+                "schema {} of tenant {} does not exist in database {}",
+                tenant.placement.schema, tenant.id, catalog.database
+            ));
+        }
+    }
+    missing.dedup();
+    catalog.unseen.append(&mut missing);
+}
+
+struct Reader<'c> {
+    client: &'c Client,
+}
+
+type Parameter<'p> = &'p (dyn tokio_postgres::types::ToSql + Sync);
+
+impl Reader<'_> {
+    async fn rows(
+        &self,
+        what: &str,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, Error> {
+        let sql = sql.replace("FOREIGN", FOREIGN);
+        self.client.query(&sql, parameters).await.map_err(|error| failed(what, error))
+    }
+
+    async fn roles(&self, catalog: &mut Catalog) -> Result<(), Error> {
+        let rows = self
+            .rows(
+                "read pg_roles",
+                "SELECT oid, rolname::text AS name, rolsuper, rolbypassrls, rolcreaterole, rolreplication, rolcanlogin
+                 FROM pg_roles",
+                &[],
+            )
+            .await?;
+        for row in &rows {
+            let role = Role {
+                name: name(row, "name")?,
+                superuser: get(row, "rolsuper")?,
+                bypass_rls: get(row, "rolbypassrls")?,
+                create_role: get(row, "rolcreaterole")?,
+                replication: get(row, "rolreplication")?,
+                login: get(row, "rolcanlogin")?,
+            };
+            catalog.roles.insert(get(row, "oid")?, role);
+        }
+        // Before 16 a membership has no options of its own. The owner of the database is a member of
+        // pg_database_owner, which is stored nowhere.
+        let rows = self
+            .rows(
+                "read pg_auth_members",
+                "SELECT am.member, am.roleid,
+                        bool_or(coalesce((to_jsonb(am)->>'inherit_option')::bool, m.rolinherit)) AS inherits,
+                        bool_or(coalesce((to_jsonb(am)->>'set_option')::bool, true)) AS sets,
+                        bool_or(am.admin_option) AS admins
+                 FROM pg_auth_members am JOIN pg_roles m ON m.oid = am.member GROUP BY 1, 2
+                 UNION ALL
+                 SELECT d.datdba, r.oid, true, true, false
+                 FROM pg_database d, pg_roles r
+                 WHERE d.datname = current_database() AND r.rolname = 'pg_database_owner'",
+                &[],
+            )
+            .await?;
+        for row in &rows {
+            catalog.memberships.push(Membership {
+                member: get(row, "member")?,
+                role: get(row, "roleid")?,
+                inherit: get(row, "inherits")?,
+                set: get(row, "sets")?,
+                admin: get(row, "admins")?,
+            });
+        }
+        Ok(())
+    }
+
+    async fn databases(&self, catalog: &mut Catalog) -> Result<(), Error> {
+        let rows = self
+            .rows(
+                "read pg_database",
+                "SELECT d.datname::text AS name, d.datdba AS owner,
+                        (SELECT string_agg(x.grantee || '=' || x.privilege_type, ',')
+                         FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) x) AS grants
+                 FROM pg_database d WHERE d.datallowconn",
+                &[],
+            )
+            .await?;
+        for row in &rows {
+            catalog.databases.push(Database {
+                name: name(row, "name")?,
+                owner: get(row, "owner")?,
+                grants: grants(get(row, "grants")?, None),
+            });
+        }
+        Ok(())
+    }
+
+    async fn schemas(&self, catalog: &mut Catalog) -> Result<(), Error> {
+        let rows = self
+            .rows(
+                "read pg_namespace",
+                "SELECT n.oid, n.nspname::text AS name, n.nspowner AS owner,
+                        (SELECT string_agg(x.grantee || '=' || x.privilege_type, ',')
+                         FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) x) AS grants
+                 FROM pg_namespace n WHERE FOREIGN",
+                &[],
+            )
+            .await?;
+        for row in &rows {
+            let schema = Schema {
+                name: name(row, "name")?,
+                owner: get(row, "owner")?,
+                grants: grants(get(row, "grants")?, None),
+            };
+            catalog.schemas.insert(get(row, "oid")?, schema);
+        }
+        Ok(())
+    }
+
+    async fn relations(&self, catalog: &mut Catalog) -> Result<(), Error> {
+        let rows = self
+            .rows(
+                "read pg_class",
+                "SELECT c.oid, c.relname::text AS name, c.relnamespace AS schema, c.relkind::text AS kind,
+                        c.relowner AS owner, c.relrowsecurity AS rls, c.relforcerowsecurity AS forced,
+                        c.reltuples AS rows,
+                        (SELECT min(i.inhparent::int8)::oid FROM pg_inherits i WHERE i.inhrelid = c.oid) AS parent,
+                        (SELECT a.attname::text FROM pg_attribute a
+                         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                         ORDER BY a.attnum LIMIT 1) AS first_column,
+                        (SELECT string_agg(x.grantee || '=' || x.privilege_type, ',')
+                         FROM aclexplode(coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::\"char\", c.relowner))) x) AS grants
+                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND FOREIGN",
+                &[],
+            )
+            .await?;
+        for row in &rows {
+            let kind: String = get(row, "kind")?;
+            let schema: Oid = get(row, "schema")?;
+            let Some((kind, home)) =
+                RelationKind::from_catalog(&kind).zip(catalog.schemas.get(&schema))
+            else {
+                continue;
+            };
+            let relation = Relation {
+                name: QualifiedName::new(home.name.clone(), name(row, "name")?),
+                schema,
+                kind,
+                owner: get(row, "owner")?,
+                rls: get(row, "rls")?,
+                forced: get(row, "forced")?,
+                parent: get(row, "parent")?,
+                rows: get(row, "rows")?,
+                first_column: optional_name(row, "first_column")?,
+                grants: grants(get(row, "grants")?, None),
+                columns: Vec::new(),
+                view: None,
+            };
+            catalog.relations.insert(get(row, "oid")?, relation);
+        }
+        let rows = self
+            .rows(
+                "read the grants on columns",
+                "SELECT a.attrelid AS relation, a.attname::text AS name,
+                        (SELECT string_agg(x.grantee || '=' || x.privilege_type, ',') FROM aclexplode(a.attacl) x) AS grants
+                 FROM pg_attribute a WHERE a.attacl IS NOT NULL AND NOT a.attisdropped",
+                &[],
+            )
+            .await?;
+        for row in &rows {
+            if let Some(relation) = catalog.relations.get_mut(&get(row, "relation")?) {
+                let column = name(row, "name")?;
+                relation.grants.extend(grants(get(row, "grants")?, Some(&column)));
+            }
+        }
+        Ok(())
+    }
+
+    async fn columns(&self, catalog: &mut Catalog, estate: &Estate) -> Result<(), Error> {
+        let Some(tenancy) = &estate.tenancy else { return Ok(()) };
+        let column = tenancy.column.as_str();
+        let shared = estate.shared_schema().map_or("", Ident::as_str);
+        let own = own_schemas(estate);
+        // All columns where tenants share tables; elsewhere only the tenant column itself.
+        let rows = self
+            .rows(
+                "read pg_attribute",
+                "SELECT a.attrelid AS relation, a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS type_name,
+                        t.typtype::text AS type_kind, a.attnotnull AS not_null,
+                        CASE WHEN a.attgenerated <> '' OR a.attidentity = 'a' THEN 'always'
+                             WHEN a.atthasdef OR a.attidentity = 'd' THEN 'default' ELSE '' END AS fill,
+                        (SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = a.atttypid
+                         ORDER BY e.enumsortorder LIMIT 1) AS first_label
+                 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+                 JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_type t ON t.oid = a.atttypid
+                 WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND FOREIGN
+                   AND NOT n.nspname = ANY ($3::text[])
+                   AND (n.nspname = $1 OR a.attname = $2)
+                 ORDER BY a.attrelid, a.attnum",
+                &[&shared, &column, &own],
+            )
+            .await?;
+        for row in &rows {
+            let fill: String = get(row, "fill")?;
+            let kind: String = get(row, "type_kind")?;
+            let column = Column {
+                name: name(row, "name")?,
+                type_name: get(row, "type_name")?,
+                type_kind: kind.chars().next().unwrap_or('b'),
+                first_label: get(row, "first_label")?,
+                not_null: get(row, "not_null")?,
+                fill: match fill.as_str() {
+                    "always" => Fill::Always,
+                    "default" => Fill::Default,
+                    _ => Fill::Null,
+                },
+            };
+            if let Some(relation) = catalog.relations.get_mut(&get(row, "relation")?) {
+                relation.columns.push(column);
+            }
+        }
+        let rows = self
+            .rows(
+                "read pg_constraint",
+                "SELECT k.conrelid AS child, k.confrelid AS parent,
+                        (SELECT array_agg(a.attname::text ORDER BY o.at)
+                         FROM unnest(k.conkey) WITH ORDINALITY o(num, at)
+                         JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = o.num) AS own,
+                        (SELECT array_agg(a.attname::text ORDER BY o.at)
+                         FROM unnest(k.confkey) WITH ORDINALITY o(num, at)
+                         JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = o.num) AS their
+                 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+                 JOIN pg_namespace n ON n.oid = c.relnamespace
+                 WHERE k.contype = 'f' AND FOREIGN AND NOT n.nspname = ANY ($1::text[])
+                 ORDER BY k.conrelid, k.conname",
+                &[&own],
+            )
+            .await?;
+        for row in &rows {
+            let (child, parent): (Vec<String>, Vec<String>) =
+                (get(row, "own")?, get(row, "their")?);
+            let columns = child
+                .into_iter()
+                .zip(parent)
+                .map(|(child, parent)| Ok((Ident::new(child)?, Ident::new(parent)?)))
+                .collect::<Result<_, Error>>()?;
+            catalog.foreign_keys.push(ForeignKey {
+                child: get(row, "child")?,
+                parent: get(row, "parent")?,
+                columns,
+            });
+        }
+        Ok(())
+    }
+
+    async fn views(&self, catalog: &mut Catalog) -> Result<(), Error> {
+        // A view that reads as its caller needs no second look at its query.
+        let rows = self
+            .rows(
+                "read the views",
+                "SELECT v.oid, v.invoker, v.barrier,
+                        CASE WHEN v.invoker THEN '' ELSE coalesce(pg_get_viewdef(v.oid), '') END AS definition,
+                        (SELECT array_agg(DISTINCT d.refobjid) FROM pg_rewrite w
+                         JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
+                         WHERE w.ev_class = v.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> v.oid) AS reads
+                 FROM (SELECT c.oid,
+                              coalesce((SELECT o.option_value::bool FROM pg_options_to_table(c.reloptions) o
+                                        WHERE o.option_name = 'security_invoker'), false) AS invoker,
+                              coalesce((SELECT o.option_value::bool FROM pg_options_to_table(c.reloptions) o
+                                        WHERE o.option_name = 'security_barrier'), false) AS barrier
+                       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                       WHERE c.relkind IN ('v', 'm') AND FOREIGN) v",
+                &[],
+            )
+            .await?;
+        for row in &rows {
+            if let Some(relation) = catalog.relations.get_mut(&get(row, "oid")?) {
+                relation.view = Some(View {
+                    security_invoker: get(row, "invoker")?,
+                    security_barrier: get(row, "barrier")?,
+                    reads: get::<Option<Vec<Oid>>>(row, "reads")?.unwrap_or_default(),
+                    definition: get(row, "definition")?,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn policies(&self, catalog: &mut Catalog) -> Result<(), Error> {
+        let rows = self
+            .rows(
+                "read pg_policy",
+                "SELECT p.polname::text AS name, p.polrelid AS relation, p.polcmd::text AS command, p.polpermissive AS permissive,
+                        p.polroles AS roles, pg_get_expr(p.polqual, p.polrelid) AS using_, pg_get_expr(p.polwithcheck, p.polrelid) AS check_,
+                        (SELECT array_agg(DISTINCT a.attname::text) FROM pg_depend d
+                         JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+                         WHERE d.classid = 'pg_policy'::regclass AND d.objid = p.oid
+                           AND d.refclassid = 'pg_class'::regclass AND d.refobjid = p.polrelid) AS columns,
+                        (SELECT array_agg(DISTINCT d.refobjid) FROM pg_depend d
+                         WHERE d.classid = 'pg_policy'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_proc'::regclass) AS functions,
+                        (SELECT array_agg(DISTINCT d.refobjid) FROM pg_depend d
+                         WHERE d.classid = 'pg_policy'::regclass AND d.objid = p.oid
+                           AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> p.polrelid) AS reads
+                 FROM pg_policy p ORDER BY p.polrelid, p.polname",
+                &[],
+            )
+            .await?;
+        for row in &rows {
+            let command: String = get(row, "command")?;
+            let columns: Option<Vec<String>> = get(row, "columns")?;
+            catalog.policies.push(Policy {
+                name: name(row, "name")?,
+                relation: get(row, "relation")?,
+                command: match command.as_str() {
+                    "r" => Some(Command::Select),
+                    "a" => Some(Command::Insert),
+                    "w" => Some(Command::Update),
+                    "d" => Some(Command::Delete),
+                    _ => None,
+                },
+                permissive: get(row, "permissive")?,
+                roles: get(row, "roles")?,
+                using: get(row, "using_")?,
+                check: get(row, "check_")?,
+                columns: columns
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(Ident::new)
+                    .collect::<Result<_, Error>>()?,
+                functions: get::<Option<Vec<Oid>>>(row, "functions")?.unwrap_or_default(),
+                reads: get::<Option<Vec<Oid>>>(row, "reads")?.unwrap_or_default(),
+            });
+        }
+        Ok(())
+    }
+
+    async fn functions(&self, catalog: &mut Catalog, estate: &Estate) -> Result<(), Error> {
+        let own = own_schemas(estate);
+        // Texts of invoker functions in thousands of tenants' schemas would fill memory for nothing.
+        let rows = self
+            .rows(
+                "read pg_proc",
+                "SELECT f.oid, f.proname::text AS name, f.pronamespace AS schema, pg_get_function_identity_arguments(f.oid) AS arguments,
+                        f.prosecdef AS definer, f.proowner AS owner,
+                        f.prorettype IN ('trigger'::regtype, 'event_trigger'::regtype) AS for_triggers,
+                        coalesce(f.proconfig, '{}') AS settings, l.lanname::text AS language, f.provolatile::text AS volatility,
+                        (SELECT string_agg(x.grantee || '=' || x.privilege_type, ',')
+                         FROM aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) x) AS grants,
+                        CASE WHEN l.lanname IN ('c', 'internal') OR (n.nspname = ANY ($1::text[]) AND NOT f.prosecdef) THEN ''
+                             ELSE coalesce(pg_get_function_sqlbody(f.oid), f.prosrc, '') END AS body
+                 FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace JOIN pg_language l ON l.oid = f.prolang
+                 WHERE FOREIGN AND NOT (l.lanname = 'c' AND EXISTS (
+                     SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid AND d.deptype = 'e'))",
+                &[&own],
+            )
+            .await?;
+        for row in &rows {
+            let schema: Oid = get(row, "schema")?;
+            let Some(home) = catalog.schemas.get(&schema) else { continue };
+            let volatility: String = get(row, "volatility")?;
+            let function = Function {
+                name: QualifiedName::new(home.name.clone(), name(row, "name")?),
+                schema,
+                arguments: get(row, "arguments")?,
+                definer: get(row, "definer")?,
+                owner: get(row, "owner")?,
+                for_triggers: get(row, "for_triggers")?,
+                settings: get(row, "settings")?,
+                language: get(row, "language")?,
+                volatility: volatility.chars().next().unwrap_or('v'),
+                grants: grants(get(row, "grants")?, None),
+                body: get(row, "body")?,
+            };
+            catalog.functions.insert(get(row, "oid")?, function);
+        }
+        let rows = self
+            .rows(
+                "read pg_trigger",
+                "SELECT t.tgname::text AS name, t.tgrelid AS relation, t.tgfoid AS function, (t.tgtype & 3) = 3 AS before_row
+                 FROM pg_trigger t WHERE NOT t.tgisinternal AND t.tgenabled <> 'D'",
+                &[],
+            )
+            .await?;
+        for row in &rows {
+            catalog.triggers.push(Trigger {
+                name: name(row, "name")?,
+                relation: get(row, "relation")?,
+                function: get(row, "function")?,
+                before_row: get(row, "before_row")?,
+            });
+        }
+        Ok(())
+    }
+
+    async fn defaults(&self, catalog: &mut Catalog) -> Result<(), Error> {
+        let rows = self
+            .rows(
+                "read pg_default_acl",
+                "SELECT d.defaclrole AS owner, d.defaclnamespace AS schema, d.defaclobjtype::text AS kind,
+                        (SELECT string_agg(x.grantee || '=' || x.privilege_type, ',') FROM aclexplode(d.defaclacl) x) AS grants
+                 FROM pg_default_acl d",
+                &[],
+            )
+            .await?;
+        for row in &rows {
+            let kind: String = get(row, "kind")?;
+            let schema: Oid = get(row, "schema")?;
+            catalog.default_privileges.push(DefaultPrivilege {
+                owner: get(row, "owner")?,
+                schema: (schema != 0).then_some(schema),
+                kind: kind.chars().next().unwrap_or('r'),
+                grants: grants(get(row, "grants")?, None),
+            });
+        }
+        let rows = self
+            .rows(
+                "read pg_db_role_setting",
+                "SELECT nullif(s.setrole, 0) AS role, d.datname::text AS database,
+                        split_part(c.setting, '=', 1) AS name,
+                        substr(c.setting, strpos(c.setting, '=') + 1) AS value
+                 FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = s.setdatabase,
+                      unnest(s.setconfig) c(setting)",
+                &[],
+            )
+            .await?;
+        for row in &rows {
+            catalog.session_defaults.push(SessionDefault {
+                role: get(row, "role")?,
+                database: optional_name(row, "database")?,
+                name: get(row, "name")?,
+                value: get(row, "value")?,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The schemas that belong to one tenant each.
+fn own_schemas(estate: &Estate) -> Vec<&str> {
+    estate.of(Isolation::Schema).map(|tenant| tenant.placement.schema.as_str()).collect()
+}
+
+/// Reads `grantee=PRIVILEGE,…`, which is how the statements above hand over an ACL.
+fn grants(text: Option<&str>, column: Option<&Ident>) -> Vec<Grant> {
+    let mut held: BTreeMap<Oid, Privileges> = BTreeMap::new();
+    for item in text.unwrap_or_default().split(',') {
+        let Some((grantee, privilege)) = item.split_once('=') else { continue };
+        if let (Ok(grantee), Some(privilege)) = (grantee.parse(), Privilege::named(privilege)) {
+            let sum = held.entry(grantee).or_default();
+            *sum = sum.with(privilege);
+        }
+    }
+    held.into_iter()
+        .map(|(grantee, privileges)| Grant { grantee, privileges, column: column.cloned() })
+        .collect()
+}
+
+fn get<'r, T: FromSql<'r>>(row: &'r Row, column: &str) -> Result<T, Error> {
+    row.try_get(column).map_err(|error| failed(&format!("read column {column}"), error))
+}
+
+fn name(row: &Row, column: &str) -> Result<Ident, Error> {
+    Ident::new(get::<String>(row, column)?)
+}
+
+fn optional_name(row: &Row, column: &str) -> Result<Option<Ident>, Error> {
+    get::<Option<String>>(row, column)?.map(Ident::new).transpose()
+}
+
+/// Says what was attempted, with the server's own words.
+pub(in crate::pg) fn failed(what: &str, error: tokio_postgres::Error) -> Error {
+    let answer = error.as_db_error().map(|said| ServerAnswer {
+        sqlstate: said.code().code().to_owned(),
+        message: said.message().to_owned(),
+        detail: said.detail().map(str::to_owned),
+        hint: said.hint().map(str::to_owned),
+        context: said.where_().map(str::to_owned),
+    });
+    let code = match answer.as_ref().map(|answer| answer.sqlstate.as_str()) {
+        Some("42501") => Code::Permission,
+        Some(_) => Code::Server,
+        None => Code::Unreachable,
+    };
+    let failure = Error::new(code, what).because(error);
+    match answer {
+        Some(answer) => failure.answered(answer),
+        None => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_is_read_once_for_each_grantee() {
+        let text = "16385=SELECT,16385=INSERT,0=USAGE,16386=MAINTAIN";
+        let found = grants(Some(text), None);
+        let said: Vec<_> =
+            found.iter().map(|grant| (grant.grantee, grant.privileges.to_string())).collect();
+        assert_eq!(said, [(0, "USAGE".to_owned()), (16385, "SELECT, INSERT".to_owned())]);
+        assert!(grants(None, None).is_empty());
+    }
+}
