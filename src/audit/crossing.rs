@@ -76,8 +76,12 @@ impl<'s, 'a> Site<'s, 'a> {
         if grantee == PUBLIC || self.own.contains(&grantee) {
             return None;
         }
+        // What a login may become, it becomes by design; what it inherits is its own.
+        let inherits = |subject: &Subject<'_>| {
+            subject.login && subject.closure.get(&grantee).is_some_and(|path| path.inherited)
+        };
         let foreigners = survey.users_of(grantee).filter(|subject| {
-            (subject.login || !subject.tenants.is_empty())
+            (!subject.tenants.is_empty() || inherits(subject))
                 && self.ground.tenants.iter().all(|own| !subject.acts_for(&own.id))
         });
         let mut hit: Option<Hit<'_, '_>> = None;

@@ -271,4 +271,18 @@ mod tests {
     fn quoted_text_does_not_pass_for_syntax() {
         assert!(holds("((tenant_id = (CTX)::uuid) AND (kind = 'a'' OR b'::text))"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_the_reader_stumble(text in ".{0,80}") {
+            let _ = holds(&text);
+        }
+
+        #[test]
+        fn an_open_alternative_opens_whatever_it_stands_beside(text in "[a-z0-9_ ()=']{0,40}") {
+            let balanced = text.replace(['(', ')', '\''], "");
+            let open = format!("(({balanced}) OR true)");
+            proptest::prop_assert!(!holds(&open), "{open}");
+        }
+    }
 }

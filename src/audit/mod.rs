@@ -23,7 +23,8 @@ use crate::model::probe::Probe;
 
 /// Judges one database: every rule, over the facts and over what probes observed.
 ///
-/// The estate holds the tenants of this database, and the database-isolated tenants of its cluster:
+/// The estate must be whole, also when a few tenants are asked about: a schema that belongs to no
+/// listed tenant counts as common ground. It holds the tenants of this database, and the database-isolated tenants of its cluster:
 /// whether their roles can come here is part of the question.
 pub fn check(catalog: &Catalog, estate: &Estate, probes: &[Probe]) -> Vec<Finding> {
     let survey = Survey::new(catalog, estate, probes);

@@ -135,12 +135,17 @@ impl<'a> Survey<'a> {
 
     /// What a subject may do with an object, through any role it can use.
     pub fn privileges(&self, subject: &Subject<'_>, owner: Oid, grants: &[Grant]) -> Privileges {
-        if subject.closure.contains_key(&owner) {
+        // A login becomes other roles to work; what it holds itself is what it inherits. Otherwise
+        // the schemas of tenants that the estate leaves out would count as the login's.
+        let uses = |role: &Oid| {
+            subject.closure.get(role).is_some_and(|path| !subject.login || path.inherited)
+        };
+        if uses(&owner) {
             return Privilege::ALL.into_iter().collect();
         }
         grants
             .iter()
-            .filter(|grant| grant.grantee == PUBLIC || subject.closure.contains_key(&grant.grantee))
+            .filter(|grant| grant.grantee == PUBLIC || uses(&grant.grantee))
             .fold(Privileges::NONE, |sum, grant| sum.or(grant.privileges))
     }
 
@@ -181,7 +186,10 @@ impl<'a> Survey<'a> {
                 }
             }
         }
-        entering.into_iter().map(|at| &self.subjects[at])
+        entering
+            .into_iter()
+            .map(|at| &self.subjects[at])
+            .filter(move |subject| self.enters(subject, schema))
     }
 
     /// The subjects that can do any of some things with a relation, and what.
@@ -417,10 +425,10 @@ fn subjects<'a>(catalog: &Catalog, estate: &'a Estate, reach: &Reach) -> Vec<Sub
             }
         }
     }
-    let acting = known.clone();
     for name in &estate.readonly_roles {
         list(name, false, &mut known);
     }
+    let acting = known.clone();
     for name in &estate.login_roles {
         list(name, true, &mut known);
     }

@@ -101,4 +101,24 @@ mod tests {
         world.table_mut("app.notes").grants.retain(|grant| !grant.privileges.has(Privilege::Delete));
         assert!(world.findings("policy-ignores-tenant").is_empty());
     }
+
+    #[test]
+    fn where_each_tenant_has_a_role_the_role_may_name_the_tenant() {
+        let mut world = World::new();
+        world.role("app_ann");
+        world.estate.tenants[0].roles = vec![ident("app_ann")];
+        world.grant_schema("app", "app_ann", Privilege::Usage);
+        world.grant("app.notes", "app_ann", Privilege::Select);
+        let ann = world.oid("app_ann");
+        let mut own = world.policy_mut().clone();
+        own.name = ident("ann_only");
+        own.command = Some(Command::Select);
+        own.roles = vec![ann];
+        own.using = Some("((tenant_id)::text = 'key-ann'::text)".to_owned());
+        world.catalog.policies.push(own);
+        assert!(world.rules().is_empty(), "{:?}", world.check());
+        world.catalog.policies.last_mut().unwrap().using =
+            Some("((tenant_id)::text = 'key-bob'::text)".to_owned());
+        assert_eq!(world.rules(), ["policy-ignores-tenant"]);
+    }
 }

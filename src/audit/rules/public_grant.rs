@@ -5,7 +5,6 @@ use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::{Grant, PUBLIC, Privilege, Privileges};
 use crate::sql;
-use crate::sql::{List, Sql};
 
 pub(super) static RULE: Rule = Rule {
     id: "public-grant",
@@ -58,21 +57,10 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
         let tenants: Vec<_> =
             ground.iter().flat_map(|g| &g.tenants).map(|tenant| &tenant.id).collect();
         let message = format!("everybody holds {held} on {}", relation.name);
-        let columns = || -> Option<Sql> {
-            let named: Vec<_> = relation
-                .grants
-                .iter()
-                .filter(|grant| grant.grantee == PUBLIC)
-                .filter_map(|grant| grant.column.clone())
-                .collect();
-            let list = List(&named);
-            (!named.is_empty())
-                .then(|| sql!("REVOKE ALL ({}) ON {} FROM PUBLIC", list, relation.name))
-        };
-        let mut fix = vec![sql!("REVOKE ALL ON {} FROM PUBLIC", relation.name)];
-        fix.extend(columns());
+        // This takes back what is granted on columns as well.
+        let fix = sql!("REVOKE ALL ON {} FROM PUBLIC", relation.name);
         found.push(
-            RULE.finding(survey.relation(relation), message, Fix::Sql(fix))
+            RULE.finding(survey.relation(relation), message, Fix::Sql(vec![fix]))
                 .severity(grave)
                 .role("PUBLIC")
                 .operation(held)

@@ -66,6 +66,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_login_may_become_is_not_the_logins() {
+        let mut world = World::new();
+        world.table("app", "backup", "app_owner");
+        world.table_mut("app.backup").columns.push(column("tenant_id", "uuid"));
+        world.grant("app.backup", "stranger", Privilege::Select);
+        world.grant_schema("app", "stranger", Privilege::Usage);
+        world.member("pool", "stranger", "s");
+        assert!(world.rules().is_empty(), "{:?}", world.check());
+        world.member("pool", "stranger", "i");
+        assert_eq!(world.rules(), ["rls-disabled"]);
+    }
+
+    #[test]
     fn a_column_grant_is_enough_and_a_closed_schema_is_not() {
         let mut world = World::new();
         world.table("app", "backup", "app_owner");

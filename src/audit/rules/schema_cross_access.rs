@@ -60,4 +60,14 @@ mod tests {
         world.grant("tenant_dan.notes", "pool", Privilege::Select);
         assert_eq!(world.findings("schema-cross-access").len(), 2);
     }
+
+    #[test]
+    fn a_tenants_read_only_role_that_the_login_becomes_is_no_crossing() {
+        let mut world = World::new();
+        world.estate.readonly_roles = vec![ident("stranger")];
+        world.grant_schema("tenant_dan", "stranger", Privilege::Usage);
+        world.grant("tenant_dan.notes", "stranger", Privilege::Select);
+        world.member("pool", "stranger", "is");
+        assert!(world.rules().is_empty(), "{:?}", world.check());
+    }
 }

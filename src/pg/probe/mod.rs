@@ -22,6 +22,7 @@ use crate::model::catalog::Catalog;
 use crate::model::layout::Estate;
 use crate::model::probe::Probe;
 use crate::pg::observe::catalog::failed;
+use crate::sql;
 
 use session::Session;
 
@@ -67,6 +68,15 @@ async fn attempts(
 ) -> Result<Vec<Probe>, Error> {
     let survey = Survey::new(catalog, estate, &[]);
     let session = Session::new(client, catalog);
+    // Triggers may name things as the application sees them. A superuser's session keeps its own
+    // path: what the application can create must not be found by it.
+    if let Some(schema) = estate.shared_schema().filter(|_| !session.superuser) {
+        let path = sql!("SET LOCAL search_path = {}, public", schema);
+        client
+            .batch_execute(path.as_str())
+            .await
+            .map_err(|error| failed("set the search path of the probes", error))?;
+    }
     let mut probes = shared::probe(&session, &survey).await?;
     probes.extend(territory::probe(&session, &survey).await?);
     Ok(probes)

@@ -2,6 +2,7 @@
 
 use crate::audit::Survey;
 use crate::model::catalog::{Command, Oid, Policy, Relation};
+use crate::model::layout::Tenancy;
 use crate::model::probe::Outcome;
 use crate::sql;
 use crate::sql::Sql;
@@ -31,6 +32,25 @@ pub(super) fn effective(
     };
     let either = sides(true).into_iter().reduce(|a, b| sql!("{} OR {}", a, b))?;
     Some(sides(false).into_iter().fold(sql!("({})", either), |a, b| sql!("{} AND {}", a, b)))
+}
+
+/// Whether a table's policies depend on more than the tenant setting: a user, a membership, a flag.
+///
+/// A made-up row has none of it, so that its own tenant may rightly not see it.
+pub(super) fn asks_more(survey: &Survey<'_>, table: Oid, tenancy: &Tenancy) -> bool {
+    const READS: &str = "current_setting('";
+    survey.policies(table).iter().any(|policy| {
+        let texts = [policy.using.as_deref(), policy.check.as_deref()];
+        let other_setting = texts.into_iter().flatten().any(|text| {
+            text.match_indices(READS)
+                .any(|(at, found)| !text[at + found.len()..].starts_with(tenancy.setting.as_str()))
+        });
+        let other_source = !policy.reads.is_empty()
+            || policy.functions.iter().any(|function| !survey.reads_context(*function));
+        // A policy that is for the tenant alone must let the tenant see its row.
+        other_setting && texts.iter().flatten().any(|text| text.contains(tenancy.setting.as_str()))
+            || other_source
+    })
 }
 
 /// Reads a failure under a context that is no tenant: sound policies stumble over it (`''::uuid`).

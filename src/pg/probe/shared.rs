@@ -87,7 +87,14 @@ impl<'a> Duel<'a, '_> {
         let fresh = sql!("SELECT pg_catalog.current_setting({}, true) IS NULL", setting);
         let fresh = self.session.attempt(&[fresh]).await?;
         let fresh = matches!(fresh, Answer::Done { first, .. } if first == [Some("t".to_owned())]);
-        if !fresh || self.session.barred(self.role).await?.is_some() {
+        if self.session.barred(self.role).await?.is_some() {
+            return Ok(());
+        }
+        if !fresh {
+            let why = "the session had a tenant before, and only a fresh one never had".to_owned();
+            if let Some((_, table)) = self.tables().first() {
+                self.note(table, Attempt::Read, Context::Unset, Outcome::NotProbed(why));
+            }
             return Ok(());
         }
         for (oid, table) in self.tables() {
@@ -137,7 +144,7 @@ impl<'a> Duel<'a, '_> {
         }
         self.predicates((oid, table), Context::Own).await?;
         let made = rows.made.get(&(oid, false));
-        let found = self.control(table, made).await?;
+        let found = self.control(oid, table, made).await?;
         let insert = self.links((oid, table), false, rows).await?;
         for context in [Context::Own, Context::Empty] {
             let key = self.key(context, table);
@@ -213,6 +220,7 @@ impl<'a> Duel<'a, '_> {
     /// Whether the target sees a row of its own: without one, seeing nothing proves nothing.
     async fn control(
         &mut self,
+        oid: Oid,
         table: &Relation,
         made: Option<&Result<Known, String>>,
     ) -> Result<Result<(), String>, Error> {
@@ -225,6 +233,9 @@ impl<'a> Duel<'a, '_> {
             (Some(1..), _) => {
                 self.note(table, Attempt::Control, Context::Own, Outcome::Rows(seen.unwrap_or(0)));
                 Ok(())
+            }
+            (Some(0), Some(Ok(_))) if predicate::asks_more(self.survey, oid, self.tenancy) => {
+                Err("its policies ask for more than the tenant".to_owned())
             }
             (Some(0), Some(Ok(_))) => {
                 self.note(table, Attempt::Control, Context::Own, Outcome::Rows(0));
@@ -252,7 +263,7 @@ impl<'a> Duel<'a, '_> {
             Ok(statement) => statement,
             Err(why) => return Ok(Err(why)),
         };
-        let mut script = if own { self.become_acting() } else { self.become_target() };
+        let mut script = self.maker(own);
         let wanted: BTreeSet<&Ident> = self
             .survey
             .catalog
@@ -305,7 +316,7 @@ impl<'a> Duel<'a, '_> {
                     let columns: Vec<&Ident> = key.columns.iter().map(|(_, name)| name).collect();
                     let texts: Vec<Sql> =
                         columns.iter().map(|name| sql!("{}::text", name)).collect();
-                    let mut script = if own { self.become_acting() } else { self.become_target() };
+                    let mut script = self.maker(own);
                     script.push(sql!("SELECT {} FROM {} LIMIT 1", List(&texts), parent.name));
                     match self.session.attempt(&script).await? {
                         Answer::Done { first, .. } if !first.is_empty() => columns
@@ -551,8 +562,10 @@ impl<'a> Duel<'a, '_> {
         enter(self.role, key.map(|key| (&self.tenancy.setting, key)))
     }
 
-    fn become_acting(&self) -> Vec<Sql> {
-        enter(self.acting.role(), Some((&self.tenancy.setting, &self.acting.key)))
+    /// Rows are made under the main role: others, such as one that only reads, look for them.
+    fn maker(&self, own: bool) -> Vec<Sql> {
+        let tenant = if own { self.acting } else { self.target };
+        enter(tenant.role(), Some((&self.tenancy.setting, &tenant.key)))
     }
 
     fn become_target(&self) -> Vec<Sql> {
