@@ -18,10 +18,11 @@ const LAYERS: [&[&str]; 9] = [
 ];
 
 /// Crates that only one layer may name.
-const OWNED: [(&str, &str); 6] = [
+const OWNED: [(&str, &str); 7] = [
     ("tokio_postgres", "pg"),
     ("deadpool_postgres", "pg"),
     ("native_tls", "pg"),
+    ("refinery", "pg"),
     ("refinery_core", "pg"),
     ("indicatif", "output"),
     ("comfy_table", "output"),

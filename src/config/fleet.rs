@@ -1,6 +1,6 @@
 //! The fleet as `tenants.toml`, or just a URL, describes it: read once, checked whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::conninfo::{self, Environment, Source};
@@ -39,6 +39,8 @@ pub struct Sources {
 pub struct Fleet {
     /// The file it was read from.
     pub file: Option<PathBuf>,
+    /// The keys that the file sets, by their path: `isolation.schema.role`.
+    pub given: BTreeSet<String>,
     /// The clusters, by name. Never empty.
     pub clusters: BTreeMap<ClusterName, Cluster>,
     /// Where the registry is: cluster and database.
@@ -106,12 +108,12 @@ impl Fleet {
     /// [`Code::Config`] with the file, the line and what is wrong; [`Code::NotFound`] when a file
     /// that was named is not there.
     pub fn load(sources: &Sources, environment: &Environment) -> Result<Self, Error> {
-        let (file, raw) = match find(sources, environment)? {
+        let (file, raw, given) = match find(sources, environment)? {
             Some(path) => {
-                let raw = read(&path)?;
-                (Some(path), raw)
+                let (raw, given) = read(&path)?;
+                (Some(path), raw, given)
             }
-            None => (None, raw::File::default()),
+            None => (None, raw::File::default(), BTreeSet::new()),
         };
         let base =
             file.as_deref().and_then(Path::parent).map(Path::to_path_buf).unwrap_or_default();
@@ -162,6 +164,7 @@ impl Fleet {
             tiers,
             tenants: raw.tenants,
             file,
+            given,
         };
         fleet.check_declared()?;
         Ok(fleet)
@@ -190,7 +193,7 @@ impl Fleet {
 
     /// Refuses a list in `tenants.toml` that contradicts itself.
     fn check_declared(&self) -> Result<(), Error> {
-        let mut ids = std::collections::BTreeSet::new();
+        let mut ids = BTreeSet::new();
         for tenant in &self.tenants {
             if !ids.insert(&tenant.id) {
                 return Err(Error::new(
@@ -252,11 +255,12 @@ fn find(sources: &Sources, environment: &Environment) -> Result<Option<PathBuf>,
         .find(|path| path.is_file()))
 }
 
-fn read(path: &Path) -> Result<raw::File, Error> {
+/// Reads the file, and which keys it sets.
+fn read(path: &Path) -> Result<(raw::File, BTreeSet<String>), Error> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path)
         .map_err(|error| Error::new(Code::Io, format!("read {name}")).because(error))?;
-    toml::from_str(&text).map_err(|error| {
+    let raw = toml::from_str(&text).map_err(|error| {
         let failure = Error::new(Code::Config, format!("read {name}: {}", error.message()));
         match error.span() {
             Some(span) => {
@@ -266,7 +270,25 @@ fn read(path: &Path) -> Result<raw::File, Error> {
             None => failure,
         }
         .hint("every key is explained in tenants.example.toml (tenantctl init writes one)")
-    })
+    })?;
+    let mut given = BTreeSet::new();
+    // What is read above can be read as a table.
+    if let Ok(table) = text.parse::<toml::Table>() {
+        collect_keys("", &table, &mut given);
+    }
+    Ok((raw, given))
+}
+
+fn collect_keys(prefix: &str, table: &toml::Table, keys: &mut BTreeSet<String>) {
+    for (name, value) in table {
+        let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        match value {
+            toml::Value::Table(inner) => collect_keys(&path, inner, keys),
+            _ => {
+                keys.insert(path);
+            }
+        }
+    }
 }
 
 fn clusters(

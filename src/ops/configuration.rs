@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::config::{Fleet, Layout};
+use crate::model::connection::Origin;
 use crate::model::layout::Template;
 use crate::model::tenant::Isolation;
-use crate::report::{Configuration, Report, ShownCluster};
+use crate::report::{Configuration, Report, ShownCluster, ShownValue};
 
 /// Shows the configuration. Connects to nothing.
 pub fn configuration(fleet: &Fleet) -> Report {
@@ -29,6 +30,8 @@ pub fn configuration(fleet: &Fleet) -> Report {
         values.insert(format!("migrations.{isolation}"), directory);
         layout(&mut values, isolation, fleet.layout(isolation));
     }
+    values.insert("registry.cluster".to_owned(), fleet.registry.0.to_string());
+    values.insert("registry.database".to_owned(), fleet.registry.1.as_str().to_owned());
     for (name, tier) in &fleet.tiers {
         let at = |key: &str| format!("tiers.{name}.{key}");
         if let Some(isolation) = tier.isolation {
@@ -41,12 +44,21 @@ pub fn configuration(fleet: &Fleet) -> Report {
             values.insert(at(setting), value.clone());
         }
     }
-    Report::Configuration(Configuration {
-        file: fleet.file.clone(),
-        registry: (fleet.registry.0.to_string(), fleet.registry.1.as_str().to_owned()),
-        clusters,
-        values,
-    })
+    let values = values.into_iter().map(|(path, value)| shown(fleet, path, value)).collect();
+    Report::Configuration(Configuration { file: fleet.file.clone(), clusters, values })
+}
+
+/// A value and who said so. Directories that the file does not set, and that are not compiled in,
+/// come from the flag.
+fn shown(fleet: &Fleet, path: String, value: String) -> ShownValue {
+    let origin = match &fleet.file {
+        Some(file) if fleet.given.contains(&path) => Origin::File(file.clone()),
+        _ if path.starts_with("migrations.") && value != "compiled in" => {
+            Origin::Flag("--migrations".to_owned())
+        }
+        _ => Origin::Default,
+    };
+    ShownValue { path, value, origin }
 }
 
 fn layout(values: &mut BTreeMap<String, String>, isolation: Isolation, layout: &Layout) {

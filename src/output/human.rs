@@ -7,6 +7,7 @@ use super::style::Style;
 use crate::audit::{Evidence, Rule, Severity};
 use crate::model::count;
 use crate::model::migration::Version;
+use crate::model::tenant::TenantId;
 use crate::report::{
     Configuration, Doctor, Health, Listed, MigrationRun, Outcome, Planned, Provisioned, Report,
     Source, Status, TargetReport, Tenants, Verb, Verified,
@@ -399,8 +400,8 @@ fn findings(answer: &Verified, style: &Style) -> String {
 /// So many of a long list are shown.
 const SHOWN: usize = 8;
 
-fn some(tenants: &[crate::model::tenant::TenantId]) -> String {
-    let names: Vec<&str> = tenants.iter().take(SHOWN).map(|tenant| tenant.as_str()).collect();
+fn some(tenants: &[TenantId]) -> String {
+    let names: Vec<&str> = tenants.iter().take(SHOWN).map(TenantId::as_str).collect();
     let rest = tenants.len() - names.len();
     if rest == 0 { names.join(", ") } else { format!("{} and {rest} more", names.join(", ")) }
 }
@@ -411,7 +412,7 @@ fn wrapped(text: &str, indent: usize, style: &Style) -> String {
     for paragraph in text.lines() {
         let mut line = " ".repeat(indent);
         for word in paragraph.split(' ') {
-            let begun = line.trim_start().len() > 0;
+            let begun = !line.trim_start().is_empty();
             if begun && line.chars().count() + 1 + word.chars().count() > style.width {
                 lines.push_str(&line);
                 lines.push('\n');
@@ -468,9 +469,7 @@ fn configuration(answer: &Configuration, style: &Style) -> String {
         || "none: a URL or the environment names the only cluster".to_owned(),
         |path| path.display().to_string(),
     );
-    let (cluster, database) = &answer.registry;
-    let mut text =
-        format!("file      {file}\nregistry  database {database} on cluster {cluster}\n");
+    let mut text = format!("file  {file}\n");
     for cluster in &answer.clusters {
         text.push_str(&format!("\n{}", style.strong(&format!("cluster {}", cluster.name))));
         if let Some(region) = &cluster.region {
@@ -490,8 +489,11 @@ fn configuration(answer: &Configuration, style: &Style) -> String {
         }
     }
     text.push('\n');
-    let rows =
-        answer.values.iter().map(|(name, value)| vec![name.clone(), value.clone()]).collect();
-    text.push_str(&table(&["setting", "value"], rows, style));
+    let rows = answer
+        .values
+        .iter()
+        .map(|shown| vec![shown.path.clone(), shown.value.clone(), shown.origin.to_string()])
+        .collect();
+    text.push_str(&table(&["setting", "value", "from"], rows, style));
     text
 }

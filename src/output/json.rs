@@ -268,11 +268,18 @@ fn configuration(configuration: &Configuration) -> Value {
             (cluster.name.as_str(), value)
         })
         .collect();
+    let values: BTreeMap<&str, Value> = configuration
+        .values
+        .iter()
+        .map(|shown| {
+            let value = json!({"value": shown.value, "origin": shown.origin.to_string()});
+            (shown.path.as_str(), value)
+        })
+        .collect();
     json!({
         "format": FORMAT,
         "file": configuration.file,
-        "registry": {"cluster": configuration.registry.0, "database": configuration.registry.1},
         "clusters": clusters,
-        "values": configuration.values,
+        "values": values,
     })
 }

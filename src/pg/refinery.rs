@@ -9,8 +9,9 @@ use std::fmt;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use refinery::error::Kind;
+use refinery::{Migration as Unit, Runner};
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
-use refinery_core::{Migration as Unit, Runner};
 use tokio_postgres::Client;
 
 use super::answer::{failed, server_answer};
@@ -79,7 +80,7 @@ pub(super) async fn migrate(
     let mut runner =
         Runner::new(&units).set_grouped(false).set_abort_divergent(true).set_abort_missing(true);
     if let Some(version) = order.to {
-        runner = runner.set_target(refinery_core::Target::Version(version.0));
+        runner = runner.set_target(refinery::Target::Version(version.0));
     }
     runner.set_migration_table_name(sql!("{}.refinery_schema_history", schema).as_str());
     match runner.run_async(&mut target).await {
@@ -224,11 +225,9 @@ impl AsyncMigrate for SchemaTarget<'_> {}
 
 impl SchemaTarget<'_> {
     /// Turns refinery's failure into one that names the file, the place and the server's words.
-    fn explain(&self, schema: &Ident, error: refinery_core::Error) -> Error {
+    fn explain(&self, schema: &Ident, error: refinery::Error) -> Error {
         let carried = match error.kind() {
-            refinery_core::error::Kind::Connection(_, source) => {
-                source.downcast_ref::<CarryError>()
-            }
+            Kind::Connection(_, source) => source.downcast_ref::<CarryError>(),
             _ => None,
         };
         let Some(migration) = self.pending.get(self.done) else {

@@ -9,7 +9,7 @@ mod provisioned;
 mod tenants;
 mod verified;
 
-pub use configuration::{Configuration, ShownCluster};
+pub use configuration::{Configuration, ShownCluster, ShownValue};
 pub use doctor::{Check, Doctor, Health};
 pub use findings::{Coverage, FindingsReport, NotProbed, Summary as FindingsSummary};
 pub use migration::{Failure, MigrationRun, Status, Summary, TargetReport, Verb};
