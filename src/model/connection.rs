@@ -152,7 +152,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(name) => f.write_str(name),
-            Self::Environment(name) => write!(f, "environment variable {name}"),
+            Self::Environment(name) => write!(f, "env {name}"),
             Self::Service { name, file } => write!(f, "service {name} in {}", file.display()),
             Self::File(path) | Self::PassFile(path) => write!(f, "{}", path.display()),
             Self::Tenantctl => f.write_str("tenantctl"),

@@ -303,7 +303,7 @@ mod tests {
         }
         let environment = somebody().with_variable("PGREQUIREAUTH", "scram-sha-256");
         let said = from_environment(&environment).unwrap_err().to_string();
-        assert!(said.contains("environment variable PGREQUIREAUTH"), "{said}");
+        assert!(said.contains("env PGREQUIREAUTH"), "{said}");
     }
 
     #[test]
@@ -382,22 +382,22 @@ mod tests {
             .map(|line| format!("{} = {} ({})", line.parameter, line.value, line.origin))
             .collect();
         insta::assert_snapshot!(shown.join("\n"), @r"
-        application_name = mine (environment variable PGAPPNAME)
+        application_name = mine (env PGAPPNAME)
         channel_binding = prefer (default)
         connect_timeout = 10 (default)
-        dbname = db (environment variable DATABASE_URL)
-        host = h (environment variable DATABASE_URL)
+        dbname = db (env DATABASE_URL)
+        host = h (env DATABASE_URL)
         keepalives = 1 (default)
         load_balance_hosts = disable (default)
-        password = *** (environment variable DATABASE_URL)
+        password = *** (env DATABASE_URL)
         port = 5432 (default)
         ssl_min_protocol_version = TLSv1.2 (default)
-        sslmode = require (environment variable DATABASE_URL)
+        sslmode = require (env DATABASE_URL)
         sslnegotiation = postgres (default)
-        sslpassword = *** (environment variable DATABASE_URL)
+        sslpassword = *** (env DATABASE_URL)
         sslsni = 1 (default)
         target_session_attrs = any (default)
-        user = app (environment variable DATABASE_URL)
+        user = app (env DATABASE_URL)
         ");
         assert_eq!(settings.redacted(), "postgresql://app@h:5432/db?sslmode=require");
         assert_eq!(settings.with_default_application_name("x").application_name, "mine");
