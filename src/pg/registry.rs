@@ -186,27 +186,21 @@ pub(super) async fn observe(
         (&placement.schema.as_str(), Type::TEXT),
         (&tenant.isolation.word(), Type::TEXT),
     ];
+    // Who is there already: some who share the tables, or one who has the place to itself.
     let rows = client
         .query_typed(
-            "SELECT id, isolation = 'shared' AND state = 'active' AND $5 = 'shared' FROM tenantctl.tenants \
-             WHERE id <> $1 AND cluster = $2 AND database = $3 \
-               AND (schema = $4 OR isolation = 'database' OR $5 = 'database') ORDER BY id",
+            "SELECT coalesce(bool_or(shares AND active), false), min(id) FILTER (WHERE NOT shares) \
+             FROM (SELECT id, isolation = 'shared' AND $5 = 'shared' AS shares, state = 'active' AS active \
+                   FROM tenantctl.tenants WHERE id <> $1 AND cluster = $2 AND database = $3 \
+                     AND (schema = $4 OR isolation = 'database' OR $5 = 'database')) neighbours",
             &here,
         )
         .await
-        .map_err(|error| failed(error, "read the tenants' neighbours from the registry"))?;
-    observed.neighbours = rows.iter().any(|row| row.get(1));
-    let others = client
-        .query_typed(
-            "SELECT id FROM tenantctl.tenants WHERE id <> $1 AND cluster = $2 AND database = $3 \
-               AND (schema = $4 OR isolation = 'database' OR $5 = 'database') \
-               AND NOT (isolation = 'shared' AND $5 = 'shared') ORDER BY id LIMIT 1",
-            &here,
-        )
-        .await
-        .map_err(|error| failed(error, "read the tenants' neighbours from the registry"))?;
-    observed.holder =
-        others.first().map(|row| TenantId::new(row.get::<_, String>(0))).transpose()?;
+        .map_err(|error| failed(error, "read the tenant's neighbours from the registry"))?;
+    if let Some(row) = rows.first() {
+        observed.neighbours = row.get(0);
+        observed.holder = row.get::<_, Option<String>>(1).map(TenantId::new).transpose()?;
+    }
     Ok(())
 }
 
