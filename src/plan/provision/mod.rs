@@ -2,6 +2,8 @@
 
 mod conflicts;
 mod placement;
+#[cfg(test)]
+mod refusals;
 mod roles;
 mod tables;
 
