@@ -42,6 +42,8 @@ pub struct ServerFacts {
     pub operator: String,
     /// Whether it is a superuser.
     pub superuser: bool,
+    /// INHERIT, its own default.
+    pub inherits: bool,
 }
 
 impl ServerFacts {
@@ -126,8 +128,17 @@ pub struct SchemaFacts {
     pub tables: BTreeMap<Ident, TableFacts>,
     /// Sequences with the roles that hold USAGE on them.
     pub sequences: BTreeMap<Ident, BTreeSet<Ident>>,
-    /// Our helper functions: name → fingerprint, from its comment.
-    pub helpers: BTreeMap<String, String>,
+    /// Our helper functions, by name.
+    pub helpers: BTreeMap<String, HelperFacts>,
+}
+
+/// One of our helper functions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HelperFacts {
+    /// Its definition's fingerprint, from its comment.
+    pub fingerprint: String,
+    /// Roles with EXECUTE of their own.
+    pub execute: BTreeSet<Ident>,
 }
 
 /// A default privilege: who gets what on which kind of new object.

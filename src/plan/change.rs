@@ -7,7 +7,7 @@ use crate::model::migration::Version;
 use crate::model::observed::{DefaultKind, ServerFacts};
 use crate::model::tenant::State;
 use crate::sql;
-use crate::sql::{List, Literal, Sql};
+use crate::sql::{Literal, Sql};
 
 /// A change that a plan asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,8 +132,17 @@ pub enum Change {
         helper: Helper,
         /// How rows are told apart.
         sharing: Sharing,
-        /// Who may call it.
-        users: Vec<Ident>,
+    },
+    /// Let a role call such a function.
+    GrantHelper {
+        /// The schema.
+        schema: Ident,
+        /// Which function.
+        helper: Helper,
+        /// The type of the tenant's key, which is part of the function's identity.
+        key_type: KeyType,
+        /// The role.
+        role: Ident,
     },
     /// Apply migrations through refinery.
     Migrate {
@@ -151,6 +160,8 @@ pub enum Change {
         /// The type of the table's tenant column.
         key_type: String,
     },
+    /// Bind everybody, the owner included, to the policies that a table has already.
+    EnforcePolicies(QualifiedName),
     /// Let a role use a table.
     GrantTable {
         /// The table.
@@ -246,7 +257,7 @@ impl Change {
             Self::DropInvalidDatabase(_) => vec![Hazard::NotTransactional, Hazard::Removes],
             Self::Migrate { .. } => vec![Hazard::RunsMigrations],
             Self::StopInheriting(_) | Self::CloseHistory { .. } => vec![Hazard::NarrowsAccess],
-            Self::GuardTable { .. } => vec![Hazard::LocksTable],
+            Self::GuardTable { .. } | Self::EnforcePolicies(_) => vec![Hazard::LocksTable],
             _ => Vec::new(),
         }
     }
@@ -316,6 +327,9 @@ impl Change {
             Self::CreateHelper { schema, helper, .. } => {
                 format!("create function {schema}.{}", helper.name())
             }
+            Self::GrantHelper { schema, helper, role, .. } => {
+                format!("let {role} call function {schema}.{}", helper.name())
+            }
             Self::Migrate { schema, versions } => match versions.as_slice() {
                 [only] => format!("apply migration V{only} in {schema}"),
                 [first, .., last] => {
@@ -325,6 +339,9 @@ impl Change {
             },
             Self::GuardTable { table, .. } => {
                 format!("bind the rows of {table} to the current tenant (policy, ENABLE, FORCE)")
+            }
+            Self::EnforcePolicies(table) => {
+                format!("bind everybody to the policies of {table} (ENABLE, FORCE)")
             }
             Self::GrantTable { table, role, write } => {
                 format!("let {role} {} {table}", if *write { "use" } else { "read" })
@@ -424,10 +441,13 @@ impl Change {
             Self::CloseHistory { schema, role } => {
                 vec![sql!("REVOKE ALL ON {}.refinery_schema_history FROM {}", schema, role)]
             }
-            Self::CreateHelper { schema, helper, sharing, users } => {
-                helper.statements(schema, sharing, users)
+            Self::CreateHelper { schema, helper, sharing } => helper.statements(schema, sharing),
+            Self::GrantHelper { schema, helper, key_type, role } => {
+                let function = helper.signature(schema, *key_type);
+                vec![sql!("GRANT EXECUTE ON FUNCTION {} TO {}", function, role)]
             }
             Self::GuardTable { table, sharing, key_type } => guard(table, sharing, key_type),
+            Self::EnforcePolicies(table) => enforce(table),
             Self::GrantTable { table, role, write } => vec![if *write {
                 sql!("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {} TO {}", table, role)
             } else {
@@ -468,7 +488,7 @@ fn guard(table: &QualifiedName, sharing: &Sharing, key_type: &str) -> Vec<Sql> {
         sql!("{} = (SELECT {})", column, current_key(sharing, &Sql::from_catalog(key_type)));
     let policy =
         Ident::new(POLICY).map_or_else(|_| sql!("tenant_isolation"), |name| sql!("{}", name));
-    vec![
+    let mut statements = vec![
         sql!("DROP POLICY IF EXISTS {} ON {}", policy, table),
         sql!("CREATE POLICY {} ON {} USING ({}) WITH CHECK ({})", policy, table, bound, bound),
         sql!(
@@ -477,57 +497,65 @@ fn guard(table: &QualifiedName, sharing: &Sharing, key_type: &str) -> Vec<Sql> {
             table,
             Literal(&policy_fingerprint(sharing, key_type))
         ),
+    ];
+    statements.extend(enforce(table));
+    statements
+}
+
+fn enforce(table: &QualifiedName) -> Vec<Sql> {
+    vec![
         sql!("ALTER TABLE {} ENABLE ROW LEVEL SECURITY", table),
         sql!("ALTER TABLE {} FORCE ROW LEVEL SECURITY", table),
     ]
 }
 
 impl Helper {
-    fn statements(self, schema: &Ident, sharing: &Sharing, users: &[Ident]) -> Vec<Sql> {
-        let key_type = match sharing.key_type {
-            KeyType::Uuid => sql!("pg_catalog.uuid"),
-            KeyType::Integer => sql!("pg_catalog.int4"),
-            KeyType::Bigint => sql!("pg_catalog.int8"),
-            KeyType::Text => sql!("pg_catalog.text"),
-        };
-        let (signature, create) = match self {
-            Self::Current => {
-                let signature = sql!("{}.current_tenant_id()", schema);
-                let body = sql!("SELECT {}", current_key(sharing, &key_type));
-                let create = sql!(
-                    "CREATE OR REPLACE FUNCTION {} RETURNS {} LANGUAGE sql STABLE PARALLEL SAFE \
-                     SET search_path = pg_catalog, pg_temp AS {}",
-                    signature,
-                    key_type,
-                    Literal(body.as_str())
-                );
-                (signature, create)
-            }
+    fn signature(self, schema: &Ident, key_type: KeyType) -> Sql {
+        match self {
+            Self::Current => sql!("{}.current_tenant_id()", schema),
+            Self::Set => sql!("{}.set_tenant_context({})", schema, catalog_type(key_type)),
+        }
+    }
+
+    fn statements(self, schema: &Ident, sharing: &Sharing) -> Vec<Sql> {
+        let key_type = catalog_type(sharing.key_type);
+        let signature = self.signature(schema, sharing.key_type);
+        let create = match self {
+            Self::Current => sql!(
+                "CREATE OR REPLACE FUNCTION {} RETURNS {} LANGUAGE sql STABLE PARALLEL SAFE \
+                 SET search_path = pg_catalog, pg_temp AS {}",
+                signature,
+                key_type,
+                Literal(sql!("SELECT {}", current_key(sharing, &key_type)).as_str())
+            ),
             Self::Set => {
-                let signature = sql!("{}.set_tenant_context({})", schema, key_type);
                 let body = sql!(
                     "BEGIN IF $1 IS NULL THEN RAISE EXCEPTION 'the tenant must not be null' \
                      USING ERRCODE = 'null_value_not_allowed'; END IF; \
                      PERFORM pg_catalog.set_config({}, $1::pg_catalog.text, true); END",
                     Literal(sharing.tenancy.setting.as_str())
                 );
-                let create = sql!(
+                sql!(
                     "CREATE OR REPLACE FUNCTION {} RETURNS pg_catalog.void LANGUAGE plpgsql VOLATILE \
                      SET search_path = pg_catalog, pg_temp AS {}",
                     signature,
                     Literal(body.as_str())
-                );
-                (signature, create)
+                )
             }
         };
-        let mut statements = vec![
+        vec![
             create,
             sql!("COMMENT ON FUNCTION {} IS {}", signature, Literal(&self.fingerprint(sharing))),
             sql!("REVOKE ALL ON FUNCTION {} FROM PUBLIC", signature),
-        ];
-        if !users.is_empty() {
-            statements.push(sql!("GRANT EXECUTE ON FUNCTION {} TO {}", signature, List(users)));
-        }
-        statements
+        ]
+    }
+}
+
+fn catalog_type(key_type: KeyType) -> Sql {
+    match key_type {
+        KeyType::Uuid => sql!("pg_catalog.uuid"),
+        KeyType::Integer => sql!("pg_catalog.int4"),
+        KeyType::Bigint => sql!("pg_catalog.int8"),
+        KeyType::Text => sql!("pg_catalog.text"),
     }
 }

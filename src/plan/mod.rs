@@ -2,7 +2,11 @@
 
 mod change;
 pub mod pending;
+#[cfg(test)]
+mod properties;
 mod provision;
+#[cfg(test)]
+mod world;
 
 pub use change::{Change, Hazard, Helper, POLICY, policy_fingerprint};
 pub use provision::{provision, wants_password};

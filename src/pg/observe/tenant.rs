@@ -10,8 +10,8 @@ use crate::model::desired::Desired;
 use crate::model::ident::Ident;
 use crate::model::layout::HISTORY_TABLE;
 use crate::model::observed::{
-    DatabaseFacts, DefaultGrant, DefaultKind, Observed, OperatorReach, RoleFacts, SchemaFacts,
-    ServerFacts, TableFacts,
+    DatabaseFacts, DefaultGrant, DefaultKind, HelperFacts, Observed, OperatorReach, RoleFacts,
+    SchemaFacts, ServerFacts, TableFacts,
 };
 use crate::pg::answer::failed;
 use crate::pg::refinery;
@@ -41,14 +41,19 @@ pub(in crate::pg) async fn cluster_facts(
 pub(in crate::pg) async fn server(session: &Client) -> Result<ServerFacts, Error> {
     let rows = session
         .query_typed(
-            "SELECT pg_catalog.current_setting('server_version_num')::int4, r.rolname::text, r.rolsuper \
+            "SELECT pg_catalog.current_setting('server_version_num')::int4, r.rolname::text, r.rolsuper, r.rolinherit \
              FROM pg_catalog.pg_roles r WHERE r.rolname = current_user",
             &[],
         )
         .await
         .map_err(|error| failed(error, "read the server's version"))?;
     let row = only(&rows, "read the server's version")?;
-    Ok(ServerFacts { version: row.get(0), operator: row.get(1), superuser: row.get(2) })
+    Ok(ServerFacts {
+        version: row.get(0),
+        operator: row.get(1),
+        superuser: row.get(2),
+        inherits: row.get(3),
+    })
 }
 
 async fn roles(
@@ -294,14 +299,19 @@ async fn relations(
 async fn helpers(session: &Client, schema: &Ident, facts: &mut SchemaFacts) -> Result<(), Error> {
     let rows = session
         .query_typed(
-            "SELECT p.proname::text, pg_catalog.obj_description(p.oid, 'pg_proc') \
+            "SELECT p.proname::text, pg_catalog.obj_description(p.oid, 'pg_proc'), \
+                    ARRAY(SELECT r.rolname::text FROM pg_catalog.aclexplode(p.proacl) x \
+                          JOIN pg_catalog.pg_roles r ON r.oid = x.grantee WHERE x.privilege_type = 'EXECUTE') \
              FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
              WHERE n.nspname = $1 AND pg_catalog.obj_description(p.oid, 'pg_proc') LIKE 'tenantctl: %'",
             &[(&schema.as_str(), Type::TEXT)],
         )
         .await
         .map_err(|error| failed(error, format!("read the functions of {schema}")))?;
-    facts.helpers = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    for row in &rows {
+        let helper = HelperFacts { fingerprint: row.get(1), execute: idents(row.get(2))? };
+        facts.helpers.insert(row.get(0), helper);
+    }
     Ok(())
 }
 

@@ -1,0 +1,128 @@
+//! What a plan must never paper over: everything here is refused before anything is touched.
+
+use crate::error::{Code, Error};
+use crate::model::desired::Desired;
+use crate::model::ident::Ident;
+use crate::model::observed::{Observed, Registered, ServerFacts};
+use crate::model::tenant::{Isolation, State};
+
+/// Refuses what a plan must never paper over, before anything is touched.
+pub(super) fn refuse(desired: &Desired, observed: &Observed) -> Result<(), Error> {
+    let tenant = &desired.tenant;
+    refuse_powerless_operator(&observed.server)?;
+    if let Some(row) = &observed.registered {
+        refuse_another_shape(desired, row)?;
+    }
+    if let Some(holder) = &observed.holder {
+        return Err(Error::new(
+            Code::NameTaken,
+            format!(
+                "tenant {} would live in {}, where tenant {holder} lives",
+                tenant.id, tenant.placement
+            ),
+        )
+        .hint("ids that differ only in '-' and '_' map to one name: choose another id"));
+    }
+    if observed.registered.is_none() {
+        let mut own: Vec<&Ident> = Vec::new();
+        if tenant.isolation != Isolation::Shared {
+            own.push(&tenant.owner);
+        }
+        if desired.roles_are_its_own {
+            own.extend(desired.users());
+        }
+        if let Some(role) = own.into_iter().find(|role| observed.roles.contains_key(*role)) {
+            return Err(Error::new(
+                Code::OwnershipConflict,
+                format!("role {role} exists already, and is not known as tenant {}", tenant.id),
+            )
+            .hint(format!("choose another id, or drop role {role} if it is a leftover")));
+        }
+    }
+    for (role, facts) in &observed.roles {
+        if !facts.dangerous.is_empty() {
+            return Err(Error::new(
+                Code::Refused,
+                format!(
+                    "role {role} is {}: an application must not be",
+                    facts.dangerous.join(", ")
+                ),
+            )
+            .hint("name another role in tenants.toml, or take these attributes away"));
+        }
+    }
+    if let Some(database) = &observed.database
+        && tenant.isolation == Isolation::Database
+        && database.owner != tenant.owner.as_str()
+    {
+        return Err(taken("database", &tenant.placement.database, &database.owner, desired));
+    }
+    if let Some(schema) = &observed.schema {
+        if schema.owner != tenant.owner.as_str() {
+            return Err(taken("schema", &tenant.placement.schema, &schema.owner, desired));
+        }
+        // A schema of the right owner that no registry row explains was not made by us.
+        if observed.registered.is_none() && tenant.isolation == Isolation::Schema {
+            return Err(taken("schema", &tenant.placement.schema, &schema.owner, desired));
+        }
+    }
+    Ok(())
+}
+
+/// Before PostgreSQL 16 a member's own INHERIT decides whether it has an owner's privileges, and to
+/// those who lack them the server answers `REVOKE … FROM PUBLIC` with a warning and success.
+fn refuse_powerless_operator(server: &ServerFacts) -> Result<(), Error> {
+    if server.superuser || server.inherits || server.membership_options() {
+        return Ok(());
+    }
+    let operator = &server.operator;
+    Err(Error::new(
+        Code::Refused,
+        format!(
+            "role {operator}, which tenantctl works as, does not inherit the owners' privileges"
+        ),
+    )
+    .hint(format!("as a superuser: ALTER ROLE {operator} INHERIT;")))
+}
+
+fn refuse_another_shape(desired: &Desired, row: &Registered) -> Result<(), Error> {
+    let tenant = &desired.tenant;
+    if row.isolation != tenant.isolation || row.placement != tenant.placement {
+        return Err(Error::new(
+            Code::Refused,
+            format!(
+                "tenant {} exists already: isolation {} at {}, not {} at {}",
+                tenant.id, row.isolation, row.placement, tenant.isolation, tenant.placement
+            ),
+        )
+        .hint(format!("see it with: tenantctl show {}", tenant.id)));
+    }
+    if row.uuid != tenant.uuid {
+        return Err(Error::new(
+            Code::Refused,
+            format!(
+                "tenant {} exists already with uuid {}, which never changes",
+                tenant.id, row.uuid
+            ),
+        ));
+    }
+    if matches!(row.state, State::Suspended | State::Deleted) {
+        return Err(Error::new(
+            Code::Refused,
+            format!("tenant {} exists already and is {}", tenant.id, row.state),
+        ));
+    }
+    Ok(())
+}
+
+/// Taking an object over would hand one customer's data to another.
+fn taken(kind: &str, name: &Ident, owner: &str, desired: &Desired) -> Error {
+    Error::new(
+        Code::OwnershipConflict,
+        format!(
+            "{kind} {name} exists already, belongs to {owner}, and is not known as tenant {}",
+            desired.tenant.id
+        ),
+    )
+    .hint(format!("choose another id, or drop or rename {kind} {name} if it is a leftover"))
+}

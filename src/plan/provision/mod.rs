@@ -1,0 +1,121 @@
+//! The plan that makes one tenant, or finishes one that was begun.
+
+mod conflicts;
+mod placement;
+#[cfg(test)]
+mod refusals;
+mod roles;
+mod tables;
+
+use super::change::Change;
+use super::{Plan, Reach, Site, pending};
+use crate::error::Error;
+use crate::model::desired::Desired;
+use crate::model::migration::{History, Migration, MigrationSet, Version};
+use crate::model::observed::Observed;
+use crate::model::tenant::{Isolation, State};
+
+/// Plans the steps that turn `observed` into `desired`; empty when nothing differs.
+///
+/// Pure. Steps stand in an order in which stopping after any of them leaves a tenant that the next
+/// plan completes: the registry's row comes first, `active` last, a table is guarded before it is
+/// granted, and a database is closed before anything is put into it.
+///
+/// Shared tables exist only after their migrations, so a plan that migrates a shared schema ends
+/// there with [`Plan::continues`] set: observe again, plan again.
+///
+/// # Errors
+///
+/// * [`Code::Refused`](crate::error::Code::Refused) when the tenant exists in another shape, or a role may do too much.
+/// * [`Code::NameTaken`](crate::error::Code::NameTaken) when another tenant holds the schema or database.
+/// * [`Code::OwnershipConflict`](crate::error::Code::OwnershipConflict) when an object belongs to somebody else.
+/// * [`Code::HistoryDiverged`](crate::error::Code::HistoryDiverged) when applied migrations and the files disagree.
+pub fn provision(
+    desired: &Desired,
+    set: &MigrationSet,
+    observed: &Observed,
+) -> Result<Plan, Error> {
+    conflicts::refuse(desired, observed)?;
+    let mut plan = Plan::new(desired.tenant.id.clone(), observed.server.clone());
+    let active = observed.registered.as_ref().is_some_and(|row| row.state == State::Active);
+
+    if observed.registered.is_none() {
+        plan.push(Reach::Tenant, Site::Registry, Change::Record(State::Provisioning));
+    }
+    roles::make(&mut plan, desired, observed);
+    if desired.tenant.isolation == Isolation::Database {
+        placement::database(&mut plan, desired, observed);
+    }
+    placement::schema(&mut plan, desired, observed);
+    migrations(&mut plan, desired, set, observed, active)?;
+    // What a migration will make is only known afterwards.
+    if let Some(schema) = &observed.schema
+        && !plan.continues
+    {
+        tables::open(&mut plan, desired, schema);
+    }
+    roles::limit(&mut plan, desired, observed);
+
+    if !active && !plan.continues {
+        if let Some(credential) = &desired.credential {
+            for role in desired.tenant.roles.clone() {
+                let change = Change::SetPassword { role, credential: credential.clone() };
+                plan.push(Reach::Tenant, Site::Server, change);
+            }
+        }
+        plan.push(Reach::Tenant, Site::Registry, Change::Record(State::Active));
+    }
+    Ok(plan)
+}
+
+/// Whether a plan for this tenant issues a password: its roles log in by themselves, and nobody
+/// has been told one. Roles that others use already keep theirs.
+pub fn wants_password(desired: &Desired, observed: &Observed) -> bool {
+    let active = observed.registered.as_ref().is_some_and(|row| row.state == State::Active);
+    desired.login_role.is_none() && !active && (desired.roles_are_its_own || !observed.neighbours)
+}
+
+fn migrations(
+    plan: &mut Plan,
+    desired: &Desired,
+    set: &MigrationSet,
+    observed: &Observed,
+    active: bool,
+) -> Result<(), Error> {
+    let none = History::default();
+    let history = observed.schema.as_ref().and_then(|facts| facts.history.as_ref());
+    let pending = pending::decide(set, history.unwrap_or(&none), None)?;
+    if pending.is_empty() {
+        return Ok(());
+    }
+    // Migrating tenants that are in use is `migrate up`'s business, with its waves and budgets.
+    let shared = desired.tenant.isolation == Isolation::Shared;
+    if active || (shared && observed.neighbours) {
+        plan.notes.push(format!(
+            "{} is behind by {}: tenantctl migrate up --tenant {}",
+            desired.tenant.placement,
+            crate::model::count(pending.len(), "migration"),
+            desired.tenant.id
+        ));
+        return Ok(());
+    }
+    let versions: Vec<Version> =
+        pending.iter().map(|migration: &&Migration| migration.version).collect();
+    let reach = if shared { Reach::Layout } else { Reach::Tenant };
+    let change = Change::Migrate { schema: desired.tenant.placement.schema.clone(), versions };
+    plan.push(reach, Site::Database { role: Some(desired.tenant.owner.clone()) }, change);
+    if shared {
+        plan.continues = true;
+    }
+    Ok(())
+}
+
+/// Whose the roles are that use the tenant's objects.
+fn user_reach(desired: &Desired) -> Reach {
+    if desired.roles_are_its_own { Reach::Tenant } else { Reach::Layout }
+}
+
+/// Whose the objects are that hold the tenant's rows.
+fn owner_reach(desired: &Desired) -> Reach {
+    if desired.tenant.isolation == Isolation::Shared { Reach::Layout } else { Reach::Tenant }
+}
