@@ -14,6 +14,8 @@ pub use planned::{Planned, PlannedStep};
 pub use provisioned::{Credential, Outcome, Provisioned};
 pub use tenants::{Listed, Source, Tenants};
 
+use crate::error::Code;
+
 /// The answer of a command.
 #[derive(Debug)]
 pub enum Report {
@@ -44,8 +46,8 @@ pub enum Verdict {
     No,
     /// Some targets failed.
     Partial,
-    /// Everything that was tried failed.
-    Failed,
+    /// Everything that was tried failed; the code, when all failures have the same.
+    Failed(Option<Code>),
     /// The user stopped it; what was begun was finished.
     Interrupted,
 }

@@ -7,5 +7,8 @@
     reason = "a test stops at the first surprise, and nobody imports it"
 )]
 
+mod fleet;
 mod foundation;
 mod harness;
+mod migrate;
+mod migrate_failing;
