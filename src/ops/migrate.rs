@@ -185,41 +185,71 @@ impl<'a> Unit<'a> {
             error: None,
             took: Duration::ZERO,
         };
-        let none = History::default();
-        let history = match found {
-            Some(Ok(histories)) => histories.get(&unit.placement.schema).unwrap_or(&none),
-            Some(Err(error)) => {
-                let status =
-                    if error.code == Code::NotFound { Status::Missing } else { Status::Failed };
-                unit.fail(status, error);
-                return unit;
-            }
-            None => &none,
-        };
-        unit.from = history.version();
-        unit.to = unit.from;
         // A tenant that was never finished is `create`'s to finish: its roles may not be there.
         let half_made = unit.tenants.iter().all(|tenant| tenant.state == State::Provisioning);
         if source == Source::Registry && half_made {
             let id = &unit.tenants[0].id;
             let error = Error::new(Code::Refused, format!("tenant {id} is still being made"))
                 .hint(format!("finish it with: tenantctl create {id}"));
-            unit.fail(Status::Skipped, &error);
+            unit.fail(&error);
+            unit.status = Status::Skipped;
             return unit;
         }
+        let history = match unit.history(found) {
+            Ok(history) => history,
+            Err((status, failure)) => {
+                unit.status = status;
+                unit.error = Some(failure);
+                return unit;
+            }
+        };
+        unit.from = history.version();
+        unit.to = unit.from;
         match decide(unit.set, history, to) {
             Ok(pending) if pending.is_empty() => {}
             Ok(pending) => {
                 unit.pending = pending.iter().map(|one: &&Migration| one.version).collect();
                 unit.status = Status::Pending;
             }
-            Err(error) => unit.fail(Status::Diverged, &error),
+            Err(error) => unit.fail(&error),
         }
         unit
     }
 
-    fn fail(&mut self, status: Status, error: &Error) {
-        self.status = status;
+    /// The schema's own history among those of its database, or why there is none.
+    fn history<'h>(
+        &self,
+        found: Option<&'h Result<pg::Histories, Error>>,
+    ) -> Result<&'h History, (Status, Failure)> {
+        let unread = |error: &Error| {
+            let status = match error.code {
+                Code::NotFound => Status::Missing,
+                Code::HistoryDiverged => Status::Diverged,
+                _ => Status::Failed,
+            };
+            (status, Failure::from(error))
+        };
+        let schema = &self.placement.schema;
+        match found {
+            Some(Err(error)) => Err(unread(error)),
+            Some(Ok(histories)) if let Some(history) = histories.get(schema) => {
+                history.as_ref().map_err(unread)
+            }
+            Some(Ok(_)) | None => {
+                let what = format!("there is no schema {schema} in {}", self.placement.database);
+                let error = Error::new(Code::NotFound, what).hint(
+                    "bring it back from a backup, or make it anew, empty, with: tenantctl create",
+                );
+                Err(unread(&error))
+            }
+        }
+    }
+
+    fn fail(&mut self, error: &Error) {
+        self.status = match error.code {
+            Code::HistoryDiverged => Status::Diverged,
+            _ => Status::Failed,
+        };
         self.error = Some(Failure::from(error));
     }
 
@@ -236,8 +266,7 @@ impl<'a> Unit<'a> {
             }
             Err((applied, error)) => {
                 self.finish(applied);
-                let diverged = error.code == Code::HistoryDiverged;
-                self.fail(if diverged { Status::Diverged } else { Status::Failed }, &error);
+                self.fail(&error);
             }
         }
         self.took = started.elapsed();
