@@ -12,3 +12,5 @@ mod foundation;
 mod harness;
 mod migrate;
 mod migrate_failing;
+mod migrate_refused;
+mod migrate_sessions;
