@@ -89,7 +89,7 @@ impl Servers {
         let name = connector.settings().database.clone();
         let user = connector.settings().user.clone();
         let pool = link.pool(&connector)?;
-        link.make_room(&name);
+        link.make_room(Some(&name));
         let object = checkout(pool.get()).await.map_err(|error| on(cluster, error))?;
         Ok(Session::pooled(object, cluster.clone(), name, user))
     }
@@ -109,7 +109,7 @@ impl Servers {
         let connector = self.connector(link, database)?;
         let name = connector.settings().database.clone();
         let user = connector.settings().user.clone();
-        link.make_room(&name);
+        link.make_room(None);
         let permit = permit(&link.budget, link.limit).await.map_err(|error| on(cluster, error))?;
         let connection = connector.connect().await.map_err(|error| on(cluster, error))?;
         let driver = holding(permit, connection.driver);
@@ -178,13 +178,14 @@ impl Link {
         Ok(pool)
     }
 
-    /// Closes idle connections of other databases when the budget is used up: nobody else would.
-    fn make_room(&self, database: &str) {
+    /// Closes idle connections when the budget is used up: nobody else would. The pool that is about
+    /// to be asked keeps its own.
+    fn make_room(&self, asked: Option<&str>) {
         if self.budget.available_permits() > 0 {
             return;
         }
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, pool) in pools.iter().filter(|(name, _)| name.as_str() != database) {
+        for (_, pool) in pools.iter().filter(|(name, _)| asked != Some(name.as_str())) {
             let closed = pool.retain(|_, _| false);
             log::debug!("closed {} idle connections to make room", closed.removed.len());
         }
