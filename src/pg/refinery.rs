@@ -75,6 +75,7 @@ pub(super) async fn migrate(
     let mut target = SchemaTarget {
         session,
         setup: setup(schema, order.role, order.limits),
+        become_owner: become_owner(order.role),
         history_exists: order.history_exists,
         pending,
         done: 0,
@@ -111,18 +112,21 @@ fn units(set: &MigrationSet) -> Result<Vec<Unit>, Error> {
 
 /// What every transaction begins with.
 fn setup(schema: &Ident, role: Option<&Ident>, limits: Limits) -> Sql {
-    let become_owner = role.map_or_else(|| sql!(""), |role| sql!("SET LOCAL ROLE {}; ", role));
     let statement = limits.statement.map_or_else(
         || sql!(""),
         |limit| sql!("; SET LOCAL statement_timeout = {}", Literal(&milliseconds(limit))),
     );
     sql!(
-        "BEGIN; {}SET LOCAL search_path = {}; SET LOCAL lock_timeout = {}{}",
-        become_owner,
+        "BEGIN; {}; SET LOCAL search_path = {}; SET LOCAL lock_timeout = {}{}",
+        become_owner(role),
         schema,
         Literal(&milliseconds(limits.lock)),
         statement
     )
+}
+
+fn become_owner(role: Option<&Ident>) -> Sql {
+    role.map_or_else(|| sql!(""), |role| sql!("SET LOCAL ROLE {}", role))
 }
 
 fn milliseconds(limit: Duration) -> String {
@@ -134,6 +138,7 @@ fn milliseconds(limit: Duration) -> String {
 struct SchemaTarget<'a> {
     session: &'a Client,
     setup: Sql,
+    become_owner: Sql,
     history_exists: bool,
     pending: &'a [&'a Migration],
     done: usize,
@@ -184,7 +189,13 @@ impl AsyncTransaction for SchemaTarget<'_> {
             return Ok(0);
         }
         let mut messages = vec![self.setup.as_str()];
-        messages.extend(&queries);
+        for (at, query) in queries.iter().enumerate() {
+            if at > 0 {
+                // The file may have become another role, which cannot write the history.
+                messages.push(self.become_owner.as_str());
+            }
+            messages.push(query);
+        }
         messages.push("COMMIT");
         let answers = join_all(messages.iter().map(|text| carry(self.session, text))).await;
         let failed =
