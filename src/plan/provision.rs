@@ -401,6 +401,14 @@ fn shared_tables(plan: &mut Plan, desired: &Desired, observed: &Observed) {
     secure(plan, desired, schema);
 }
 
+/// Whether every table of a shared schema is bound to the current tenant and open to the roles that
+/// the tenant uses.
+pub fn is_guarded(desired: &Desired, observed: &Observed) -> bool {
+    let mut plan = Plan::new(desired.tenant.id.clone(), observed.server.clone());
+    shared_tables(&mut plan, desired, observed);
+    plan.is_empty()
+}
+
 /// The steps that guard and grant the tables of a shared schema.
 pub(super) fn secure(plan: &mut Plan, desired: &Desired, schema: &SchemaFacts) {
     let Some(sharing) = &desired.sharing else {
