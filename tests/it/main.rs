@@ -14,3 +14,4 @@ mod migrate;
 mod migrate_failing;
 mod migrate_refused;
 mod migrate_sessions;
+mod migrate_together;
