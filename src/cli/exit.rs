@@ -30,35 +30,34 @@ pub(super) fn of_verdict(verdict: Verdict) -> u8 {
         Verdict::Done => DONE,
         Verdict::No => NO,
         Verdict::Partial => PARTIAL,
-        Verdict::Failed => ERROR,
+        Verdict::Failed(code) => code.map_or(ERROR, of_code),
         Verdict::Interrupted => INTERRUPTED,
     }
 }
 
 pub(super) fn of_error(error: &anyhow::Error) -> u8 {
-    match Error::find(error).map(|error| error.code) {
-        Some(
-            Code::HistoryDiverged
-            | Code::OwnershipConflict
-            | Code::NameTaken
-            | Code::RegistryNewer
-            | Code::Refused,
-        ) => REFUSED,
-        Some(Code::LockBusy) => LOCKED,
-        Some(Code::Unreachable | Code::AuthFailed) => UNREACHABLE,
-        Some(Code::Usage) => USAGE,
-        Some(Code::Interrupted) => INTERRUPTED,
-        Some(
-            Code::Config
-            | Code::Migrations
-            | Code::NotFound
-            | Code::Server
-            | Code::Permission
-            | Code::ToolMissing
-            | Code::Io
-            | Code::Bug,
-        )
-        | None => ERROR,
+    Error::find(error).map_or(ERROR, |error| of_code(error.code))
+}
+
+fn of_code(code: Code) -> u8 {
+    match code {
+        Code::HistoryDiverged
+        | Code::OwnershipConflict
+        | Code::NameTaken
+        | Code::RegistryNewer
+        | Code::Refused => REFUSED,
+        Code::LockBusy => LOCKED,
+        Code::Unreachable | Code::AuthFailed => UNREACHABLE,
+        Code::Usage => USAGE,
+        Code::Interrupted => INTERRUPTED,
+        Code::Config
+        | Code::Migrations
+        | Code::NotFound
+        | Code::Server
+        | Code::Permission
+        | Code::ToolMissing
+        | Code::Io
+        | Code::Bug => ERROR,
     }
 }
 

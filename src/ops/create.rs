@@ -138,8 +138,9 @@ async fn answer(
 async fn version(cx: &Context<'_>, tenant: &Tenant) -> Result<Option<Version>, Error> {
     let placement = &tenant.placement;
     let session = cx.servers.dedicated(&placement.cluster, Some(&placement.database)).await?;
-    let histories = pg::histories(&session, &[&placement.schema]).await?;
-    Ok(histories.get(&placement.schema).and_then(crate::model::migration::History::version))
+    let mut histories = pg::histories(&session, &[&placement.schema]).await?;
+    let history = histories.remove(&placement.schema).transpose()?;
+    Ok(history.as_ref().and_then(crate::model::migration::History::version))
 }
 
 /// The password of this run, once there is one.

@@ -8,7 +8,6 @@ use super::select::{Selection, unknown};
 use super::{Context, fleet};
 use crate::error::Error;
 use crate::model::ident::Ident;
-use crate::model::migration::History;
 use crate::model::tenant::{ClusterName, Isolation, Tenant, TenantId};
 use crate::pg;
 use crate::report::{Listed, Report, Tenants};
@@ -51,10 +50,14 @@ async fn versions(cx: &Context<'_>, tenants: Vec<Tenant>) -> Vec<Listed> {
         .map(|tenant| {
             let database = (tenant.placement.cluster.clone(), tenant.placement.database.clone());
             match histories.get(&database) {
-                Some(Ok(found)) => Listed {
-                    version: found.get(&tenant.placement.schema).and_then(History::version),
-                    unread: None,
-                    tenant,
+                Some(Ok(found)) => match found.get(&tenant.placement.schema) {
+                    Some(Err(error)) => {
+                        Listed { version: None, unread: Some(short(error)), tenant }
+                    }
+                    Some(Ok(history)) => {
+                        Listed { version: history.version(), unread: None, tenant }
+                    }
+                    None => Listed { version: None, unread: None, tenant },
                 },
                 Some(Err(error)) => Listed { version: None, unread: Some(short(error)), tenant },
                 None => Listed { version: None, unread: None, tenant },

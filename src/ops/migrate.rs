@@ -13,10 +13,11 @@ use super::{Context, fleet};
 use crate::config::Request;
 use crate::error::{Code, Error};
 use crate::model::event::Event;
+use crate::model::layout::Template;
 use crate::model::migration::{History, Migration, Version};
 use crate::model::tenant::{Isolation, Placement, State, Tenant};
 use crate::pg::{self, LockKey};
-use crate::plan::pending::decide;
+use crate::plan::{self, pending::decide};
 use crate::report::{Failure, MigrationRun, Report, Source, Status, TargetReport, Verb};
 
 /// How `migrate status` looks.
@@ -70,9 +71,12 @@ pub async fn up(cx: &Context<'_>, options: &UpOptions) -> anyhow::Result<Report>
         return Ok(Report::Migration(run(Verb::Up, None, targets, true, false, started)));
     }
     let id = Uuid::now_v7();
-    let waiting: Vec<&mut Unit<'_>> =
-        units.iter_mut().filter(|unit| unit.status == Status::Pending).collect();
-    cx.observer.on(&Event::RunStarted { what: "migrate", targets: waiting.len() });
+    let targets = units.iter().filter(|unit| unit.status == Status::Pending).count();
+    let waiting: Vec<&mut Unit<'_>> = units
+        .iter_mut()
+        .filter(|unit| unit.status == Status::Pending || unit.may_lack_guard())
+        .collect();
+    cx.observer.on(&Event::RunStarted { what: "migrate", targets });
     let stop = crate::model::interrupt::Interrupt::default();
     let jobs = options.jobs.unwrap_or(DEFAULT_JOBS).max(1);
     stream::iter(waiting)
@@ -82,7 +86,7 @@ pub async fn up(cx: &Context<'_>, options: &UpOptions) -> anyhow::Result<Report>
                 if cx.interrupt.is_raised() || stop.is_raised() {
                     return;
                 }
-                unit.migrate(cx, options).await;
+                unit.bring_up(cx, options).await;
                 if options.stop_on_error && unit.status == Status::Failed {
                     stop.raise();
                 }
@@ -115,6 +119,10 @@ struct Unit<'a> {
     placement: Placement,
     isolation: Isolation,
     tenants: Vec<Tenant>,
+    /// Everybody who shares its tables, selected or not.
+    neighbours: Vec<Tenant>,
+    /// Whether tenantctl made it, and looks after its tables.
+    registered: bool,
     set: &'a crate::model::migration::MigrationSet,
     from: Option<Version>,
     to: Option<Version>,
@@ -131,6 +139,7 @@ async fn units<'a>(cx: &Context<'a>, options: &StatusOptions) -> anyhow::Result<
     if tenants.is_empty() {
         return Err(fleet::none(source).into());
     }
+    let everyone = tenants.clone();
     let tenants = options.selection.pick(tenants)?;
     check_target(cx, &tenants, options.to)?;
     let histories = histories(cx, &tenants).await;
@@ -143,7 +152,16 @@ async fn units<'a>(cx: &Context<'a>, options: &StatusOptions) -> anyhow::Result<
         .map(|((placement, isolation), tenants)| {
             let database = (placement.cluster.clone(), placement.database.clone());
             let found = histories.get(&database);
-            Unit::decide(cx, placement, isolation, tenants, found, options.to, source)
+            let mut unit = Unit::new(cx, placement, isolation, tenants);
+            unit.registered = source == Source::Registry;
+            if isolation == Isolation::Shared {
+                let here = |tenant: &&Tenant| {
+                    tenant.isolation == isolation && tenant.placement == unit.placement
+                };
+                unit.neighbours = everyone.iter().filter(here).cloned().collect();
+            }
+            unit.decide(found, options.to);
+            unit
         })
         .collect())
 }
@@ -163,19 +181,18 @@ fn check_target(cx: &Context<'_>, tenants: &[Tenant], to: Option<Version>) -> Re
 }
 
 impl<'a> Unit<'a> {
-    fn decide(
+    fn new(
         cx: &Context<'a>,
         placement: Placement,
         isolation: Isolation,
         tenants: Vec<Tenant>,
-        found: Option<&Result<pg::Histories, Error>>,
-        to: Option<Version>,
-        source: Source,
     ) -> Self {
-        let mut unit = Unit {
+        Self {
             placement,
             isolation,
             tenants,
+            neighbours: Vec::new(),
+            registered: false,
             set: cx.sets.of(isolation),
             from: None,
             to: None,
@@ -184,46 +201,88 @@ impl<'a> Unit<'a> {
             status: Status::UpToDate,
             error: None,
             took: Duration::ZERO,
-        };
-        let none = History::default();
-        let history = match found {
-            Some(Ok(histories)) => histories.get(&unit.placement.schema).unwrap_or(&none),
-            Some(Err(error)) => {
-                let status =
-                    if error.code == Code::NotFound { Status::Missing } else { Status::Failed };
-                unit.fail(status, error);
-                return unit;
-            }
-            None => &none,
-        };
-        unit.from = history.version();
-        unit.to = unit.from;
-        // A tenant that was never finished is `create`'s to finish: its roles may not be there.
-        let half_made = unit.tenants.iter().all(|tenant| tenant.state == State::Provisioning);
-        if source == Source::Registry && half_made {
-            let id = &unit.tenants[0].id;
-            let error = Error::new(Code::Refused, format!("tenant {id} is still being made"))
-                .hint(format!("finish it with: tenantctl create {id}"));
-            unit.fail(Status::Skipped, &error);
-            return unit;
         }
-        match decide(unit.set, history, to) {
-            Ok(pending) if pending.is_empty() => {}
-            Ok(pending) => {
-                unit.pending = pending.iter().map(|one: &&Migration| one.version).collect();
-                unit.status = Status::Pending;
-            }
-            Err(error) => unit.fail(Status::Diverged, &error),
-        }
-        unit
     }
 
-    fn fail(&mut self, status: Status, error: &Error) {
-        self.status = status;
+    /// Finds out what is pending.
+    fn decide(&mut self, found: Option<&Result<pg::Histories, Error>>, to: Option<Version>) {
+        // A tenant that was never finished is `create`'s to finish: its roles may not be there.
+        let half_made = self.tenants.iter().all(|tenant| tenant.state == State::Provisioning);
+        if self.registered && half_made {
+            let id = &self.tenants[0].id;
+            let error = Error::new(Code::Refused, format!("tenant {id} is still being made"))
+                .hint(format!("finish it with: tenantctl create {id}"));
+            self.fail(&error);
+            self.status = Status::Skipped;
+            return;
+        }
+        let history = match self.history(found) {
+            Ok(history) => history,
+            Err((status, failure)) => {
+                self.status = status;
+                self.error = Some(failure);
+                return;
+            }
+        };
+        self.from = history.version();
+        self.to = self.from;
+        match decide(self.set, history, to) {
+            Ok(pending) if pending.is_empty() => {}
+            Ok(pending) => {
+                self.pending = pending.iter().map(|one: &&Migration| one.version).collect();
+                self.status = Status::Pending;
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// The schema's own history among those of its database, or why there is none.
+    fn history<'h>(
+        &self,
+        found: Option<&'h Result<pg::Histories, Error>>,
+    ) -> Result<&'h History, (Status, Failure)> {
+        let unread = |error: &Error| {
+            let status = match error.code {
+                Code::NotFound => Status::Missing,
+                Code::HistoryDiverged => Status::Diverged,
+                _ => Status::Failed,
+            };
+            (status, Failure::from(error))
+        };
+        let schema = &self.placement.schema;
+        match found {
+            Some(Err(error)) => Err(unread(error)),
+            Some(Ok(histories)) if let Some(history) = histories.get(schema) => {
+                history.as_ref().map_err(unread)
+            }
+            Some(Ok(_)) | None => {
+                let what = format!("there is no schema {schema} in {}", self.placement.database);
+                let error = Error::new(Code::NotFound, what).hint(
+                    "bring it back from a backup, or make it anew, empty, with: tenantctl create",
+                );
+                Err(unread(&error))
+            }
+        }
+    }
+
+    fn fail(&mut self, error: &Error) {
+        self.status = match error.code {
+            Code::HistoryDiverged => Status::Diverged,
+            _ => Status::Failed,
+        };
         self.error = Some(Failure::from(error));
     }
 
-    /// Applies what is pending; the outcome is in the unit afterwards.
+    /// Applies what is pending, and sees to it that shared tables are guarded; the outcome is in the
+    /// unit afterwards.
+    async fn bring_up(&mut self, cx: &Context<'_>, options: &UpOptions) {
+        if self.status == Status::Pending {
+            self.migrate(cx, options).await;
+        } else if let Err(error) = self.guard(cx, options).await {
+            self.fail(&error);
+        }
+    }
+
     async fn migrate(&mut self, cx: &Context<'_>, options: &UpOptions) {
         let started = Instant::now();
         let name = self.name();
@@ -236,8 +295,7 @@ impl<'a> Unit<'a> {
             }
             Err((applied, error)) => {
                 self.finish(applied);
-                let diverged = error.code == Code::HistoryDiverged;
-                self.fail(if diverged { Status::Diverged } else { Status::Failed }, &error);
+                self.fail(&error);
             }
         }
         self.took = started.elapsed();
@@ -280,34 +338,47 @@ impl<'a> Unit<'a> {
         let (from, applied) = pg::migrate_target(&session, &target).await?;
         drop(session);
         if self.isolation == Isolation::Shared && !applied.is_empty() {
-            self.guard_new_tables(cx, options).await.map_err(|error| (applied.clone(), error))?;
+            self.guard(cx, options).await.map_err(|error| (applied.clone(), error))?;
         }
         Ok((from, applied))
     }
 
+    /// Whether a run that was stopped between a migration and the guard may have been here.
+    fn may_lack_guard(&self) -> bool {
+        self.registered && self.isolation == Isolation::Shared && self.status == Status::UpToDate
+    }
+
     /// Binds the tables that a migration of a shared schema made to the current tenant, and grants
-    /// them: until then the application's roles cannot reach them.
-    async fn guard_new_tables(&self, cx: &Context<'_>, options: &UpOptions) -> Result<(), Error> {
-        let tenant = &self.tenants[0];
-        let (cluster, database) = &cx.fleet.registry;
-        let control = cx.servers.dedicated(cluster, Some(database)).await?;
-        if pg::registry::readiness(&control, cx.sets.registry()).await?
-            == pg::registry::Readiness::Absent
-        {
+    /// them: until then the application's roles cannot reach them. Only reads when that is done.
+    async fn guard(&self, cx: &Context<'_>, options: &UpOptions) -> Result<(), Error> {
+        if !self.registered {
             // Without a registry tenantctl did not make these tables, and guards none of them.
             return Ok(());
         }
-        let mut request = Request::new(tenant.id.clone());
-        request.isolation = Some(tenant.isolation);
-        request.cluster = Some(tenant.placement.cluster.clone());
-        request.tier.clone_from(&tenant.tier);
-        request.key = Some(tenant.key.clone());
-        let mut desired = cx.fleet.desired(&request, tenant.uuid)?;
-        let lock = pg::hold(&control, LockKey::tenant(&tenant.id), options.lock_wait).await?;
-        let patience = Patience { lock_wait: options.lock_wait, limits: options.limits };
-        let done = converge(cx, &control, &mut desired, async |_, _| Ok(()), patience).await;
-        lock.release().await?;
-        done.map(|_| ())
+        let (cluster, database) = &cx.fleet.registry;
+        let control = cx.servers.dedicated(cluster, Some(database)).await?;
+        let layout = cx.fleet.layout(self.isolation);
+        let own_roles = layout.roles.iter().chain(&layout.readonly).any(Template::per_tenant);
+        let active = self.neighbours.iter().filter(|tenant| tenant.state == State::Active);
+        // Whoever comes first sees to the roles that all use.
+        for tenant in active.take(if own_roles { usize::MAX } else { 1 }) {
+            let mut request = Request::new(tenant.id.clone());
+            request.isolation = Some(tenant.isolation);
+            request.cluster = Some(tenant.placement.cluster.clone());
+            request.tier.clone_from(&tenant.tier);
+            request.key = Some(tenant.key.clone());
+            let mut desired = cx.fleet.desired(&request, tenant.uuid)?;
+            let observed = pg::observe(cx.servers, Some(&control), &desired).await?;
+            if plan::is_guarded(&desired, &observed) {
+                continue;
+            }
+            let lock = pg::hold(&control, LockKey::tenant(&tenant.id), options.lock_wait).await?;
+            let patience = Patience { lock_wait: options.lock_wait, limits: options.limits };
+            let done = converge(cx, &control, &mut desired, async |_, _| Ok(()), patience).await;
+            lock.release().await?;
+            done?;
+        }
+        Ok(())
     }
 
     /// How a person calls it.

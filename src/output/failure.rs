@@ -87,7 +87,7 @@ pub fn failure_json(error: &anyhow::Error) -> String {
     let failure = Error::find(error).map(Failure::from);
     let fields = match &failure {
         Some(failure) => Fields {
-            code: failure.code,
+            code: failure.code.id(),
             sqlstate: failure.sqlstate.as_deref(),
             message: failure.message.clone(),
             causes: error

@@ -273,6 +273,9 @@ fn failures(run: &MigrationRun, style: &Style) -> String {
 }
 
 fn closing(run: &MigrationRun, style: &Style) -> String {
+    if run.targets.is_empty() {
+        return "nothing to do: no tenant fits the selection\n".to_owned();
+    }
     let summary = run.summary();
     let applied: usize = run.targets.iter().filter(|target| !target.applied.is_empty()).count();
     let mut parts = Vec::new();

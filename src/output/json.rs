@@ -205,7 +205,7 @@ fn target(target: &TargetReport) -> Value {
 
 fn failure(failure: &Failure) -> Value {
     json!({
-        "code": failure.code,
+        "code": failure.code.id(),
         "sqlstate": failure.sqlstate,
         "message": failure.message,
         "file": failure.file,

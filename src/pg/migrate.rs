@@ -38,8 +38,9 @@ pub struct Target<'a> {
     pub lock_wait: Duration,
 }
 
-/// The histories of the schemas of one database; a schema without a history is absent.
-pub type Histories = BTreeMap<Ident, History>;
+/// The histories of the schemas of one database, as far as they can be read; a schema that does not
+/// exist is absent, and one that was never migrated has an empty history.
+pub type Histories = BTreeMap<Ident, Result<History, Error>>;
 
 /// Applies what is pending, under the schema's lock. Returns the version it started from, and what
 /// was applied.
@@ -84,49 +85,81 @@ pub async fn migrate_target(
 }
 
 /// Reads the histories of many schemas of one database: one query to find them, then one for every
-/// few hundred.
+/// few hundred. A history that cannot be read is that schema's failure, and hides no other.
 ///
 /// # Errors
 ///
-/// Whatever the server refuses, and a row that refinery never wrote.
+/// Whatever the server refuses before a history is read.
 pub async fn histories(session: &Session, schemas: &[&Ident]) -> Result<Histories, Error> {
-    let client = session.client();
     let names: Vec<&str> = schemas.iter().map(|schema| schema.as_str()).collect();
-    let rows = client
+    let rows = session
+        .client()
         .query_typed(
-            "SELECT n.nspname::text FROM pg_catalog.pg_class c \
-             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             WHERE c.relname = $2 AND c.relkind IN ('r', 'p') AND n.nspname = ANY ($1) ORDER BY 1",
+            "SELECT n.nspname::text, EXISTS (SELECT FROM pg_catalog.pg_class c \
+                 WHERE c.relnamespace = n.oid AND c.relname = $2 AND c.relkind IN ('r', 'p')) \
+             FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY ($1) ORDER BY 1",
             &[(&names, Type::TEXT_ARRAY), (&HISTORY_TABLE, Type::TEXT)],
         )
         .await
         .map_err(|error| failed(error, format!("look for histories in {}", session.database())))?;
-    let found: Vec<Ident> =
-        rows.iter().map(|row| Ident::new(row.get::<_, String>(0))).collect::<Result<_, _>>()?;
-    let mut histories: Histories =
-        found.iter().map(|schema| (schema.clone(), History::default())).collect();
-    for batch in found.chunks(BATCH) {
-        let parts: Vec<Sql> = batch
-            .iter()
-            .map(|schema| {
-                sql!(
-                    "SELECT {}, version::int8, name::text, applied_on::text, checksum::text FROM {}.refinery_schema_history",
-                    Literal(schema.as_str()),
-                    schema
-                )
-            })
-            .collect();
-        let rows = client
-            .query_typed(union(&parts).as_str(), &[])
-            .await
-            .map_err(|error| failed(error, format!("read histories in {}", session.database())))?;
-        for row in &rows {
-            let schema = Ident::new(row.get::<_, String>(0))?;
-            let applied = refinery::applied(row, 1)
-                .map_err(|found| refinery::foreign_row(&schema, &found))?;
-            if let Some(history) = histories.get_mut(&schema) {
-                history.0.push(applied);
+    let mut histories = Histories::new();
+    let mut written = Vec::new();
+    for row in &rows {
+        let schema = Ident::new(row.get::<_, String>(0))?;
+        if row.get(1) {
+            written.push(schema.clone());
+        }
+        histories.insert(schema, Ok(History::default()));
+    }
+    for batch in written.chunks(BATCH) {
+        match read(session, batch).await {
+            Ok(read) => histories.extend(read),
+            // One that may not be read fails the statement for all.
+            Err(_) => {
+                for schema in batch {
+                    match read(session, std::slice::from_ref(schema)).await {
+                        Ok(read) => histories.extend(read),
+                        Err(error) => {
+                            histories.insert(schema.clone(), Err(error));
+                        }
+                    }
+                }
             }
+        }
+    }
+    Ok(histories)
+}
+
+/// Reads histories that exist, in one statement.
+async fn read(session: &Session, schemas: &[Ident]) -> Result<Histories, Error> {
+    let parts: Vec<Sql> = schemas
+        .iter()
+        .map(|schema| {
+            sql!(
+                "SELECT {}, version::int8, name::text, applied_on::text, checksum::text FROM {}.refinery_schema_history",
+                Literal(schema.as_str()),
+                schema
+            )
+        })
+        .collect();
+    let rows =
+        session.client().query_typed(union(&parts).as_str(), &[]).await.map_err(|error| {
+            let what = match schemas {
+                [only] => format!("the history of {only}"),
+                _ => "histories".to_owned(),
+            };
+            failed(error, format!("read {what} in {}", session.database()))
+        })?;
+    let mut histories = Histories::new();
+    for row in &rows {
+        let schema = Ident::new(row.get::<_, String>(0))?;
+        let applied =
+            refinery::applied(row, 1).map_err(|found| refinery::foreign_row(&schema, &found));
+        let history = histories.entry(schema).or_insert_with(|| Ok(History::default()));
+        match (history.as_mut(), applied) {
+            (Ok(history), Ok(applied)) => history.0.push(applied),
+            (Ok(_), Err(error)) => *history = Err(error),
+            (Err(_), _) => {}
         }
     }
     Ok(histories)

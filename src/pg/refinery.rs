@@ -8,19 +8,22 @@
 use std::fmt;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use refinery::error::Kind;
 use refinery::{Migration as Unit, Runner};
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
-use tokio_postgres::Client;
+use tokio_postgres::error::ErrorPosition;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::answer::{failed, server_answer};
+use super::answer::{failed, is_lost, server_answer};
 use crate::error::{Code, Error, Location};
 use crate::model::ident::Ident;
 use crate::model::layout::HISTORY_TABLE;
 use crate::model::migration::{Applied, History, Migration, MigrationSet, Version};
 use crate::sql;
-use crate::sql::position::line_column_of_character;
+use crate::sql::position::{Position, line_column, line_column_of_character};
+use crate::sql::scan::{Shape, statements};
 use crate::sql::{Literal, Sql};
 
 /// How long a migration may wait and work.
@@ -73,6 +76,7 @@ pub(super) async fn migrate(
     let mut target = SchemaTarget {
         session,
         setup: setup(schema, order.role, order.limits),
+        become_owner: become_owner(order.role),
         history_exists: order.history_exists,
         pending,
         done: 0,
@@ -109,18 +113,21 @@ fn units(set: &MigrationSet) -> Result<Vec<Unit>, Error> {
 
 /// What every transaction begins with.
 fn setup(schema: &Ident, role: Option<&Ident>, limits: Limits) -> Sql {
-    let become_owner = role.map_or_else(|| sql!(""), |role| sql!("SET LOCAL ROLE {}; ", role));
     let statement = limits.statement.map_or_else(
         || sql!(""),
         |limit| sql!("; SET LOCAL statement_timeout = {}", Literal(&milliseconds(limit))),
     );
     sql!(
-        "BEGIN; {}SET LOCAL search_path = {}; SET LOCAL lock_timeout = {}{}",
-        become_owner,
+        "BEGIN; {}; SET LOCAL search_path = {}; SET LOCAL lock_timeout = {}{}",
+        become_owner(role),
         schema,
         Literal(&milliseconds(limits.lock)),
         statement
     )
+}
+
+fn become_owner(role: Option<&Ident>) -> Sql {
+    role.map_or_else(|| sql!(""), |role| sql!("SET LOCAL ROLE {}", role))
 }
 
 fn milliseconds(limit: Duration) -> String {
@@ -132,6 +139,7 @@ fn milliseconds(limit: Duration) -> String {
 struct SchemaTarget<'a> {
     session: &'a Client,
     setup: Sql,
+    become_owner: Sql,
     history_exists: bool,
     pending: &'a [&'a Migration],
     done: usize,
@@ -140,8 +148,8 @@ struct SchemaTarget<'a> {
 /// What went wrong while refinery's statements were carried.
 #[derive(Debug)]
 enum CarryError {
-    /// The server refused a statement of a file.
-    File(tokio_postgres::Error),
+    /// The server refused a statement of a file, after so many others of it.
+    File(usize, tokio_postgres::Error),
     /// The server refused one of ours.
     Ours(tokio_postgres::Error),
     /// The history holds a row that refinery never wrote.
@@ -151,7 +159,7 @@ enum CarryError {
 impl fmt::Display for CarryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(_) => f.write_str("the server refused a statement of the migration"),
+            Self::File(..) => f.write_str("the server refused a statement of the migration"),
             Self::Ours(_) => f.write_str("the server refused a statement"),
             Self::History(row) => write!(f, "{HISTORY_TABLE} holds {row}"),
         }
@@ -161,7 +169,7 @@ impl fmt::Display for CarryError {
 impl std::error::Error for CarryError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::File(error) | Self::Ours(error) => Some(error),
+            Self::File(_, error) | Self::Ours(error) => Some(error),
             Self::History(_) => None,
         }
     }
@@ -182,17 +190,23 @@ impl AsyncTransaction for SchemaTarget<'_> {
             return Ok(0);
         }
         let mut messages = vec![self.setup.as_str()];
-        messages.extend(&queries);
+        for (at, query) in queries.iter().enumerate() {
+            if at > 0 {
+                // The file may have become another role, which cannot write the history.
+                messages.push(self.become_owner.as_str());
+            }
+            messages.push(query);
+        }
         messages.push("COMMIT");
-        let answers = join_all(messages.iter().map(|text| self.session.batch_execute(text))).await;
+        let answers = join_all(messages.iter().map(|text| carry(self.session, text))).await;
         let failed =
             answers.into_iter().enumerate().find_map(|(at, answer)| Some((at, answer.err()?)));
-        if let Some((at, error)) = failed {
+        if let Some((at, (statements, error))) = failed {
             // Whatever failed, the transaction is over: an open one would leak into the next.
             let ended = self.session.batch_execute("ROLLBACK").await;
             log::debug!("rolled back: {ended:?}");
             return Err(if is_migration && at == 1 {
-                CarryError::File(error)
+                CarryError::File(statements, error)
             } else {
                 CarryError::Ours(error)
             });
@@ -202,6 +216,19 @@ impl AsyncTransaction for SchemaTarget<'_> {
         }
         Ok(queries.len())
     }
+}
+
+/// Carries a script to the server. A failure comes with the number of statements before it.
+async fn carry(session: &Client, script: &str) -> Result<(), (usize, tokio_postgres::Error)> {
+    let answers = session.simple_query_raw(script).await.map_err(|error| (0, error))?;
+    let mut answers = std::pin::pin!(answers);
+    let mut done = 0;
+    while let Some(answer) = answers.next().await {
+        if let SimpleQueryMessage::CommandComplete(_) = answer.map_err(|error| (done, error))? {
+            done += 1;
+        }
+    }
+    Ok(())
 }
 
 impl AsyncQuery<Vec<Unit>> for SchemaTarget<'_> {
@@ -234,46 +261,62 @@ impl SchemaTarget<'_> {
             return Error::new(Code::Server, format!("migrate {schema}")).because(error);
         };
         match carried {
-            Some(CarryError::File(server)) => {
+            Some(CarryError::File(statements, server)) => {
                 let attempt = format!("apply {} to {schema}", migration.path);
-                let mut failure = Error::new(Code::Server, attempt);
-                if let Some(answer) = server_answer(server) {
-                    if answer.sqlstate == "42501" {
-                        failure.code = Code::Permission;
-                    }
-                    failure = failure.answered(answer);
-                }
-                if let Some(position) = position(server) {
-                    let place = line_column_of_character(&migration.sql, position);
-                    failure = failure.at(Location {
+                let failure = refused(server, attempt);
+                match place(&migration.sql, server, *statements) {
+                    Some(place) => failure.at(Location {
                         file: migration.path.clone(),
                         line: place.line,
                         column: place.column,
-                    });
+                    }),
+                    None => failure,
                 }
-                failure
             }
             Some(CarryError::Ours(server)) => {
-                let mut failure = Error::new(
-                    Code::Server,
-                    format!("record {} in the history of {schema}", migration.path),
-                );
-                if let Some(answer) = server_answer(server) {
-                    failure = failure.answered(answer);
-                }
-                failure
+                refused(server, format!("record {} in the history of {schema}", migration.path))
             }
             _ => Error::new(Code::HistoryDiverged, format!("migrate {schema}")).because(error),
         }
     }
 }
 
-/// The place of a failure in the text that was sent: 1-based, in characters.
-fn position(error: &tokio_postgres::Error) -> Option<usize> {
-    match error.as_db_error()?.position()? {
-        tokio_postgres::error::ErrorPosition::Original(at) => usize::try_from(*at).ok(),
-        tokio_postgres::error::ErrorPosition::Internal { .. } => None,
+/// What a server said about a migration. A migration may raise any SQLSTATE it likes: only those
+/// that nobody raises by hand say what kind of failure it is.
+fn refused(server: &tokio_postgres::Error, attempt: String) -> Error {
+    let Some(answer) = server_answer(server) else {
+        let lost = is_lost(server);
+        let failure = Error::new(if lost { Code::Unreachable } else { Code::Bug }, attempt);
+        return failure.hint("the connection to the server was lost: look into the server's log");
+    };
+    let code = match answer.sqlstate.as_str() {
+        "42501" => Code::Permission,
+        "55P03" => Code::LockBusy,
+        "57P01" | "57P02" => Code::Unreachable,
+        _ => Code::Server,
+    };
+    Error::new(code, attempt).answered(answer)
+}
+
+/// Where in a file a failure stands: where the server says; or, when it speaks of a query inside a
+/// function, where that query stands in the statement; or where the statement begins that failed
+/// after `done` others. Most refusals of data and of existing objects come without a place.
+fn place(sql: &str, error: &tokio_postgres::Error, done: usize) -> Option<Position> {
+    let refusal = error.as_db_error()?;
+    if let Some(ErrorPosition::Original(at)) = refusal.position() {
+        return Some(line_column_of_character(sql, usize::try_from(*at).ok()?));
     }
+    let statement =
+        statements(sql).filter(|statement| statement.shape != Shape::Blank).nth(done)?;
+    if let Some(ErrorPosition::Internal { position, query }) = refusal.position() {
+        let mut found = statement.text.match_indices(query.as_str());
+        if let (Some((at, _)), None) = (found.next(), found.next()) {
+            let before = usize::try_from(*position).ok()?.saturating_sub(1);
+            let inside = query.char_indices().nth(before).map_or(query.len(), |(at, _)| at);
+            return Some(line_column(sql, statement.range.start + at + inside));
+        }
+    }
+    Some(statement.position)
 }
 
 /// Reads a row of the history from column `at` on.

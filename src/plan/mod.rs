@@ -9,7 +9,7 @@ mod provision;
 mod world;
 
 pub use change::{Change, Hazard, Helper, POLICY, policy_fingerprint};
-pub use provision::{provision, wants_password};
+pub use provision::{is_guarded, provision, wants_password};
 
 use crate::model::ident::Ident;
 use crate::model::observed::ServerFacts;

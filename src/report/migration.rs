@@ -5,7 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::Verdict;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::model::migration::Version;
 use crate::model::tenant::{Isolation, Placement, TenantId};
 
@@ -108,8 +108,8 @@ impl Status {
 /// A failure as data: what a script reads.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// The stable word.
-    pub code: &'static str,
+    /// What kind of failure it is.
+    pub code: Code,
     /// The server's SQLSTATE.
     pub sqlstate: Option<String>,
     /// What was attempted, and what the server said.
@@ -142,7 +142,7 @@ impl From<&Error> for Failure {
             }
         }
         Self {
-            code: error.code.id(),
+            code: error.code,
             sqlstate: answer.map(|answer| answer.sqlstate.clone()),
             message,
             file: error.location.as_ref().map(|location| location.file.clone()),
@@ -188,10 +188,20 @@ impl MigrationRun {
             return Verdict::Interrupted;
         }
         if summary.failed > 0 {
-            let all = summary.failed == self.targets.len();
-            return if all && self.verb == Verb::Up { Verdict::Failed } else { Verdict::Partial };
+            return if summary.failed == self.targets.len() {
+                Verdict::Failed(self.shared_code())
+            } else {
+                Verdict::Partial
+            };
         }
         if self.check && summary.pending > 0 { Verdict::No } else { Verdict::Done }
+    }
+
+    /// The code of every failure, when they agree.
+    fn shared_code(&self) -> Option<Code> {
+        let mut codes = self.targets.iter().filter_map(|target| Some(target.error.as_ref()?.code));
+        let first = codes.next()?;
+        codes.all(|code| code == first).then_some(first)
     }
 }
 
@@ -202,6 +212,11 @@ mod tests {
     use crate::model::tenant::ClusterName;
 
     fn run(check: bool, statuses: &[Status]) -> MigrationRun {
+        let error = |status: &Status| match status {
+            Status::Failed => Some(Failure::from(&Error::new(Code::Server, "apply"))),
+            Status::Diverged => Some(Failure::from(&Error::new(Code::HistoryDiverged, "continue"))),
+            _ => None,
+        };
         let target = |status: &Status| TargetReport {
             tenant: TenantId::new("acme").unwrap(),
             isolation: Isolation::Schema,
@@ -215,7 +230,7 @@ mod tests {
             applied: Vec::new(),
             pending: Vec::new(),
             status: *status,
-            error: None,
+            error: error(status),
             took: Duration::ZERO,
         };
         MigrationRun {
@@ -231,7 +246,12 @@ mod tests {
     #[test]
     fn some_failures_are_partial_and_only_failures_are_failed() {
         assert_eq!(run(false, &[Status::Applied, Status::Failed]).verdict(), Verdict::Partial);
-        assert_eq!(run(false, &[Status::Failed, Status::Diverged]).verdict(), Verdict::Failed);
+        let all = |statuses: &[Status]| run(false, statuses).verdict();
+        assert_eq!(all(&[Status::Failed, Status::Diverged]), Verdict::Failed(None));
+        assert_eq!(
+            all(&[Status::Diverged, Status::Diverged]),
+            Verdict::Failed(Some(Code::HistoryDiverged))
+        );
         assert_eq!(run(false, &[Status::Applied, Status::UpToDate]).verdict(), Verdict::Done);
     }
 

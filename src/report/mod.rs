@@ -18,6 +18,8 @@ pub use provisioned::{Credential, Outcome, Provisioned};
 pub use tenants::{Listed, Source, Tenants};
 pub use verified::Verified;
 
+use crate::error::Code;
+
 /// The answer of a command.
 #[derive(Debug)]
 pub enum Report {
@@ -52,8 +54,8 @@ pub enum Verdict {
     No,
     /// Some targets failed.
     Partial,
-    /// Everything that was tried failed.
-    Failed,
+    /// Everything that was tried failed; the code, when all failures have the same.
+    Failed(Option<Code>),
     /// The user stopped it; what was begun was finished.
     Interrupted,
 }

@@ -7,5 +7,11 @@
     reason = "a test stops at the first surprise, and nobody imports it"
 )]
 
+mod fleet;
 mod foundation;
 mod harness;
+mod migrate;
+mod migrate_failing;
+mod migrate_refused;
+mod migrate_sessions;
+mod migrate_together;

@@ -68,6 +68,16 @@ pub fn provision(
     Ok(plan)
 }
 
+/// Whether every table of a shared schema is bound to the current tenant and open to the roles that
+/// the tenant uses.
+pub fn is_guarded(desired: &Desired, observed: &Observed) -> bool {
+    let mut plan = Plan::new(desired.tenant.id.clone(), observed.server.clone());
+    if let Some(schema) = &observed.schema {
+        tables::open(&mut plan, desired, schema);
+    }
+    plan.is_empty()
+}
+
 /// Whether a plan for this tenant issues a password: its roles log in by themselves, and nobody
 /// has been told one. Roles that others use already keep theirs.
 pub fn wants_password(desired: &Desired, observed: &Observed) -> bool {
