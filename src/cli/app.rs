@@ -8,9 +8,8 @@ use crate::config::{Fleet, Sources};
 use crate::error::{Code, Error};
 use crate::model::event::Observer;
 use crate::model::interrupt::Interrupt;
-use crate::ops::{Context, Sets};
+use crate::ops::{self, Context, Sets};
 use crate::output::{self, Format, Progress, Style};
-use crate::pg::Servers;
 use crate::report::Report;
 
 /// One run of the program.
@@ -53,6 +52,20 @@ impl App {
         &self.error_style
     }
 
+    pub(super) fn quiet(&self) -> bool {
+        self.global.quiet
+    }
+
+    pub(super) fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
+    /// Whether a flag says which fleet to work on.
+    pub(super) fn names_a_fleet(&self) -> bool {
+        let Global { config, database_url, migrations, .. } = &self.global;
+        config.is_some() || database_url.is_some() || migrations.is_some()
+    }
+
     /// The first interrupt lets what was begun finish; the second ends the process.
     pub(super) fn listen_for_interrupts(&self) {
         let interrupt = self.interrupt.clone();
@@ -91,10 +104,7 @@ impl App {
     ) -> anyhow::Result<Report> {
         let fleet = self.fleet()?;
         let sets = Sets::load(&fleet)?;
-        let clusters = fleet.clusters.iter().map(|(name, cluster)| {
-            (name.clone(), cluster.connection.clone(), cluster.max_connections)
-        });
-        let servers = Servers::new(clusters, self.command);
+        let servers = ops::servers(&fleet, self.command);
         let observer = self.observer();
         let context = Context {
             fleet: &fleet,
@@ -106,7 +116,7 @@ impl App {
         use_case(&context).await
     }
 
-    fn observer(&self) -> Box<dyn Observer> {
+    pub(super) fn observer(&self) -> Box<dyn Observer> {
         let terminal = std::io::stderr().is_terminal();
         output::observer(&self.progress, terminal, self.global.quiet, self.error_style)
     }

@@ -42,6 +42,7 @@ macro_rules! commands {
 }
 
 commands! {
+    demo => Demo,
     init => Init,
     doctor => Doctor,
     config => Config,

@@ -14,6 +14,11 @@ pub enum Event<'a> {
         /// How many targets.
         targets: usize,
     },
+    /// Something that is no step of a plan begins, and may take a moment.
+    Working {
+        /// What, in words.
+        what: &'a str,
+    },
     /// A step of a plan begins.
     StepStarted {
         /// The tenant.

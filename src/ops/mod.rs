@@ -5,6 +5,7 @@ mod configuration;
 mod converge;
 mod create;
 mod credentials;
+mod demo;
 mod doctor;
 mod fleet;
 mod init;
@@ -14,6 +15,7 @@ mod select;
 
 pub use configuration::configuration;
 pub use create::{CreateOptions, create};
+pub use demo::demo;
 pub use doctor::doctor;
 pub use init::init;
 pub use list::{list, show};
@@ -43,6 +45,16 @@ pub struct Context<'a> {
     pub observer: &'a dyn Observer,
     /// Whether somebody asked to stop.
     pub interrupt: &'a Interrupt,
+}
+
+/// The clusters of a fleet, connected on demand by sessions that call themselves
+/// `tenantctl/<command>`.
+pub fn servers(fleet: &Fleet, command: &str) -> Servers {
+    let clusters = fleet
+        .clusters
+        .iter()
+        .map(|(name, cluster)| (name.clone(), cluster.connection.clone(), cluster.max_connections));
+    Servers::new(clusters, command)
 }
 
 /// The migration files, read and checked once, before anything is touched.

@@ -20,6 +20,7 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
         Report::Migration(answer) => migration(answer, style),
         Report::Doctor(answer) => doctor(answer, style),
         Report::Configuration(answer) => configuration(answer, style),
+        Report::Demo(answer) => super::demo::closing(answer, style),
         Report::Text(text) => text.clone(),
     }
 }

@@ -17,6 +17,7 @@ pub mod server;
 mod servers;
 mod session;
 mod tls;
+mod trial;
 pub mod vitals;
 
 pub use execute::{Sessions, Work, run};
@@ -26,3 +27,4 @@ pub use provision::{Held, hold, observe};
 pub use refinery::Limits;
 pub use servers::Servers;
 pub use session::Session;
+pub use trial::{Answer, trial};

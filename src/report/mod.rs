@@ -1,6 +1,7 @@
 //! What a command answers, as a value: its verdict is known before a byte of it is rendered.
 
 mod configuration;
+mod demo;
 mod doctor;
 mod migration;
 mod planned;
@@ -8,6 +9,7 @@ mod provisioned;
 mod tenants;
 
 pub use configuration::{Configuration, ShownCluster};
+pub use demo::{Demo, End, Kept, KeptTenant, Scene, Trial};
 pub use doctor::{Check, Doctor, Health};
 pub use migration::{Failure, MigrationRun, Status, Summary, TargetReport, Verb};
 pub use planned::{Planned, PlannedStep};
@@ -31,6 +33,8 @@ pub enum Report {
     Doctor(Doctor),
     /// `config show`.
     Configuration(Configuration),
+    /// `demo`.
+    Demo(Box<Demo>),
     /// Text that is the same in every format: completions, a manual page, a file's name.
     Text(String),
 }
@@ -56,6 +60,7 @@ impl Report {
         match self {
             Self::Migration(run) => run.verdict(),
             Self::Doctor(doctor) => doctor.verdict(),
+            Self::Demo(demo) => demo.verdict(),
             _ => Verdict::Done,
         }
     }
