@@ -178,6 +178,7 @@ impl<T: Fn(&Scene)> Stage<'_, T> {
             let trial = self.attempt(attempt).await?;
             self.tell(&mut scenes, Scene::Trial(trial))?;
         }
+        self.tell(&mut scenes, Scene::Chapter("What came of it"))?;
         Ok((scenes, tenants))
     }
 
@@ -230,10 +231,8 @@ impl<T: Fn(&Scene)> Stage<'_, T> {
 
     /// Writes what a team would have: a configuration file, and its migrations beside it.
     fn configure(&self) -> Result<PathBuf, Error> {
-        let directory = self.server.socket_dir();
-        write_set(&directory.join("migrations/shared"), &embedded::shared()?)?;
-        write_set(&directory.join("migrations/tenant"), &embedded::tenant()?)?;
-        let path = config_in(directory);
+        self.put_set("shared", &embedded::shared()?)?;
+        self.put_set("tenant", &embedded::tenant()?)?;
         let text = format!(
             "# The fleet of `tenantctl demo`: it goes away when its server is stopped.\n\
              [clusters.{CLUSTER}]\n\
@@ -244,8 +243,15 @@ impl<T: Fn(&Scene)> Stage<'_, T> {
              database = \"migrations/tenant\"\n",
             self.server.url(DATABASE, OPERATOR)
         );
-        write(&path, &text)?;
-        Ok(path)
+        self.server.put(Path::new(crate::config::fleet::FILE), &text)
+    }
+
+    fn put_set(&self, name: &str, set: &MigrationSet) -> Result<(), Error> {
+        for migration in set.migrations() {
+            let file = format!("{}.sql", migration.stem());
+            self.server.put(&Path::new("migrations").join(name).join(file), &migration.sql)?;
+        }
+        Ok(())
     }
 
     async fn create(
@@ -283,7 +289,7 @@ impl<T: Fn(&Scene)> Stage<'_, T> {
         ];
         for (set, text, what) in files {
             let path = Path::new("migrations").join(set).join(format!("V{next}__invoices.sql"));
-            write(&self.server.socket_dir().join(&path), text)?;
+            self.server.put(&path, text)?;
             self.tell(scenes, Scene::File { path, what })?;
         }
         Ok(())
@@ -336,21 +342,6 @@ fn cluster() -> Result<ClusterName, Error> {
 
 fn config_in(directory: &Path) -> PathBuf {
     directory.join(crate::config::fleet::FILE)
-}
-
-fn write_set(directory: &Path, set: &MigrationSet) -> Result<(), Error> {
-    std::fs::create_dir_all(directory).map_err(|error| {
-        Error::new(Code::Io, format!("make {}", directory.display())).because(error)
-    })?;
-    for migration in set.migrations() {
-        write(&directory.join(format!("{}.sql", migration.stem())), &migration.sql)?;
-    }
-    Ok(())
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Error> {
-    std::fs::write(path, text)
-        .map_err(|error| Error::new(Code::Io, format!("write {}", path.display())).because(error))
 }
 
 /// Something that an application tries, and what isolation promises.

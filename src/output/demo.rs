@@ -50,7 +50,7 @@ fn provisioned(answer: &Provisioned) -> String {
         Outcome::Repaired => "put right",
         Outcome::Unchanged => "nothing to do",
     };
-    let version = answer.version.map_or_else(String::new, |version| format!(", at V{version}"));
+    let version = answer.version.map_or_else(String::new, |version| format!(", now at V{version}"));
     let tenant = &answer.tenant;
     format!(
         "{word} in {}: {}{version}\n{}\n",
@@ -73,22 +73,23 @@ fn place(tenant: &Tenant) -> String {
 
 fn trial(trial: &Trial, style: &Style) -> String {
     let mark = if trial.held { style.good("✓") } else { style.bad("✗") };
-    let answer = if trial.held { trial.answer.clone() } else { style.bad(&trial.answer) };
-    let spoken = trial
-        .statements
-        .iter()
-        .rfind(|statement| *statement != "COMMIT")
-        .map_or("", String::as_str);
+    let outcome = if trial.sqlstate.is_some() { "refused" } else { &trial.answer };
+    let outcome = if trial.held { outcome.to_owned() } else { style.bad(outcome) };
+    // What counts is the last statement that does something.
+    let ends_nothing = |statement: &&String| *statement != "COMMIT";
+    let spoken = trial.statements.iter().rfind(ends_nothing).map_or("", String::as_str);
     let tenant = trial.tenant.as_ref().map_or_else(String::new, |tenant| format!(" for {tenant}"));
-    let prompt = format!("{}{tenant}>", trial.role);
-    // A long statement is cut: `-o json` has it whole.
-    let room = style.width.saturating_sub(INDENT.len() * 2 + prompt.chars().count() + 1);
-    let spoken = console::truncate_str(spoken, room, "…");
-    format!(
-        "{INDENT}{mark} {}: {answer}\n{INDENT}{INDENT}{}\n",
-        trial.claim,
-        style.faint(&format!("{prompt} {spoken}"))
-    )
+    let mut detail = vec![format!("{}{tenant}> {spoken}", trial.role)];
+    if let Some(sqlstate) = &trial.sqlstate {
+        detail.push(format!("ERROR {sqlstate}: {}", trial.answer));
+    }
+    // What does not fit is cut: `-o json` has it whole.
+    let room = style.width.saturating_sub(INDENT.len() * 2);
+    let detail: String = detail
+        .iter()
+        .map(|line| style.faint(&console::truncate_str(line, room, "…")) + "\n")
+        .collect();
+    format!("{INDENT}{mark} {}: {outcome}\n{}", trial.claim, indented(&indented(&detail)))
 }
 
 fn indented(text: &str) -> String {
@@ -108,7 +109,7 @@ pub(super) fn closing(demo: &Demo, style: &Style) -> String {
     let verdict = format!("{held} of {trials} attempts ended as isolation promises");
     let verdict = if held == trials { style.good(&verdict) } else { style.bad(&verdict) };
     let mut text = format!(
-        "\n{} in 3 models; {verdict}; {} in all\n",
+        "{} in 3 models; {verdict}; {} in all\n",
         count(created.count(), "tenant"),
         duration(demo.took)
     );
@@ -136,7 +137,7 @@ fn next(style: &Style) -> String {
     ];
     let mut text = format!("\n{}\n", style.strong("What next"));
     for (command, what) in lines {
-        text.push_str(&format!("{INDENT}{command:<32}{}\n", style.faint(what)));
+        text.push_str(&format!("{INDENT}{command:<34}{}\n", style.faint(what)));
     }
     text
 }
@@ -159,7 +160,7 @@ fn kept(kept: &Kept, style: &Style) -> String {
     for tenant in &kept.tenants {
         let remark = match tenant.isolation {
             Isolation::Shared => {
-                format!("# {}: SET LOCAL app.tenant_id = '{}'", tenant.id, tenant.key)
+                format!("# {}: BEGIN; SET LOCAL app.tenant_id = '{}';", tenant.id, tenant.key)
             }
             Isolation::Schema | Isolation::Database => {
                 format!("# {}, as its application", tenant.id)
