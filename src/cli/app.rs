@@ -35,8 +35,7 @@ impl App {
         );
         let error_style = Style::new(asked && terminal, width);
         let progress = Progress::new(terminal && !global.quiet);
-        let log_colour = asked && terminal;
-        output::start_log(global.verbose, global.log_format.into(), log_colour, progress.clone());
+        output::start_log(global.verbose, global.log_format.into(), progress.clone());
         Self { global, command, style, error_style, progress, interrupt: Interrupt::default() }
     }
 

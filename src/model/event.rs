@@ -19,20 +19,20 @@ pub enum Event<'a> {
         /// What, in words.
         what: &'a str,
     },
-    /// A step of a plan begins.
+    /// Steps of a plan that are carried out together begin.
     StepStarted {
         /// The tenant.
         tenant: &'a TenantId,
-        /// The step, in words.
+        /// The steps, in words.
         what: String,
     },
-    /// A step of a plan is done.
+    /// Steps of a plan that were carried out together are done.
     StepDone {
         /// The tenant.
         tenant: &'a TenantId,
-        /// The step, in words.
+        /// The steps, in words.
         what: String,
-        /// How long its transaction took.
+        /// How long that took.
         took: Duration,
     },
     /// A target begins.

@@ -114,23 +114,13 @@ impl Observer for Bars {
             }),
             Event::Working { what } => self.spin(what),
             Event::StepStarted { what, .. } => self.spin(what),
-            Event::StepDone { what, took, .. } => self.with(|slot| {
-                let line = format!(
-                    "{} {what} {}",
-                    self.style.good("✓"),
-                    self.style.faint(&duration(*took))
-                );
-                match slot {
-                    Some(bar) => bar.suspend(|| terminal::story(&format!("{line}\n"))),
-                    None => terminal::story(&format!("{line}\n")),
-                }
-            }),
             Event::RunDone => self.with(|slot| {
                 if let Some(bar) = slot.take() {
                     bar.finish_and_clear();
                 }
             }),
-            Event::RunStarted { .. } | Event::TargetStarted { .. } => {}
+            // The answer says what was done; on the way there the spinner is enough.
+            Event::RunStarted { .. } | Event::TargetStarted { .. } | Event::StepDone { .. } => {}
         }
     }
 }

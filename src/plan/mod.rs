@@ -3,9 +3,11 @@
 mod change;
 pub mod pending;
 mod provision;
+mod summary;
 
 pub use change::{Change, Hazard, Helper, POLICY, policy_fingerprint};
 pub use provision::{provision, wants_password};
+pub use summary::summary;
 
 use crate::model::ident::Ident;
 use crate::model::observed::ServerFacts;
