@@ -12,6 +12,9 @@ use crate::ops::{self, Context, Sets};
 use crate::output::{self, Format, Progress, Style};
 use crate::report::Report;
 
+/// How wide answers are that no screen shows: whoever reads them can cut, and not put together.
+const UNBOUND: usize = 200;
+
 /// One run of the program.
 pub(super) struct App {
     global: Global,
@@ -27,8 +30,9 @@ impl App {
         let asked =
             !global.no_color && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
         let terminal = std::io::stderr().is_terminal();
-        let width =
-            console::Term::stdout().size_checked().map_or(80, |(_, columns)| usize::from(columns));
+        let width = console::Term::stdout()
+            .size_checked()
+            .map_or(UNBOUND, |(_, columns)| usize::from(columns));
         let style = Style::new(
             asked && console::colors_enabled() && std::io::stdout().is_terminal(),
             width,

@@ -8,8 +8,8 @@ use crate::report::Report;
 
 /// Show it all on a PostgreSQL of its own: tenants in three models, migrated, kept apart
 ///
-/// Starts a private server from whatever PostgreSQL is installed (TENANTCTL_PG_BIN names another),
-/// without a TCP port, and leaves nothing behind.
+/// Starts a private server from whatever PostgreSQL is installed, without a TCP port, and leaves
+/// nothing behind. The variable `TENANTCTL_PG_BIN` names the programs of another installation.
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Leave the server running, and say how to use and stop it

@@ -233,8 +233,7 @@ fn rows(shown: &[&TargetReport], verb: Verb, style: &Style) -> Vec<Vec<String>> 
     }
     for (mut row, number) in alike {
         if number > 1 {
-            row[0] = count(number, "tenant");
-            row[1] = "-".to_owned();
+            row.splice(..2, [count(number, "tenant"), "-".to_owned()]);
         }
         rows.push(row);
     }
