@@ -8,10 +8,12 @@ use crate::config::{Fleet, Sources};
 use crate::error::{Code, Error};
 use crate::model::event::Observer;
 use crate::model::interrupt::Interrupt;
-use crate::ops::{Context, Sets};
+use crate::ops::{self, Context, Sets};
 use crate::output::{self, Format, Progress, Style};
-use crate::pg::Servers;
 use crate::report::Report;
+
+/// How wide answers are that no screen shows: whoever reads them can cut, and not put together.
+const UNBOUND: usize = 200;
 
 /// One run of the program.
 pub(super) struct App {
@@ -28,16 +30,16 @@ impl App {
         let asked =
             !global.no_color && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
         let terminal = std::io::stderr().is_terminal();
-        let width =
-            console::Term::stdout().size_checked().map_or(80, |(_, columns)| usize::from(columns));
+        let width = console::Term::stdout()
+            .size_checked()
+            .map_or(UNBOUND, |(_, columns)| usize::from(columns));
         let style = Style::new(
             asked && console::colors_enabled() && std::io::stdout().is_terminal(),
             width,
         );
         let error_style = Style::new(asked && terminal, width);
         let progress = Progress::new(terminal && !global.quiet);
-        let log_colour = asked && terminal;
-        output::start_log(global.verbose, global.log_format.into(), log_colour, progress.clone());
+        output::start_log(global.verbose, global.log_format.into(), progress.clone());
         Self { global, command, style, error_style, progress, interrupt: Interrupt::default() }
     }
 
@@ -51,6 +53,20 @@ impl App {
 
     pub(super) fn error_style(&self) -> &Style {
         &self.error_style
+    }
+
+    pub(super) fn quiet(&self) -> bool {
+        self.global.quiet
+    }
+
+    pub(super) fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
+    /// Whether a flag says which fleet to work on.
+    pub(super) fn names_a_fleet(&self) -> bool {
+        let Global { config, database_url, migrations, .. } = &self.global;
+        config.is_some() || database_url.is_some() || migrations.is_some()
     }
 
     /// The first interrupt lets what was begun finish; the second ends the process.
@@ -91,10 +107,7 @@ impl App {
     ) -> anyhow::Result<Report> {
         let fleet = self.fleet()?;
         let sets = Sets::load(&fleet)?;
-        let clusters = fleet.clusters.iter().map(|(name, cluster)| {
-            (name.clone(), cluster.connection.clone(), cluster.max_connections)
-        });
-        let servers = Servers::new(clusters, self.command);
+        let servers = ops::servers(&fleet, self.command);
         let observer = self.observer();
         let context = Context {
             fleet: &fleet,
@@ -106,7 +119,7 @@ impl App {
         use_case(&context).await
     }
 
-    fn observer(&self) -> Box<dyn Observer> {
+    pub(super) fn observer(&self) -> Box<dyn Observer> {
         let terminal = std::io::stderr().is_terminal();
         output::observer(&self.progress, terminal, self.global.quiet, self.error_style)
     }

@@ -81,3 +81,48 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
 pub(super) fn at_once() -> ! {
     std::process::exit(i32::from(INTERRUPTED))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const README: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
+
+    /// The cells of the table below a heading of the README, without its head.
+    fn table(heading: &str) -> Vec<Vec<&'static str>> {
+        let (_, section) = README.split_once(&format!("\n## {heading}\n")).unwrap();
+        section
+            .lines()
+            .skip_while(|line| !line.starts_with('|'))
+            .take_while(|line| line.starts_with('|'))
+            .skip(2)
+            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+            .collect()
+    }
+
+    #[test]
+    fn the_readme_lists_every_status() {
+        let listed: Vec<u8> =
+            table("Exit statuses").iter().map(|row| row[0].parse().unwrap()).collect();
+        let known = [DONE, ERROR, NO, PARTIAL, REFUSED, LOCKED, UNREACHABLE, USAGE, INTERRUPTED];
+        assert_eq!(listed, known);
+    }
+
+    #[test]
+    fn the_readme_lists_every_code_with_its_status() {
+        let listed: Vec<(String, String)> = table("Error codes")
+            .iter()
+            .map(|row| (row[0].trim_matches('`').to_owned(), row[1].to_owned()))
+            .collect();
+        let known: Vec<(String, String)> = Code::ALL
+            .iter()
+            .map(|code| {
+                let status = of_error(&anyhow::Error::new(Error::new(*code, "x")));
+                (code.id().to_owned(), status.to_string())
+            })
+            .collect();
+        assert_eq!(listed, known);
+    }
+}

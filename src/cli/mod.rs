@@ -42,6 +42,7 @@ macro_rules! commands {
 }
 
 commands! {
+    demo => Demo,
     init => Init,
     doctor => Doctor,
     config => Config,
@@ -112,8 +113,48 @@ async fn run(cli: Cli) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use clap::error::ErrorKind;
+
+    const README: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
+
     #[test]
     fn the_command_line_is_consistent() {
         super::command().debug_assert();
+    }
+
+    /// What a reader would type: the lines of its console blocks behind their prompt.
+    fn typed() -> impl Iterator<Item = &'static str> {
+        let blocks = README.split("```console\n").skip(1);
+        blocks
+            .filter_map(|block| block.split("```").next())
+            .flat_map(str::lines)
+            .filter_map(|line| line.strip_prefix("$ "))
+    }
+
+    #[test]
+    fn the_readme_shows_command_lines_that_work() {
+        let mut checked = 0;
+        for line in typed().filter(|line| line.starts_with("tenantctl ")) {
+            let words = line.split_whitespace().take_while(|word| !["|", ">"].contains(word));
+            let refused = super::command().try_get_matches_from(words).err().filter(|error| {
+                !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
+            });
+            assert!(
+                refused.is_none(),
+                "{line}\n{}",
+                refused.map_or_else(String::new, |e| e.to_string())
+            );
+            checked += 1;
+        }
+        assert!(checked > 10, "{checked} command lines were found");
+    }
+
+    #[test]
+    fn the_readme_names_scripts_that_exist() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        for line in typed().filter(|line| line.starts_with("scripts/")) {
+            let script = line.split_whitespace().next().unwrap_or(line);
+            assert!(root.join(script).is_file(), "{script}");
+        }
     }
 }

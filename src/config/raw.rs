@@ -127,3 +127,64 @@ impl Key {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeSet;
+
+    use serde::de::DeserializeOwned;
+    use toml::{Table, Value};
+
+    use super::*;
+
+    const EXAMPLE: &str =
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tenants.example.toml"));
+
+    /// The example with every key in force: prose begins with `# `, a key that is left out with `#`.
+    fn uncommented() -> String {
+        EXAMPLE
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(key) if !key.is_empty() && !key.starts_with(' ') => key,
+                _ => line,
+            })
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    /// The keys that a shape takes, as its own refusal of another lists them.
+    fn keys_of<T: DeserializeOwned + std::fmt::Debug>() -> BTreeSet<String> {
+        let refusal = toml::from_str::<T>("no-such-key = 1").unwrap_err().to_string();
+        let expected = refusal.rsplit_once("expected").unwrap().1;
+        expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    fn keys(tables: &[&Value]) -> BTreeSet<String> {
+        tables.iter().flat_map(|table| table.as_table().unwrap().keys().cloned()).collect()
+    }
+
+    #[test]
+    fn the_example_is_a_file_that_works() {
+        toml::from_str::<File>(EXAMPLE).unwrap();
+        toml::from_str::<File>(&uncommented()).unwrap();
+    }
+
+    #[test]
+    fn the_example_shows_every_key() {
+        let table: Table = toml::from_str(&uncommented()).unwrap();
+        let below =
+            |name: &str| -> Vec<&Value> { table[name].as_table().unwrap().values().collect() };
+        let sections: BTreeSet<String> = table.keys().cloned().collect();
+        assert_eq!(sections, keys_of::<File>());
+        assert_eq!(keys(&[&table["registry"]]), keys_of::<Registry>());
+        assert_eq!(keys(&below("clusters")), keys_of::<Cluster>());
+        assert_eq!(keys(&[&table["isolation"]]), keys_of::<Layouts>());
+        assert_eq!(keys(&below("isolation")), keys_of::<Layout>());
+        assert_eq!(keys(&[&table["migrations"]]), keys_of::<Migrations>());
+        assert_eq!(keys(&below("tiers")), keys_of::<Tier>());
+        let tenants: Vec<&Value> = table["tenants"].as_array().unwrap().iter().collect();
+        assert_eq!(keys(&tenants), keys_of::<Tenant>());
+    }
+}

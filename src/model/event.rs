@@ -14,20 +14,25 @@ pub enum Event<'a> {
         /// How many targets.
         targets: usize,
     },
-    /// A step of a plan begins.
+    /// Something that is no step of a plan begins, and may take a moment.
+    Working {
+        /// What, in words.
+        what: &'a str,
+    },
+    /// Steps of a plan that are carried out together begin.
     StepStarted {
         /// The tenant.
         tenant: &'a TenantId,
-        /// The step, in words.
+        /// The steps, in words.
         what: String,
     },
-    /// A step of a plan is done.
+    /// Steps of a plan that were carried out together are done.
     StepDone {
         /// The tenant.
         tenant: &'a TenantId,
-        /// The step, in words.
+        /// The steps, in words.
         what: String,
-        /// How long its transaction took.
+        /// How long that took.
         took: Duration,
     },
     /// A target begins.

@@ -5,6 +5,7 @@ mod configuration;
 mod converge;
 mod create;
 mod credentials;
+mod demo;
 mod doctor;
 mod fleet;
 mod init;
@@ -15,6 +16,7 @@ mod verify;
 
 pub use configuration::configuration;
 pub use create::{CreateOptions, create};
+pub use demo::demo;
 pub use doctor::doctor;
 pub use init::init;
 pub use list::{list, show};
@@ -45,6 +47,16 @@ pub struct Context<'a> {
     pub observer: &'a dyn Observer,
     /// Whether somebody asked to stop.
     pub interrupt: &'a Interrupt,
+}
+
+/// The clusters of a fleet, connected on demand by sessions that call themselves
+/// `tenantctl/<command>`.
+pub fn servers(fleet: &Fleet, command: &str) -> Servers {
+    let clusters = fleet
+        .clusters
+        .iter()
+        .map(|(name, cluster)| (name.clone(), cluster.connection.clone(), cluster.max_connections));
+    Servers::new(clusters, command)
 }
 
 /// The migration files, read and checked once, before anything is touched.

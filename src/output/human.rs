@@ -24,6 +24,7 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
         Report::Rule(rule) => self::rule(rule, style),
         Report::Doctor(answer) => doctor(answer, style),
         Report::Configuration(answer) => configuration(answer, style),
+        Report::Demo(answer) => super::demo::closing(answer, style),
         Report::Text(text) => text.clone(),
     }
 }
@@ -200,7 +201,7 @@ fn migration(run: &MigrationRun, style: &Style) -> String {
         Verb::Up => run.targets.iter().filter(|target| target.status != Status::UpToDate).collect(),
     };
     if !shown.is_empty() {
-        let rows = shown.iter().map(|target| row(target, run.verb, style)).collect();
+        let rows = rows(&shown, run.verb, style);
         let header = match run.verb {
             Verb::Up => ["tenant", "schema", "from", "to", "status"],
             Verb::Status => ["tenant", "schema", "version", "pending", "status"],
@@ -211,6 +212,36 @@ fn migration(run: &MigrationRun, style: &Style) -> String {
     text.push_str(&failures(run, style));
     text.push_str(&closing(run, style));
     text
+}
+
+/// So many rows are read one by one; of more, those that stand alike are counted.
+const READABLE: usize = 20;
+
+/// One row per tenant; in a large fleet, one row for all that stand alike and well.
+fn rows(shown: &[&TargetReport], verb: Verb, style: &Style) -> Vec<Vec<String>> {
+    if shown.len() <= READABLE {
+        return shown.iter().map(|target| row(target, verb, style)).collect();
+    }
+    let mut rows = Vec::new();
+    let mut alike: Vec<(Vec<String>, usize)> = Vec::new();
+    for target in shown {
+        let row = row(target, verb, style);
+        if matches!(target.status, Status::Diverged | Status::Missing | Status::Failed) {
+            rows.push(row);
+            continue;
+        }
+        match alike.iter_mut().find(|(other, _)| other[2..] == row[2..]) {
+            Some((_, number)) => *number += 1,
+            None => alike.push((row, 1)),
+        }
+    }
+    for (mut row, number) in alike {
+        if number > 1 {
+            row.splice(..2, [count(number, "tenant"), "-".to_owned()]);
+        }
+        rows.push(row);
+    }
+    rows
 }
 
 fn row(target: &TargetReport, verb: Verb, style: &Style) -> Vec<String> {
@@ -467,6 +498,9 @@ fn doctor(answer: &Doctor, style: &Style) -> String {
     text
 }
 
+/// What a value's origin is called when it is the configuration file.
+const FILE_ITSELF: &str = "the file";
+
 fn configuration(answer: &Configuration, style: &Style) -> String {
     let file = answer.file.as_ref().map_or_else(
         || "none: a URL or the environment names the only cluster".to_owned(),
@@ -483,7 +517,10 @@ fn configuration(answer: &Configuration, style: &Style) -> String {
             .parameters
             .iter()
             .map(|shown| {
-                vec![shown.parameter.to_owned(), shown.value.clone(), shown.origin.to_string()]
+                let origin = shown.origin.to_string();
+                // The file's path stands above already.
+                let origin = if origin == file { FILE_ITSELF.to_owned() } else { origin };
+                vec![shown.parameter.to_owned(), shown.value.clone(), origin]
             })
             .collect();
         text.push_str(&table(&["parameter", "value", "from"], rows, style));

@@ -9,10 +9,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::model::migration::Version;
-use crate::model::tenant::Tenant;
+use crate::model::tenant::{Tenant, TenantId};
 use crate::report::{
-    Configuration, Doctor, Failure, Listed, MigrationRun, Planned, Provisioned, Report, Source,
-    TargetReport, Tenants, Verb, Verified,
+    Configuration, Demo, Doctor, End, Failure, Listed, MigrationRun, Planned, Provisioned, Report,
+    Scene, Source, TargetReport, Tenants, Verb, Verified,
 };
 
 /// The number of the format.
@@ -65,6 +65,7 @@ fn value(report: &Report) -> Value {
         }),
         Report::Doctor(doctor) => self::doctor(doctor),
         Report::Configuration(configuration) => self::configuration(configuration),
+        Report::Demo(demo) => self::demo(demo),
         Report::Text(text) => json!({"format": FORMAT, "text": text}),
     }
 }
@@ -281,5 +282,68 @@ fn configuration(configuration: &Configuration) -> Value {
         "file": configuration.file,
         "clusters": clusters,
         "values": values,
+    })
+}
+
+fn demo(demo: &Demo) -> Value {
+    let trials: Vec<Value> = demo
+        .trials()
+        .map(|trial| {
+            json!({
+                "claim": trial.claim,
+                "role": trial.role.as_str(),
+                "tenant": trial.tenant.as_ref().map(TenantId::as_str),
+                "statements": trial.statements,
+                "answer": trial.answer,
+                "sqlstate": trial.sqlstate,
+                "held": trial.held,
+            })
+        })
+        .collect();
+    let commands: Vec<Value> = demo
+        .scenes
+        .iter()
+        .filter_map(|scene| match scene {
+            Scene::Command { line, answer } => {
+                Some(json!({"command": line, "answer": value(answer)}))
+            }
+            _ => None,
+        })
+        .collect();
+    let server = demo.scenes.iter().find_map(|scene| match scene {
+        Scene::Server { version, directory, .. } => {
+            Some(json!({"version": version, "directory": directory}))
+        }
+        _ => None,
+    });
+    let kept = match &demo.end {
+        End::Kept(kept) => {
+            let tenants: BTreeMap<&str, &str> = kept
+                .tenants
+                .iter()
+                .map(|tenant| (tenant.id.as_str(), tenant.url.as_str()))
+                .collect();
+            json!({
+                "config": kept.config,
+                "pid": kept.pid,
+                "stop": kept.stop,
+                "url": kept.operator,
+                "tenants": tenants,
+            })
+        }
+        End::Removed | End::Left(_) => Value::Null,
+    };
+    let left = match &demo.end {
+        End::Left(directory) => json!(directory),
+        End::Removed | End::Kept(_) => Value::Null,
+    };
+    json!({
+        "format": FORMAT,
+        "server": server,
+        "commands": commands,
+        "trials": trials,
+        "kept": kept,
+        "left_behind": left,
+        "took_ms": u64::try_from(demo.took.as_millis()).unwrap_or(u64::MAX),
     })
 }

@@ -19,7 +19,7 @@ pub enum LogFormat {
 
 /// Starts the log: warnings, with `-v` what happens, with `-vv` every detail. Statements are
 /// logged, their parameters never.
-pub fn start_log(verbosity: u8, format: LogFormat, colour: bool, progress: Progress) {
+pub fn start_log(verbosity: u8, format: LogFormat, progress: Progress) {
     let filter = match verbosity {
         0 => "off",
         1 => "warn,tenantctl=info,refinery_core=info",
@@ -29,7 +29,7 @@ pub fn start_log(verbosity: u8, format: LogFormat, colour: bool, progress: Progr
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(Beside(progress))
-        .with_ansi(colour)
+        .with_ansi(false)
         .with_target(verbosity > 1);
     let started = match format {
         LogFormat::Human => builder.without_time().try_init(),

@@ -1,5 +1,6 @@
 //! The only layer that speaks to the terminal: answers on stdout, the story on stderr.
 
+mod demo;
 mod failure;
 mod human;
 mod json;
@@ -8,6 +9,7 @@ mod progress;
 mod style;
 mod terminal;
 
+pub use demo::scene;
 pub use failure::{failure_human, failure_json};
 pub use log::{LogFormat, start_log};
 pub use progress::{Progress, observer};

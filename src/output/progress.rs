@@ -76,6 +76,16 @@ impl Bars {
         use_bar(&mut self.bar.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Says what is being done, on a spinner or beside the bar that is there.
+    fn spin(&self, what: &str) {
+        self.with(|slot| {
+            let bar = slot.get_or_insert_with(|| {
+                self.styled(ProgressBar::new_spinner(), "{spinner} {wide_msg}")
+            });
+            bar.set_message(what.to_owned());
+        });
+    }
+
     fn styled(&self, bar: ProgressBar, template: &str) -> ProgressBar {
         let bar = self.progress.0.add(bar);
         if let Ok(style) = ProgressStyle::with_template(template) {
@@ -102,29 +112,15 @@ impl Observer for Bars {
                     bar.inc(1);
                 }
             }),
-            Event::StepStarted { what, .. } => self.with(|slot| {
-                let bar = slot.get_or_insert_with(|| {
-                    self.styled(ProgressBar::new_spinner(), "{spinner} {wide_msg}")
-                });
-                bar.set_message(what.clone());
-            }),
-            Event::StepDone { what, took, .. } => self.with(|slot| {
-                let line = format!(
-                    "{} {what} {}",
-                    self.style.good("✓"),
-                    self.style.faint(&duration(*took))
-                );
-                match slot {
-                    Some(bar) => bar.suspend(|| terminal::story(&format!("{line}\n"))),
-                    None => terminal::story(&format!("{line}\n")),
-                }
-            }),
+            Event::Working { what } => self.spin(what),
+            Event::StepStarted { what, .. } => self.spin(what),
             Event::RunDone => self.with(|slot| {
                 if let Some(bar) = slot.take() {
                     bar.finish_and_clear();
                 }
             }),
-            Event::RunStarted { .. } | Event::TargetStarted { .. } => {}
+            // The answer says what was done; on the way there the spinner is enough.
+            Event::RunStarted { .. } | Event::TargetStarted { .. } | Event::StepDone { .. } => {}
         }
     }
 }

@@ -16,6 +16,12 @@ impl Style {
         Self { colour, width: width.clamp(40, 200) }
     }
 
+    /// The same on a screen that has so many columns less: for what is indented.
+    #[must_use]
+    pub fn narrower(&self, columns: usize) -> Self {
+        Self { width: self.width.saturating_sub(columns), ..*self }
+    }
+
     /// What went well.
     pub fn good(&self, text: &str) -> String {
         self.paint(Paint::new().green(), text)

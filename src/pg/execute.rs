@@ -18,7 +18,7 @@ use crate::model::event::{Event, Observer};
 use crate::model::interrupt::Interrupt;
 use crate::model::migration::MigrationSet;
 use crate::model::tenant::Tenant;
-use crate::plan::{Change, Plan, Site, Step};
+use crate::plan::{self, Change, Plan, Site, Step};
 use crate::sql;
 use crate::sql::Sql;
 
@@ -72,10 +72,8 @@ where
         let Some(first) = group.first() else {
             continue;
         };
-        for step in group {
-            observer
-                .on(&Event::StepStarted { tenant: &work.tenant.id, what: step.change.describe() });
-        }
+        let what = plan::summary(group);
+        observer.on(&Event::StepStarted { tenant: &work.tenant.id, what: what.clone() });
         let started = Instant::now();
         if let Site::Database { .. } = first.site
             && own.is_none()
@@ -88,13 +86,8 @@ where
             _ => sessions.server,
         };
         carry(plan, group, work, session).await?;
-        for step in group {
-            observer.on(&Event::StepDone {
-                tenant: &work.tenant.id,
-                what: step.change.describe(),
-                took: started.elapsed(),
-            });
-        }
+        let took = started.elapsed();
+        observer.on(&Event::StepDone { tenant: &work.tenant.id, what, took });
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ pub mod server;
 mod servers;
 mod session;
 mod tls;
+mod trial;
 pub mod vitals;
 
 pub use audit::{read_catalog, run_probes};
@@ -29,3 +30,4 @@ pub use provision::{Held, hold, observe};
 pub use refinery::Limits;
 pub use servers::Servers;
 pub use session::Session;
+pub use trial::{Answer, trial};

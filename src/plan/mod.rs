@@ -5,11 +5,13 @@ pub mod pending;
 #[cfg(test)]
 mod properties;
 mod provision;
+mod summary;
 #[cfg(test)]
 mod world;
 
 pub use change::{Change, Hazard, Helper, POLICY, policy_fingerprint};
 pub use provision::{is_guarded, provision, wants_password};
+pub use summary::summary;
 
 use crate::model::ident::Ident;
 use crate::model::observed::ServerFacts;

@@ -1,6 +1,7 @@
 //! What a command answers, as a value: its verdict is known before a byte of it is rendered.
 
 mod configuration;
+mod demo;
 mod doctor;
 mod findings;
 mod migration;
@@ -10,6 +11,7 @@ mod tenants;
 mod verified;
 
 pub use configuration::{Configuration, ShownCluster, ShownValue};
+pub use demo::{Demo, End, Kept, KeptTenant, Scene, Trial};
 pub use doctor::{Check, Doctor, Health};
 pub use findings::{Coverage, FindingsReport, NotProbed, Summary as FindingsSummary};
 pub use migration::{Failure, MigrationRun, Status, Summary, TargetReport, Verb};
@@ -41,6 +43,8 @@ pub enum Report {
     Doctor(Doctor),
     /// `config show`.
     Configuration(Configuration),
+    /// `demo`.
+    Demo(Box<Demo>),
     /// Text that is the same in every format: completions, a manual page, a file's name.
     Text(String),
 }
@@ -67,6 +71,7 @@ impl Report {
             Self::Migration(run) => run.verdict(),
             Self::Doctor(doctor) => doctor.verdict(),
             Self::Findings(verified) => verified.verdict(),
+            Self::Demo(demo) => demo.verdict(),
             _ => Verdict::Done,
         }
     }

@@ -102,6 +102,19 @@ impl Directory {
         self.path().join("data")
     }
 
+    /// Makes the directories that a file will stand in, for the server's account.
+    pub(super) fn make_parents(&self, place: &Path) -> io::Result<()> {
+        let above: Vec<&Path> = place.ancestors().skip(1).collect();
+        for parent in above.into_iter().rev().filter(|parent| !parent.as_os_str().is_empty()) {
+            let path = self.path().join(parent);
+            if !path.is_dir() {
+                fs::create_dir(&path)?;
+                self.hand_over(&path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The account to run programs as; `None` when we are not root.
     pub(super) fn account(&self) -> Option<Account> {
         self.account

@@ -18,6 +18,7 @@ mod watchdog;
 
 use std::fmt;
 use std::fmt::Write as _;
+use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
@@ -254,6 +255,25 @@ impl Server {
     /// What the server has logged so far.
     pub fn log(&self) -> String {
         self.directory.log_text()
+    }
+
+    /// Puts a file into the server's directory, with the directories above it: it goes away with
+    /// the server. `place` is relative.
+    ///
+    /// # Errors
+    /// [`Code::Io`] when it cannot be written.
+    pub fn put(&self, place: &Path, text: &str) -> Result<PathBuf, Error> {
+        let path = self.directory.path().join(place);
+        // The watchdog removes the directory as the account that the server runs as, which must
+        // therefore own every directory in it.
+        let written = self.directory.make_parents(place).and_then(|()| {
+            fs::write(&path, text)?;
+            self.directory.hand_over(&path)
+        });
+        written.map_err(|source| {
+            Error::new(Code::Io, format!("write {}", path.display())).because(source)
+        })?;
+        Ok(path)
     }
 
     /// Lets the server survive this process. It removes its directory when it is stopped.
