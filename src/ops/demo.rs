@@ -7,7 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Context, CreateOptions, Selection, Sets, StatusOptions, UpOptions};
+use super::{Context, CreateOptions, Selection, Sets, StatusOptions, UpOptions, VerifyOptions};
+use crate::audit::{Fix, Severity};
 use crate::config::conninfo::{self, Environment, Source};
 use crate::config::{Fleet, Request, Sources};
 use crate::error::{Code, Error};
@@ -19,7 +20,7 @@ use crate::model::migration::MigrationSet;
 use crate::model::tenant::{ClusterName, Isolation, Tenant, TenantId};
 use crate::pg::server::{Options, SUPERUSER, Server};
 use crate::pg::{self, Answer, Servers};
-use crate::report::{Demo, End, Kept, KeptTenant, Report, Scene, Trial};
+use crate::report::{Demo, End, Kept, KeptTenant, Report, Scene, Trial, Verdict};
 use crate::sql;
 use crate::sql::{Literal, Sql};
 
@@ -178,8 +179,63 @@ impl<T: Fn(&Scene)> Stage<'_, T> {
             let trial = self.attempt(attempt).await?;
             self.tell(&mut scenes, Scene::Trial(trial))?;
         }
+        self.prove(&mut scenes, &cx).await?;
         self.tell(&mut scenes, Scene::Chapter("What came of it"))?;
         Ok((scenes, tenants))
+    }
+
+    /// Audits the fleet, breaks it, and mends it with the statements that the audit prints.
+    async fn prove(&self, scenes: &mut Vec<Scene>, cx: &Context<'_>) -> anyhow::Result<()> {
+        self.tell(scenes, Scene::Chapter("The same, proven for every table, role and policy"))?;
+        self.audit(scenes, cx, Verdict::Done).await?;
+        let superuser = self.connections(SUPERUSER)?;
+        let session = superuser.dedicated(&cluster()?, Some(&Ident::new(DATABASE)?)).await?;
+        let slip = sql!("ALTER TABLE app.invoices DISABLE ROW LEVEL SECURITY");
+        self.run(scenes, &session, &slip, "somebody slips").await?;
+        for statement in self.audit(scenes, cx, Verdict::No).await? {
+            self.run(scenes, &session, &statement, "the fix that it printed").await?;
+        }
+        self.audit(scenes, cx, Verdict::Done).await?;
+        Ok(())
+    }
+
+    /// Runs `verify-rls`, and returns the statements that it says to run.
+    async fn audit(
+        &self,
+        scenes: &mut Vec<Scene>,
+        cx: &Context<'_>,
+        expected: Verdict,
+    ) -> anyhow::Result<Vec<Sql>> {
+        let answer = super::verify(cx, &verify_options()).await?;
+        let mut fixes = Vec::new();
+        if let Report::Findings(verified) = &answer {
+            for finding in &verified.report.findings {
+                match &finding.fix {
+                    Fix::Sql(statements) => fixes.extend(statements.clone()),
+                    Fix::Advice(_) => {}
+                }
+            }
+        }
+        let line = "tenantctl verify-rls".to_owned();
+        self.tell(scenes, Scene::Command { line, answer, expected })?;
+        Ok(fixes)
+    }
+
+    /// Runs a statement that prepares, breaks or mends something.
+    async fn run(
+        &self,
+        scenes: &mut Vec<Scene>,
+        session: &pg::Session,
+        statement: &Sql,
+        why: &'static str,
+    ) -> anyhow::Result<()> {
+        if let Answer::Refused(answer) = pg::trial(session, statement).await? {
+            let error = Error::new(Code::Server, format!("run {statement}")).answered(answer);
+            return Err(error.into());
+        }
+        let statement = statement.as_str().to_owned();
+        self.tell(scenes, Scene::Prepared { statement, why })?;
+        Ok(())
     }
 
     /// Tells a scene, and hears a wish to stop.
@@ -196,7 +252,8 @@ impl<T: Fn(&Scene)> Stage<'_, T> {
     }
 
     fn command(&self, scenes: &mut Vec<Scene>, line: &str, answer: Report) -> Result<(), Error> {
-        self.tell(scenes, Scene::Command { line: line.to_owned(), answer })
+        let line = line.to_owned();
+        self.tell(scenes, Scene::Command { line, answer, expected: Verdict::Done })
     }
 
     fn context<'b>(
@@ -219,12 +276,7 @@ impl<T: Fn(&Scene)> Stage<'_, T> {
             (sql!("GRANT CREATE ON DATABASE {} TO {}", database, operator), "it may make schemas"),
         ];
         for (statement, why) in statements {
-            if let Answer::Refused(answer) = pg::trial(&session, &statement).await? {
-                let error = Error::new(Code::Server, format!("run {statement}")).answered(answer);
-                return Err(error.into());
-            }
-            let statement = statement.as_str().to_owned();
-            self.tell(scenes, Scene::Prepared { statement, why })?;
+            self.run(scenes, &session, &statement, why).await?;
         }
         Ok(())
     }
@@ -325,6 +377,15 @@ impl<T: Fn(&Scene)> Stage<'_, T> {
 /// How long the demo's commands wait for each other: there is nobody else.
 const WAIT: Duration = Duration::from_secs(30);
 const LIMITS: pg::Limits = pg::Limits { lock: Duration::from_secs(5), statement: None };
+
+fn verify_options() -> VerifyOptions {
+    VerifyOptions {
+        selection: Selection::default(),
+        catalogues: true,
+        probes: true,
+        fail_on: Severity::High,
+    }
+}
 
 fn up_options() -> UpOptions {
     UpOptions {

@@ -28,7 +28,7 @@ pub fn scene(scene: &Scene, style: &Style) -> String {
         Scene::File { path, what } => {
             format!("{INDENT}{}  {}\n", path.display(), style.faint(what))
         }
-        Scene::Command { line, answer } => command(line, answer, style),
+        Scene::Command { line, answer, .. } => command(line, answer, style),
         Scene::Trial(trial) => self::trial(trial, style),
     }
 }

@@ -304,7 +304,7 @@ fn demo(demo: &Demo) -> Value {
         .scenes
         .iter()
         .filter_map(|scene| match scene {
-            Scene::Command { line, answer } => {
+            Scene::Command { line, answer, .. } => {
                 Some(json!({"command": line, "answer": value(answer)}))
             }
             _ => None,

@@ -52,6 +52,8 @@ pub enum Scene {
         line: String,
         /// What it answered.
         answer: Report,
+        /// The verdict that it must have.
+        expected: Verdict,
     },
     /// An application tried something.
     Trial(Trial),
@@ -128,12 +130,11 @@ impl Demo {
 
     /// A tenant that sees another is a "no", whatever else went well.
     pub(super) fn verdict(&self) -> Verdict {
-        let answers = self.scenes.iter().filter_map(|scene| match scene {
-            Scene::Command { answer, .. } => Some(answer.verdict()),
-            _ => None,
+        let as_expected = self.scenes.iter().all(|scene| match scene {
+            Scene::Command { answer, expected, .. } => answer.verdict() == *expected,
+            _ => true,
         });
-        if self.trials().all(|trial| trial.held) && answers.into_iter().all(|v| v == Verdict::Done)
-        {
+        if as_expected && self.trials().all(|trial| trial.held) {
             Verdict::Done
         } else {
             Verdict::No
