@@ -103,12 +103,35 @@ pub async fn demo(
             let directory = server.socket_dir().to_owned();
             blocking(move || drop(server)).await?;
             let end = if directory.exists() { End::Left(directory) } else { End::Removed };
-            played.map(|(scenes, _)| (scenes, end))
+            match played {
+                Ok((scenes, _)) => Ok((scenes, end)),
+                Err(error) => Err(after(error, &end)),
+            }
         }
     };
     observer.on(&Event::RunDone);
     let (scenes, end) = ended?;
     Ok(Report::Demo(Box::new(Demo { scenes, end, took: started.elapsed() })))
+}
+
+/// Says what is left of a demo that did not come to its end. There is nothing to go on with, so
+/// hints on how to resume an interrupted command are taken away.
+fn after(error: anyhow::Error, end: &End) -> anyhow::Error {
+    let left = match end {
+        End::Left(directory) => {
+            format!("the demo's server is stopped; remove {}", directory.display())
+        }
+        _ => "nothing is left of the demo: its server is stopped, its files are removed".to_owned(),
+    };
+    match error.downcast::<Error>() {
+        Ok(mut typed) => {
+            if typed.code == Code::Interrupted {
+                typed.hints.clear();
+            }
+            typed.hint(left).into()
+        }
+        Err(other) => other,
+    }
 }
 
 /// Runs what blocks beside the runtime.
@@ -241,8 +264,7 @@ impl<T: Fn(&Scene)> Stage<'_, T> {
     /// Tells a scene, and hears a wish to stop.
     fn tell(&self, scenes: &mut Vec<Scene>, scene: Scene) -> Result<(), Error> {
         if self.interrupt.is_raised() {
-            return Err(Error::new(Code::Interrupted, "the demo was interrupted")
-                .hint("nothing is left of it: its server is stopped and its files are removed"));
+            return Err(Error::new(Code::Interrupted, "the demo was interrupted"));
         }
         // Whatever spins on the screen makes room.
         self.observer.0.on(&Event::RunDone);
@@ -271,7 +293,7 @@ impl<T: Fn(&Scene)> Stage<'_, T> {
         let session = superuser.dedicated(&cluster()?, Some(&Ident::new(SUPERUSER)?)).await?;
         let (operator, database) = (Ident::new(OPERATOR)?, Ident::new(DATABASE)?);
         let statements = [
-            (sql!("CREATE ROLE {} LOGIN CREATEROLE CREATEDB", operator), "whom tenantctl works as"),
+            (sql!("CREATE ROLE {} LOGIN CREATEROLE CREATEDB", operator), "for tenantctl"),
             (sql!("CREATE DATABASE {}", database), "registry, schemas, shared tables"),
             (sql!("GRANT CREATE ON DATABASE {} TO {}", database, operator), "it may make schemas"),
         ];
@@ -422,7 +444,7 @@ enum Expected {
     Rows(usize),
     /// So many rows are written.
     Written(u64),
-    /// A refusal with this SQLSTATE.
+    /// The server refuses, for want of a privilege.
     Refused,
 }
 

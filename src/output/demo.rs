@@ -10,6 +10,9 @@ use crate::report::{Demo, End, Kept, Outcome, Provisioned, Report, Scene, Trial}
 /// How far the scenes of a chapter stand to the right.
 const INDENT: &str = "  ";
 
+/// From here on two columns of text stand side by side.
+const WIDE: usize = 78;
+
 /// One scene, on lines of its own.
 pub fn scene(scene: &Scene, style: &Style) -> String {
     match scene {
@@ -23,14 +26,21 @@ pub fn scene(scene: &Scene, style: &Style) -> String {
             indented(&text)
         }
         Scene::Prepared { statement, why } => {
-            format!("{INDENT}{statement};  {}\n", style.faint(&format!("-- {why}")))
+            beside(&format!("{statement};"), &format!("-- {why}"), style)
         }
-        Scene::File { path, what } => {
-            format!("{INDENT}{}  {}\n", path.display(), style.faint(what))
-        }
+        Scene::File { path, what } => beside(&path.display().to_string(), what, style),
         Scene::Command { line, answer, .. } => command(line, answer, style),
         Scene::Trial(trial) => self::trial(trial, style),
     }
+}
+
+/// A text and, where there is room, a remark on it.
+fn beside(text: &str, remark: &str, style: &Style) -> String {
+    let width = INDENT.len() + console::measure_text_width(text) + 2 + remark.len();
+    if width > style.width {
+        return format!("{INDENT}{text}\n");
+    }
+    format!("{INDENT}{text}  {}\n", style.faint(remark))
 }
 
 fn command(line: &str, answer: &Report, style: &Style) -> String {
@@ -109,17 +119,17 @@ pub(super) fn closing(demo: &Demo, style: &Style) -> String {
     let verdict = format!("{held} of {trials} attempts ended as isolation promises");
     let verdict = if held == trials { style.good(&verdict) } else { style.bad(&verdict) };
     let mut text = format!(
-        "{} in 3 models; {verdict}; {} in all\n",
+        "{INDENT}{} in 3 models in {}\n{INDENT}{verdict}\n",
         count(created.count(), "tenant"),
         duration(demo.took)
     );
     match &demo.end {
         End::Removed => {
-            text.push_str("the server is stopped, and its files are removed\n");
+            text.push_str(&format!("{INDENT}the server is stopped, and its files are removed\n"));
             text.push_str(&next(style));
         }
         End::Left(directory) => text.push_str(&format!(
-            "{}: the server is stopped, and {} is left behind\n",
+            "{INDENT}{}: the server is stopped, and {} is left behind\n",
             style.attention("warning"),
             directory.display()
         )),
@@ -130,21 +140,26 @@ pub(super) fn closing(demo: &Demo, style: &Style) -> String {
 
 fn next(style: &Style) -> String {
     let lines = [
-        ("tenantctl demo --keep", "the same, and the server stays for you to try"),
-        ("export DATABASE_URL=…", "or your own: postgres://user@host:5432/database"),
-        ("tenantctl doctor", "whether everything is there, and what is missing"),
+        ("tenantctl demo --keep", "the same, and the server stays"),
+        ("export DATABASE_URL=…", "your own: postgres://user@host/database"),
+        ("tenantctl doctor", "what works there, and what is missing"),
         ("tenantctl create acme --dry-run", "the plan and its SQL; nothing is done"),
     ];
     let mut text = format!("\n{}\n", style.strong("What next"));
     for (command, what) in lines {
-        text.push_str(&format!("{INDENT}{command:<34}{}\n", style.faint(what)));
+        let what = style.faint(what);
+        if style.width < WIDE {
+            text.push_str(&format!("{INDENT}{command}\n{INDENT}{INDENT}{what}\n"));
+        } else {
+            text.push_str(&format!("{INDENT}{command:<34}{what}\n"));
+        }
     }
     text
 }
 
 fn kept(kept: &Kept, style: &Style) -> String {
     let mut text =
-        format!("the server runs on: process {}, {}\n", kept.pid, kept.directory.display());
+        format!("{INDENT}the server runs on: process {}, {}\n", kept.pid, kept.directory.display());
     text.push_str(&format!("\n{}\n", style.strong("Use it")));
     text.push_str(&format!("{INDENT}export TENANTCTL_CONFIG={}\n", kept.config.display()));
     for command in ["tenantctl list", "tenantctl create echo --dry-run", "tenantctl migrate status"]

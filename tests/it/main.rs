@@ -7,6 +7,7 @@
     reason = "a test stops at the first surprise, and nobody imports it"
 )]
 
+mod demo;
 mod fleet;
 mod foundation;
 mod harness;
