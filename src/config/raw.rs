@@ -172,6 +172,20 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_shows_files_that_work() {
+        let readme = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
+        let blocks: Vec<&str> = readme
+            .split("```toml\n")
+            .skip(1)
+            .filter_map(|block| block.split("```").next())
+            .collect();
+        assert!(!blocks.is_empty());
+        for block in blocks {
+            toml::from_str::<File>(block).unwrap();
+        }
+    }
+
+    #[test]
     fn the_example_shows_every_key() {
         let table: Table = toml::from_str(&uncommented()).unwrap();
         let below =

@@ -477,15 +477,20 @@ fn rule(rule: &Rule, style: &Style) -> String {
 
 fn doctor(answer: &Doctor, style: &Style) -> String {
     let mut text = String::new();
+    let mut subject = None;
     for check in &answer.checks {
+        if subject != Some(&check.subject) {
+            text.push_str(&format!("{}\n", style.strong(&check.subject)));
+            subject = Some(&check.subject);
+        }
         let word = match check.health {
             Health::Ok => style.good("ok     "),
             Health::Warning => style.attention("warning"),
             Health::Failed => style.bad("failed "),
         };
-        text.push_str(&format!("{word}  {}: {}: {}\n", check.subject, check.name, check.detail));
+        text.push_str(&format!("  {word}  {}: {}\n", check.name, check.detail));
         if let Some(hint) = &check.hint {
-            text.push_str(&format!("         {}: {hint}\n", style.attention("hint")));
+            text.push_str(&format!("           {}: {hint}\n", style.attention("hint")));
         }
     }
     let of = |health| answer.checks.iter().filter(|check| check.health == health).count();
