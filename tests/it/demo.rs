@@ -55,7 +55,7 @@ fn the_demo_shows_three_models_apart_on_every_version() {
             .collect();
         assert_eq!(models, ["database", "schema", "shared", "shared"]);
         assert_eq!(commands.last().unwrap()["answer"]["summary"]["ok"], 4);
-        assert_eq!(left_in(place.path()), [PathBuf::new(); 0]);
+        assert_eq!(left_in(place.path()), Vec::<PathBuf>::new());
     });
 }
 
@@ -111,7 +111,7 @@ fn an_interrupted_demo_leaves_nothing() {
     running.interrupt();
     let outcome = running.wait().code(130);
     assert!(outcome.stderr().contains("nothing is left of the demo"), "{}", outcome.stderr());
-    assert_eq!(left_in(place.path()), [PathBuf::new(); 0]);
+    assert_eq!(left_in(place.path()), Vec::<PathBuf>::new());
 }
 
 #[test]
