@@ -111,7 +111,17 @@ pub async fn demo(
     };
     observer.on(&Event::RunDone);
     let (scenes, end) = ended?;
-    Ok(Report::Demo(Box::new(Demo { scenes, end, took: started.elapsed() })))
+    let demo = Demo { scenes, end, program: hidden_program(), took: started.elapsed() };
+    Ok(Report::Demo(Box::new(demo)))
+}
+
+/// This program, unless a shell would find one of its name: straight from a build it does not.
+fn hidden_program() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let name = program.file_name()?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|directory| directory.join(name).is_file());
+    (!found).then_some(program)
 }
 
 /// Says what is left of a demo that did not come to its end. There is nothing to go on with, so

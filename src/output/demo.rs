@@ -126,26 +126,26 @@ pub(super) fn closing(demo: &Demo, style: &Style) -> String {
     match &demo.end {
         End::Removed => {
             text.push_str(&format!("{INDENT}the server is stopped, and its files are removed\n"));
-            text.push_str(&next(style));
+            text.push_str(&next(demo, style));
         }
         End::Left(directory) => text.push_str(&format!(
             "{INDENT}{}: the server is stopped, and {} is left behind\n",
             style.attention("warning"),
             directory.display()
         )),
-        End::Kept(kept) => text.push_str(&self::kept(kept, style)),
+        End::Kept(kept) => text.push_str(&self::kept(demo, kept, style)),
     }
     text
 }
 
-fn next(style: &Style) -> String {
+fn next(demo: &Demo, style: &Style) -> String {
     let lines = [
         ("tenantctl demo --keep", "the same, and the server stays"),
         ("export DATABASE_URL=…", "your own: postgres://user@host/database"),
         ("tenantctl doctor", "what works there, and what is missing"),
         ("tenantctl create acme --dry-run", "the plan and its SQL; nothing is done"),
     ];
-    let mut text = format!("\n{}\n", style.strong("What next"));
+    let mut text = format!("\n{}\n{}", style.strong("What next"), alias(demo));
     for (command, what) in lines {
         let what = style.faint(what);
         if style.width < WIDE {
@@ -157,10 +157,17 @@ fn next(style: &Style) -> String {
     text
 }
 
-fn kept(kept: &Kept, style: &Style) -> String {
+/// Makes the following lines work where the program is not installed.
+fn alias(demo: &Demo) -> String {
+    demo.program
+        .as_ref()
+        .map_or_else(String::new, |path| format!("{INDENT}alias tenantctl={}\n", path.display()))
+}
+
+fn kept(demo: &Demo, kept: &Kept, style: &Style) -> String {
     let mut text =
         format!("{INDENT}the server runs on: process {}, {}\n", kept.pid, kept.directory.display());
-    text.push_str(&format!("\n{}\n", style.strong("Use it")));
+    text.push_str(&format!("\n{}\n{}", style.strong("Use it"), alias(demo)));
     text.push_str(&format!("{INDENT}export TENANTCTL_CONFIG={}\n", kept.config.display()));
     for command in ["tenantctl list", "tenantctl create echo --dry-run", "tenantctl migrate status"]
     {

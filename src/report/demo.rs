@@ -14,6 +14,8 @@ pub struct Demo {
     pub scenes: Vec<Scene>,
     /// What became of the server.
     pub end: End,
+    /// The program, when a shell would not find it under its name.
+    pub program: Option<PathBuf>,
     /// How long it took, the server's start and end included.
     pub took: Duration,
 }
