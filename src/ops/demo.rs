@@ -219,7 +219,7 @@ impl<T: Fn(&Scene)> Stage<'_, T> {
 
     /// Audits the fleet, breaks it, and mends it with the statements that the audit prints.
     async fn prove(&self, scenes: &mut Vec<Scene>, cx: &Context<'_>) -> anyhow::Result<()> {
-        self.tell(scenes, Scene::Chapter("The same, proven for every table, role and policy"))?;
+        self.tell(scenes, Scene::Chapter("The same, audited: every table, role and policy"))?;
         self.audit(scenes, cx, Verdict::Done).await?;
         let superuser = self.connections(SUPERUSER)?;
         let session = superuser.dedicated(&cluster()?, Some(&Ident::new(DATABASE)?)).await?;

@@ -5,7 +5,7 @@ use super::progress::duration;
 use super::style::Style;
 use crate::model::count;
 use crate::model::tenant::{Isolation, Tenant};
-use crate::report::{Demo, End, Kept, Outcome, Provisioned, Report, Scene, Trial};
+use crate::report::{Demo, End, Kept, Outcome, Provisioned, Report, Scene, Trial, Verified};
 
 /// How far the scenes of a chapter stand to the right.
 const INDENT: &str = "  ";
@@ -47,6 +47,7 @@ fn command(line: &str, answer: &Report, style: &Style) -> String {
     let prompt = format!("{INDENT}{} {}\n", style.faint("$"), style.strong(line));
     let text = match answer {
         Report::Provisioned(answer) => provisioned(answer),
+        Report::Findings(answer) => audited(answer, &style.narrower(2 * INDENT.len())),
         other => human::render(other, &style.narrower(2 * INDENT.len())),
     };
     prompt + &indented(&indented(&text))
@@ -68,6 +69,16 @@ fn provisioned(answer: &Provisioned) -> String {
         count(answer.steps.len(), "step"),
         place(tenant)
     )
+}
+
+/// `verify-rls` without the list of what it could not probe: the demo shows it three times.
+fn audited(answer: &Verified, style: &Style) -> String {
+    let mut text = human::found(answer, style);
+    let silent = answer.report.not_probed.len();
+    if silent > 0 {
+        text.push_str(&format!("{} not probed; verify-rls says which\n", count(silent, "attempt")));
+    }
+    text
 }
 
 fn place(tenant: &Tenant) -> String {

@@ -9,8 +9,8 @@ use crate::model::count;
 use crate::model::migration::Version;
 use crate::model::tenant::TenantId;
 use crate::report::{
-    Configuration, Doctor, Health, Listed, MigrationRun, Outcome, Planned, Provisioned, Report,
-    Source, Status, TargetReport, Tenants, Verb, Verified,
+    Configuration, Doctor, Health, Listed, MigrationRun, NotProbed, Outcome, Planned, Provisioned,
+    Report, Source, Status, TargetReport, Tenants, Verb, Verified,
 };
 
 pub(super) fn render(report: &Report, style: &Style) -> String {
@@ -346,6 +346,53 @@ fn closing(run: &MigrationRun, style: &Style) -> String {
 
 fn findings(answer: &Verified, style: &Style) -> String {
     let report = &answer.report;
+    let mut text = found(answer, style);
+    if !report.not_probed.is_empty() {
+        text.push_str(&not_probed(&report.not_probed, style));
+    }
+    for unseen in &report.unseen {
+        text.push_str(&wrapped(&format!("not seen: {unseen}"), 0, style));
+    }
+    text
+}
+
+/// What could not be tried, by table: several operations on one often fail for one reason.
+fn not_probed(silent: &[NotProbed], style: &Style) -> String {
+    let mut tables: Vec<(&NotProbed, Vec<&str>)> = Vec::new();
+    for one in silent {
+        match tables.last_mut() {
+            Some((first, operations))
+                if first.relation == one.relation && first.role == one.role =>
+            {
+                if !operations.contains(&one.operation) {
+                    operations.push(one.operation);
+                }
+            }
+            _ => tables.push((one, vec![one.operation])),
+        }
+    }
+    let head = format!("{} not probed", silent.len());
+    let mut text = format!("{}:\n", style.attention(&head));
+    for (first, operations) in tables.iter().take(SHOWN) {
+        let line = format!(
+            "{} on {} as {}: {}",
+            operations.join(", "),
+            first.relation,
+            first.role,
+            first.reason
+        );
+        text.push_str(&wrapped(&line, 2, style));
+    }
+    if tables.len() > SHOWN {
+        let more = count(tables.len() - SHOWN, "more table");
+        text.push_str(&format!("  and {more}: -o json lists them\n"));
+    }
+    text
+}
+
+/// The findings, their number, and how much was looked at.
+pub(super) fn found(answer: &Verified, style: &Style) -> String {
+    let report = &answer.report;
     let mut text = String::new();
     for finding in &report.findings {
         let severity = match finding.severity {
@@ -406,28 +453,6 @@ fn findings(answer: &Verified, style: &Style) -> String {
         count(seen.probes, "probe"),
         duration(answer.took)
     ));
-    if !report.not_probed.is_empty() {
-        text.push_str(&format!(
-            "{}:\n",
-            style.attention(&format!("{} not probed", report.not_probed.len()))
-        ));
-        for one in report.not_probed.iter().take(SHOWN) {
-            text.push_str(&wrapped(
-                &format!("{} on {} as {}: {}", one.operation, one.relation, one.role, one.reason),
-                2,
-                style,
-            ));
-        }
-        if report.not_probed.len() > SHOWN {
-            text.push_str(&format!(
-                "  and {} more: -o json lists them\n",
-                report.not_probed.len() - SHOWN
-            ));
-        }
-    }
-    for unseen in &report.unseen {
-        text.push_str(&wrapped(&format!("not seen: {unseen}"), 0, style));
-    }
     text
 }
 
