@@ -300,6 +300,13 @@ impl<T: Fn(&Scene)> Stage<'_, T> {
     /// Makes the operator and its database, the only steps that take a superuser.
     async fn prepare(&self, scenes: &mut Vec<Scene>) -> anyhow::Result<()> {
         let superuser = self.connections(SUPERUSER)?;
+        if self.server.version().major() < 15 {
+            // Only the template's owner can close what every new database would leave open.
+            let template = Ident::new("template1")?;
+            let session = superuser.dedicated(&cluster()?, Some(&template)).await?;
+            let close = sql!("REVOKE CREATE ON SCHEMA public FROM PUBLIC");
+            self.run(scenes, &session, &close, "in template1; 15 and newer do").await?;
+        }
         let session = superuser.dedicated(&cluster()?, Some(&Ident::new(SUPERUSER)?)).await?;
         let (operator, database) = (Ident::new(OPERATOR)?, Ident::new(DATABASE)?);
         let statements = [

@@ -46,15 +46,20 @@ fn the_demo_shows_three_models_apart_on_every_version() {
         let trials = demo["trials"].as_array().unwrap();
         assert!(trials.len() >= 8 && trials.iter().all(|trial| trial["held"] == true), "{demo:#}");
         let commands = demo["commands"].as_array().unwrap();
-        let listed = commands.iter().find(|one| one["command"] == "tenantctl list").unwrap();
-        let models: Vec<&Value> = listed["answer"]["tenants"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|t| &t["isolation"])
-            .collect();
+        let answers = |line: &str| -> Vec<&Value> {
+            let typed = commands.iter().filter(|one| one["command"] == line);
+            typed.map(|one| &one["answer"]).collect()
+        };
+        let listed = answers("tenantctl list")[0]["tenants"].as_array().unwrap();
+        let models: Vec<&Value> = listed.iter().map(|tenant| &tenant["isolation"]).collect();
         assert_eq!(models, ["database", "schema", "shared", "shared"]);
-        assert_eq!(commands.last().unwrap()["answer"]["summary"]["ok"], 4);
+        assert_eq!(answers("tenantctl migrate up")[0]["summary"]["ok"], 4);
+        // Whole, then broken by hand, then mended by the statements that the audit printed.
+        let found: Vec<bool> = answers("tenantctl verify-rls")
+            .iter()
+            .map(|answer| answer["findings"].as_array().unwrap().is_empty())
+            .collect();
+        assert_eq!(found, [true, false, true]);
         assert_eq!(left_in(place.path()), Vec::<PathBuf>::new());
     });
 }
