@@ -247,3 +247,52 @@ fn a_fleet_that_is_only_declared_is_migrated_without_a_registry() {
     assert_eq!(fleet.history("tenant_cat"), ["1 notes"]);
     assert!(fleet.rows("SELECT 1 FROM pg_namespace WHERE nspname = 'tenantctl'").is_empty());
 }
+
+#[test]
+fn a_file_that_cannot_run_in_a_transaction_runs_outside() {
+    let fleet = Fleet::of_schemas(&["cat", "dog"]);
+    fleet.migration(
+        "V2__index.sql",
+        "-- tenantctl:no-transaction\nCREATE INDEX CONCURRENTLY notes_again ON notes (id);\n\
+         CREATE TABLE made ();\n",
+    );
+    fleet.migration(
+        "V3__after.sql",
+        "CREATE TABLE after AS SELECT current_user::text AS who, current_setting('lock_timeout') AS lock;\n",
+    );
+    fleet.up(&["--lock-timeout", "7s"]).run().ok();
+    for id in ["cat", "dog"] {
+        let schema = format!("tenant_{id}");
+        let owners = format!(
+            "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class \
+             WHERE relnamespace = '{schema}'::regnamespace"
+        );
+        assert_eq!(fleet.rows(&owners), [[format!("{schema}_owner")]]);
+        assert_eq!(fleet.tables(&schema), ["after", "made", "notes"]);
+        assert_eq!(fleet.history(&schema), ["1 notes", "2 index", "3 after"]);
+        let seen = fleet.rows(&format!("SELECT who, lock FROM {schema}.after"));
+        assert_eq!(seen, [[format!("{schema}_owner"), "7s".to_owned()]]);
+    }
+}
+
+#[test]
+fn a_failure_outside_a_transaction_says_what_stays_and_can_be_run_again() {
+    let fleet = Fleet::of_schemas(&["cat"]);
+    let file = "-- tenantctl:no-transaction\n-- \u{e9}\nCREATE TABLE IF NOT EXISTS made ();\n\
+                CREATE INDEX CONCURRENTLY IF NOT EXISTS late ON tags (id);\n";
+    fleet.migration("V2__index.sql", &file.replace("CREATE INDEX", "SELECT nothing, CREATE INDEX"));
+    let up = fleet.up(&[]).run().code(1);
+    let error = &target(&up, "cat")["error"];
+    assert_eq!((&error["line"], &error["column"]), (&4.into(), &23.into()), "{error}");
+
+    fleet.migration("V2__index.sql", file);
+    let up = fleet.up(&[]).run().code(1);
+    let error = &target(&up, "cat")["error"];
+    assert_eq!((&error["line"], &error["sqlstate"]), (&4.into(), &"42P01".into()), "{error}");
+    assert!(error["hints"].to_string().contains("1 statement of"), "{error}");
+    assert_eq!(fleet.tables("tenant_cat"), ["made", "notes"]);
+    assert_eq!(fleet.history("tenant_cat"), ["1 notes"]);
+    fleet.sql("CREATE TABLE tenant_cat.tags (id int); ALTER TABLE tenant_cat.tags OWNER TO tenant_cat_owner");
+    fleet.up(&[]).run().ok();
+    assert_eq!(fleet.history("tenant_cat"), ["1 notes", "2 index"]);
+}

@@ -183,3 +183,18 @@ fn every_tenants_own_role_may_use_a_new_shared_table() {
         assert_eq!(fleet.rows(&may), [["t"]], "{role}");
     }
 }
+
+#[test]
+fn few_connections_are_enough_for_every_model_at_once() {
+    let fleet = narrow(&["cat", "dog", "elk"]);
+    for id in ["ant", "bee"] {
+        fleet.create(id, "shared");
+    }
+    fleet.create("fox", "database");
+    fleet.create("gnu", "database");
+    fleet.migration("V2__slow.sql", "SELECT pg_sleep(0.3);\n");
+    fleet.shared_migration(LABELS.0, LABELS.1);
+    let up = fleet.up(&["--jobs", "6"]).run().ok();
+    assert!(up.elapsed() < std::time::Duration::from_secs(20), "{:?}", up.elapsed());
+    assert_eq!(fleet.rows(GUARD), [["t", "t", "1", "t"]]);
+}

@@ -114,7 +114,9 @@ fn a_run_that_is_killed_leaves_nothing_half_done() {
     assert_eq!(fleet.tables("tenant_cat"), ["notes"]);
     // Its session may still sleep and hold the lock: the next run waits for it.
     let up = fleet.up(&[]).run().ok();
-    assert_eq!(statuses(&up), ["cat applied", "dog applied"]);
+    // Whether the server committed what it had been told before, or noticed first, is its business.
+    assert!(["applied", "up-to-date"].map(Into::into).contains(&target(&up, "cat")["status"]));
+    assert_eq!(target(&up, "dog")["status"], "applied");
     assert_eq!(fleet.history("tenant_cat"), ["1 notes", "2 slow"]);
 }
 
