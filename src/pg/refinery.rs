@@ -296,7 +296,8 @@ impl SchemaTarget<'_> {
                 let mut failure = refused(server, attempt);
                 if migration.runs_outside_a_transaction() {
                     failure = failure.hint(format!(
-                        "{} of {} stay: make it fit to run again, as with IF NOT EXISTS",
+                        "what was done before stays done: {} of {}; make the file fit to run \
+                         again, as with IF NOT EXISTS",
                         crate::model::count(*statements, "statement"),
                         migration.path
                     ));

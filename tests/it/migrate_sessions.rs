@@ -198,3 +198,15 @@ fn few_connections_are_enough_for_every_model_at_once() {
     assert!(up.elapsed() < std::time::Duration::from_secs(20), "{:?}", up.elapsed());
     assert_eq!(fleet.rows(GUARD), [["t", "t", "1", "t"]]);
 }
+
+#[test]
+fn an_interrupt_leaves_no_shared_table_without_its_guard() {
+    let fleet = sharing(&["ant", "bee"]);
+    fleet.shared_migration("V3__slow.sql", "SELECT pg_sleep(1);\n");
+    let mut running = fleet.up(&[]).spawn();
+    running.wait_until("the migration", || fleet.tables("app").contains(&"labels".to_owned()));
+    running.interrupt();
+    let up = running.wait().code(130);
+    assert_eq!(statuses(&up), ["ant applied", "bee applied"], "{}", up.transcript());
+    assert_eq!(fleet.rows(GUARD), [["t", "t", "1", "t"]]);
+}

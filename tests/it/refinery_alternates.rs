@@ -152,6 +152,20 @@ fn they_refuse_the_same_histories() {
     fleet.up(&["--check"]).run().ok();
 }
 
+#[test]
+fn an_unversioned_migration_may_come_late_for_both() {
+    let fleet = Fleet::of_schemas(&["cat", "dog"]);
+    step(&fleet, 9);
+    fleet.up(&[]).run().ok();
+    fleet.migration("U3__late.sql", "CREATE TABLE late ();\n");
+    assert_eq!(Stock::new(&fleet, "cat").up().len(), 1);
+    let up = fleet.up(&[]).run().ok();
+    assert_eq!(statuses(&up), ["cat up-to-date", "dog applied"]);
+    assert_eq!(target(&up, "dog")["applied"], serde_json::json!([3]));
+    assert_eq!(rows(&fleet, "tenant_cat"), rows(&fleet, "tenant_dog"));
+    assert_eq!(Stock::new(&fleet, "dog").up(), []);
+}
+
 /// refinery's own program, from `TENANTCTL_REFINERY_CLI` or the PATH.
 fn program() -> Option<OsString> {
     let named = std::env::var_os("TENANTCTL_REFINERY_CLI");
