@@ -1,7 +1,7 @@
 //! `migrate up` and `migrate status` over a selection of tenants.
 
 use crate::fleet::{Fleet, statuses, summary, target};
-use crate::harness::{World, on_every_version};
+use crate::harness::{OPERATOR_PASSWORD, World, on_every_version};
 
 const TAGS: (&str, &str) = ("V2__tags.sql", "CREATE TABLE tags (id bigint PRIMARY KEY);\n");
 const LINKS: (&str, &str) = ("V3__links.sql", "CREATE TABLE links (id bigint PRIMARY KEY);\n");
@@ -32,13 +32,36 @@ fn every_model_of_a_mixed_fleet_is_migrated_on_every_version() {
 }
 
 #[test]
-fn a_superuser_migrates_the_same_fleet() {
-    let fleet = mixed(World::new());
-    let text = std::fs::read_to_string(fleet.path("tenants.toml")).unwrap();
-    let as_superuser = text.replace("platform@", "").replace("user=platform", "user=postgres");
-    assert_ne!(as_superuser, text);
-    fleet.file("tenants.toml", &as_superuser);
-    up_and_status(&fleet);
+fn a_superuser_migrates_the_same_fleet_on_every_version() {
+    on_every_version(|world| {
+        let fleet = mixed(world);
+        let text = std::fs::read_to_string(fleet.path("tenants.toml")).unwrap();
+        let as_superuser = text.replace("platform@", "").replace("user=platform", "user=postgres");
+        assert_ne!(as_superuser, text);
+        fleet.file("tenants.toml", &as_superuser);
+        up_and_status(&fleet);
+    });
+}
+
+#[test]
+fn the_same_goes_through_tls() {
+    let world = World::tls();
+    let url = world.tls_url("verify-full");
+    world.file("migrations/V1__notes.sql", "CREATE TABLE notes ();\n");
+    world.file(
+        "tenants.toml",
+        &format!(
+            "[clusters.main]\nurl = \"{url}\"\n[migrations]\nschema = \"migrations\"\n\
+             database = \"migrations\"\n"
+        ),
+    );
+    let run = |args: &[&str]| world.tenantctl(args).env("PGPASSWORD", OPERATOR_PASSWORD).run().ok();
+    run(&["create", "cat", "--isolation", "schema"]);
+    run(&["create", "elk", "--isolation", "database"]);
+    world.file("migrations/V2__tags.sql", TAGS.1);
+    let up = run(&["migrate", "up", "-o", "json"]);
+    assert_eq!(statuses(&up), ["cat applied", "elk applied"]);
+    assert!(!up.transcript().contains(OPERATOR_PASSWORD));
 }
 
 fn up_and_status(fleet: &Fleet) {
