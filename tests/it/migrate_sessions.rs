@@ -161,7 +161,7 @@ fn a_run_that_was_killed_before_the_guard_is_finished_by_the_next() {
         !fleet.tables("app").is_empty() && fleet.rows(GUARD).len() == 1
     });
     running.kill();
-    drop(running.wait().signal(9));
+    running.wait().signal(9);
     assert_eq!(fleet.rows(GUARD), [["f", "f", "0", "f"]]);
     drop(holder);
 
