@@ -216,13 +216,8 @@ impl<'a> Unit<'a> {
             self.status = Status::Skipped;
             return;
         }
-        let history = match self.history(found) {
-            Ok(history) => history,
-            Err((status, failure)) => {
-                self.status = status;
-                self.error = Some(failure);
-                return;
-            }
+        let Some(history) = self.history(found) else {
+            return;
         };
         self.from = history.version();
         self.to = self.from;
@@ -236,33 +231,34 @@ impl<'a> Unit<'a> {
         }
     }
 
-    /// The schema's own history among those of its database, or why there is none.
+    /// The schema's own history among those of its database; without one, the unit says why.
     fn history<'h>(
-        &self,
+        &mut self,
         found: Option<&'h Result<pg::Histories, Error>>,
-    ) -> Result<&'h History, (Status, Failure)> {
-        let unread = |error: &Error| {
-            let status = match error.code {
-                Code::NotFound => Status::Missing,
-                Code::HistoryDiverged => Status::Diverged,
-                _ => Status::Failed,
-            };
-            (status, Failure::from(error))
-        };
-        let schema = &self.placement.schema;
-        match found {
-            Some(Err(error)) => Err(unread(error)),
-            Some(Ok(histories)) if let Some(history) = histories.get(schema) => {
-                history.as_ref().map_err(unread)
+    ) -> Option<&'h History> {
+        let gone;
+        let error = match found {
+            Some(Err(error)) => error,
+            Some(Ok(histories)) if let Some(history) = histories.get(&self.placement.schema) => {
+                match history {
+                    Ok(history) => return Some(history),
+                    Err(error) => error,
+                }
             }
             Some(Ok(_)) | None => {
-                let what = format!("there is no schema {schema} in {}", self.placement.database);
-                let error = Error::new(Code::NotFound, what).hint(
+                let Placement { database, schema, .. } = &self.placement;
+                let what = format!("there is no schema {schema} in database {database}");
+                gone = Error::new(Code::NotFound, what).hint(
                     "bring it back from a backup, or make it anew, empty, with: tenantctl create",
                 );
-                Err(unread(&error))
+                &gone
             }
+        };
+        self.fail(error);
+        if error.code == Code::NotFound {
+            self.status = Status::Missing;
         }
+        None
     }
 
     fn fail(&mut self, error: &Error) {

@@ -4,6 +4,7 @@
 //! is one transaction, sent as one pipeline: `BEGIN`, `SET LOCAL` for role, search path and limits,
 //! the file as its author wrote it, the history row, `COMMIT`. Nothing outlives the transaction,
 //! and every answer is checked: the server answers `COMMIT` of a failed transaction with success.
+//! Only a file that asks for it runs outside, statement by statement, and is recorded afterwards.
 
 use std::fmt;
 use std::time::Duration;
@@ -75,8 +76,9 @@ pub(super) async fn migrate(
     let units = units(order.set).map_err(|error| (Vec::new(), error))?;
     let mut target = SchemaTarget {
         session,
-        setup: setup(schema, order.role, order.limits),
-        become_owner: become_owner(order.role),
+        begin: sql!("BEGIN; {}", setup(schema, order.role, order.limits, &sql!("LOCAL"))),
+        session_setup: setup(schema, order.role, order.limits, &sql!("SESSION")),
+        become_owner: become_owner(order.role, &sql!("LOCAL")),
         history_exists: order.history_exists,
         pending,
         done: 0,
@@ -111,23 +113,25 @@ fn units(set: &MigrationSet) -> Result<Vec<Unit>, Error> {
         .collect()
 }
 
-/// What every transaction begins with.
-fn setup(schema: &Ident, role: Option<&Ident>, limits: Limits) -> Sql {
+/// What every transaction begins with; `scope` is LOCAL or SESSION.
+fn setup(schema: &Ident, role: Option<&Ident>, limits: Limits, scope: &Sql) -> Sql {
     let statement = limits.statement.map_or_else(
         || sql!(""),
-        |limit| sql!("; SET LOCAL statement_timeout = {}", Literal(&milliseconds(limit))),
+        |limit| sql!("; SET {} statement_timeout = {}", scope, Literal(&milliseconds(limit))),
     );
     sql!(
-        "BEGIN; {}; SET LOCAL search_path = {}; SET LOCAL lock_timeout = {}{}",
-        become_owner(role),
+        "{}; SET {} search_path = {}; SET {} lock_timeout = {}{}",
+        become_owner(role, scope),
+        scope,
         schema,
+        scope,
         Literal(&milliseconds(limits.lock)),
         statement
     )
 }
 
-fn become_owner(role: Option<&Ident>) -> Sql {
-    role.map_or_else(|| sql!(""), |role| sql!("SET LOCAL ROLE {}", role))
+fn become_owner(role: Option<&Ident>, scope: &Sql) -> Sql {
+    role.map_or_else(|| sql!(""), |role| sql!("SET {} ROLE {}", scope, role))
 }
 
 fn milliseconds(limit: Duration) -> String {
@@ -138,7 +142,8 @@ fn milliseconds(limit: Duration) -> String {
 /// One schema, as refinery's traits want it.
 struct SchemaTarget<'a> {
     session: &'a Client,
-    setup: Sql,
+    begin: Sql,
+    session_setup: Sql,
     become_owner: Sql,
     history_exists: bool,
     pending: &'a [&'a Migration],
@@ -182,14 +187,17 @@ impl AsyncTransaction for SchemaTarget<'_> {
         &'a mut self,
         queries: T,
     ) -> Result<usize, CarryError> {
-        let queries: Vec<&str> = queries.collect();
+        let mut queries: Vec<&str> = queries.collect();
         let is_migration = queries.len() > 1;
         // `CREATE TABLE IF NOT EXISTS` needs CREATE on the schema even when the table exists, and
         // costs a round trip.
         if !is_migration && self.history_exists {
             return Ok(0);
         }
-        let mut messages = vec![self.setup.as_str()];
+        if is_migration && self.next().is_some_and(Migration::runs_outside_a_transaction) {
+            self.run_outside(queries.remove(0)).await?;
+        }
+        let mut messages = vec![self.begin.as_str()];
         for (at, query) in queries.iter().enumerate() {
             if at > 0 {
                 // The file may have become another role, which cannot write the history.
@@ -205,7 +213,7 @@ impl AsyncTransaction for SchemaTarget<'_> {
             // Whatever failed, the transaction is over: an open one would leak into the next.
             let ended = self.session.batch_execute("ROLLBACK").await;
             log::debug!("rolled back: {ended:?}");
-            return Err(if is_migration && at == 1 {
+            return Err(if queries.len() > 1 && at == 1 {
                 CarryError::File(statements, error)
             } else {
                 CarryError::Ours(error)
@@ -251,20 +259,50 @@ impl AsyncQuery<Vec<Unit>> for SchemaTarget<'_> {
 impl AsyncMigrate for SchemaTarget<'_> {}
 
 impl SchemaTarget<'_> {
+    /// The migration that is refinery's next.
+    fn next(&self) -> Option<&Migration> {
+        self.pending.get(self.done).copied()
+    }
+
+    /// Sends the statements of a file one by one. The session is as it was afterwards, unless it is
+    /// gone.
+    async fn run_outside(&self, file: &str) -> Result<(), CarryError> {
+        let ours = |(_, error)| CarryError::Ours(error);
+        carry(self.session, self.session_setup.as_str()).await.map_err(ours)?;
+        let mut outcome = Ok(());
+        let waiting = statements(file).filter(|statement| statement.shape != Shape::Blank);
+        for (done, statement) in waiting.enumerate() {
+            if let Err((_, error)) = carry(self.session, statement.text).await {
+                outcome = Err(CarryError::File(done, error));
+                break;
+            }
+        }
+        let reset = carry(self.session, "RESET ROLE; RESET ALL").await.map_err(ours);
+        outcome.and(reset)
+    }
+
     /// Turns refinery's failure into one that names the file, the place and the server's words.
     fn explain(&self, schema: &Ident, error: refinery::Error) -> Error {
         let carried = match error.kind() {
             Kind::Connection(_, source) => source.downcast_ref::<CarryError>(),
             _ => None,
         };
-        let Some(migration) = self.pending.get(self.done) else {
+        let Some(migration) = self.next() else {
             return Error::new(Code::Server, format!("migrate {schema}")).because(error);
         };
         match carried {
             Some(CarryError::File(statements, server)) => {
                 let attempt = format!("apply {} to {schema}", migration.path);
-                let failure = refused(server, attempt);
-                match place(&migration.sql, server, *statements) {
+                let mut failure = refused(server, attempt);
+                if migration.runs_outside_a_transaction() {
+                    failure = failure.hint(format!(
+                        "what was done before stays done: {} of {}; make the file fit to run \
+                         again, as with IF NOT EXISTS",
+                        crate::model::count(*statements, "statement"),
+                        migration.path
+                    ));
+                }
+                match place(migration, server, *statements) {
                     Some(place) => failure.at(Location {
                         file: migration.path.clone(),
                         line: place.line,
@@ -301,13 +339,17 @@ fn refused(server: &tokio_postgres::Error, attempt: String) -> Error {
 /// Where in a file a failure stands: where the server says; or, when it speaks of a query inside a
 /// function, where that query stands in the statement; or where the statement begins that failed
 /// after `done` others. Most refusals of data and of existing objects come without a place.
-fn place(sql: &str, error: &tokio_postgres::Error, done: usize) -> Option<Position> {
+fn place(migration: &Migration, error: &tokio_postgres::Error, done: usize) -> Option<Position> {
     let refusal = error.as_db_error()?;
+    let sql = &migration.sql;
+    let statement = statements(sql).filter(|statement| statement.shape != Shape::Blank).nth(done);
     if let Some(ErrorPosition::Original(at)) = refusal.position() {
-        return Some(line_column_of_character(sql, usize::try_from(*at).ok()?));
+        // What was sent alone is counted from its own beginning.
+        let sent_alone = statement.filter(|_| migration.runs_outside_a_transaction());
+        let before = sent_alone.map_or(0, |alone| sql[..alone.range.start].chars().count());
+        return Some(line_column_of_character(sql, before + usize::try_from(*at).ok()?));
     }
-    let statement =
-        statements(sql).filter(|statement| statement.shape != Shape::Blank).nth(done)?;
+    let statement = statement?;
     if let Some(ErrorPosition::Internal { position, query }) = refusal.position() {
         let mut found = statement.text.match_indices(query.as_str());
         if let (Some((at, _)), None) = (found.next(), found.next()) {

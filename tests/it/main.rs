@@ -16,3 +16,5 @@ mod migrate_failing;
 mod migrate_refused;
 mod migrate_sessions;
 mod migrate_together;
+mod public_directory;
+mod refinery_alternates;

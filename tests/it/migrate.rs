@@ -1,7 +1,7 @@
 //! `migrate up` and `migrate status` over a selection of tenants.
 
 use crate::fleet::{Fleet, statuses, summary, target};
-use crate::harness::{World, on_every_version};
+use crate::harness::{OPERATOR_PASSWORD, World, on_every_version};
 
 const TAGS: (&str, &str) = ("V2__tags.sql", "CREATE TABLE tags (id bigint PRIMARY KEY);\n");
 const LINKS: (&str, &str) = ("V3__links.sql", "CREATE TABLE links (id bigint PRIMARY KEY);\n");
@@ -32,12 +32,36 @@ fn every_model_of_a_mixed_fleet_is_migrated_on_every_version() {
 }
 
 #[test]
-fn a_superuser_migrates_the_same_fleet() {
-    let fleet = mixed(World::new());
-    let text = std::fs::read_to_string(fleet.path("tenants.toml")).unwrap();
-    let as_superuser = text.replace("platform@", "").replace("user=platform", "user=postgres");
-    fleet.file("tenants.toml", &as_superuser);
-    up_and_status(&fleet);
+fn a_superuser_migrates_the_same_fleet_on_every_version() {
+    on_every_version(|world| {
+        let fleet = mixed(world);
+        let text = std::fs::read_to_string(fleet.path("tenants.toml")).unwrap();
+        let as_superuser = text.replace("platform@", "").replace("user=platform", "user=postgres");
+        assert_ne!(as_superuser, text);
+        fleet.file("tenants.toml", &as_superuser);
+        up_and_status(&fleet);
+    });
+}
+
+#[test]
+fn the_same_goes_through_tls() {
+    let world = World::tls();
+    let url = world.tls_url("verify-full");
+    world.file("migrations/V1__notes.sql", "CREATE TABLE notes ();\n");
+    world.file(
+        "tenants.toml",
+        &format!(
+            "[clusters.main]\nurl = \"{url}\"\n[migrations]\nschema = \"migrations\"\n\
+             database = \"migrations\"\n"
+        ),
+    );
+    let run = |args: &[&str]| world.tenantctl(args).env("PGPASSWORD", OPERATOR_PASSWORD).run().ok();
+    run(&["create", "cat", "--isolation", "schema"]);
+    run(&["create", "elk", "--isolation", "database"]);
+    world.file("migrations/V2__tags.sql", TAGS.1);
+    let up = run(&["migrate", "up", "-o", "json"]);
+    assert_eq!(statuses(&up), ["cat applied", "elk applied"]);
+    assert!(!up.transcript().contains(OPERATOR_PASSWORD));
 }
 
 fn up_and_status(fleet: &Fleet) {
@@ -246,4 +270,53 @@ fn a_fleet_that_is_only_declared_is_migrated_without_a_registry() {
     assert_eq!(statuses(&up), ["cat applied"]);
     assert_eq!(fleet.history("tenant_cat"), ["1 notes"]);
     assert!(fleet.rows("SELECT 1 FROM pg_namespace WHERE nspname = 'tenantctl'").is_empty());
+}
+
+#[test]
+fn a_file_that_cannot_run_in_a_transaction_runs_outside() {
+    let fleet = Fleet::of_schemas(&["cat", "dog"]);
+    fleet.migration(
+        "V2__index.sql",
+        "-- tenantctl:no-transaction\nCREATE INDEX CONCURRENTLY notes_again ON notes (id);\n\
+         CREATE TABLE made ();\n",
+    );
+    fleet.migration(
+        "V3__after.sql",
+        "CREATE TABLE after AS SELECT current_user::text AS who, current_setting('lock_timeout') AS lock;\n",
+    );
+    fleet.up(&["--lock-timeout", "7s"]).run().ok();
+    for id in ["cat", "dog"] {
+        let schema = format!("tenant_{id}");
+        let owners = format!(
+            "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class \
+             WHERE relnamespace = '{schema}'::regnamespace"
+        );
+        assert_eq!(fleet.rows(&owners), [[format!("{schema}_owner")]]);
+        assert_eq!(fleet.tables(&schema), ["after", "made", "notes"]);
+        assert_eq!(fleet.history(&schema), ["1 notes", "2 index", "3 after"]);
+        let seen = fleet.rows(&format!("SELECT who, lock FROM {schema}.after"));
+        assert_eq!(seen, [[format!("{schema}_owner"), "7s".to_owned()]]);
+    }
+}
+
+#[test]
+fn a_failure_outside_a_transaction_says_what_stays_and_can_be_run_again() {
+    let fleet = Fleet::of_schemas(&["cat"]);
+    let file = "-- tenantctl:no-transaction\n-- \u{e9}\nCREATE TABLE IF NOT EXISTS made ();\n\
+                CREATE INDEX CONCURRENTLY IF NOT EXISTS late ON tags (id);\n";
+    fleet.migration("V2__index.sql", &file.replace("CREATE INDEX", "SELECT nothing, CREATE INDEX"));
+    let up = fleet.up(&[]).run().code(1);
+    let error = &target(&up, "cat")["error"];
+    assert_eq!((&error["line"], &error["column"]), (&4.into(), &17.into()), "{error}");
+
+    fleet.migration("V2__index.sql", file);
+    let up = fleet.up(&[]).run().code(1);
+    let error = &target(&up, "cat")["error"];
+    assert_eq!((&error["line"], &error["sqlstate"]), (&4.into(), &"42P01".into()), "{error}");
+    assert!(error["hints"].to_string().contains("stays done: 1 statement of"), "{error}");
+    assert_eq!(fleet.tables("tenant_cat"), ["made", "notes"]);
+    assert_eq!(fleet.history("tenant_cat"), ["1 notes"]);
+    fleet.sql("CREATE TABLE tenant_cat.tags (id int); ALTER TABLE tenant_cat.tags OWNER TO tenant_cat_owner");
+    fleet.up(&[]).run().ok();
+    assert_eq!(fleet.history("tenant_cat"), ["1 notes", "2 index"]);
 }

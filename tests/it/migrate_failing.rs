@@ -1,6 +1,7 @@
 //! What `migrate up` does when a migration fails: the tenant, its file and the others.
 
 use crate::fleet::{Fleet, statuses, target};
+use crate::harness::{Postgres, World};
 
 /// A migration of two statements, of which the second stumbles over a table `tags`.
 const TAGS: (&str, &str) = (
@@ -149,4 +150,36 @@ fn everything_failing_for_one_reason_has_that_reasons_exit_code() {
     fleet.migration(crate::fleet::NOTES.0, "CREATE TABLE notes (id int);\n");
     assert_eq!(statuses(&fleet.up(&[]).run().code(4)), ["cat diverged", "dog diverged"]);
     assert_eq!(statuses(&fleet.status(&[]).run().code(4)), ["cat diverged", "dog diverged"]);
+}
+
+#[test]
+fn a_cluster_that_is_down_fails_its_own_tenants_alone() {
+    let us = Postgres::start();
+    let fleet = Fleet::with(World::new(), &us.cluster_toml("us-1", "us"));
+    for (id, cluster) in [("cat", "main"), ("dog", "us-1"), ("elk", "us-1")] {
+        fleet.run(["create", id, "--cluster", cluster]).ok();
+    }
+    fleet.migration(TAGS.0, TAGS.1);
+    drop(us);
+    let status = fleet.status(&[]).run().code(3);
+    assert_eq!(statuses(&status), ["cat pending", "dog failed", "elk failed"]);
+    let up = fleet.up(&[]).run().code(3);
+    assert_eq!(statuses(&up), ["cat applied", "dog failed", "elk failed"]);
+    assert_eq!(target(&up, "dog")["error"]["code"], "unreachable");
+    assert!(target(&up, "dog")["error"]["message"].as_str().unwrap().contains("cluster us-1"));
+    fleet.up(&["--selector", "cluster=us-1"]).run().code(6);
+}
+
+#[test]
+fn a_tenant_that_is_still_being_made_is_left_to_create() {
+    let fleet = Fleet::of_schemas(&["cat", "dog"]);
+    fleet.migration(TAGS.0, TAGS.1);
+    fleet.sql("UPDATE tenantctl.tenants SET state = 'provisioning' WHERE id = 'cat'");
+    let up = fleet.up(&[]).run().ok();
+    assert_eq!(statuses(&up), ["cat skipped", "dog applied"]);
+    assert!(target(&up, "cat")["error"]["hints"][0].as_str().unwrap().ends_with("create cat"));
+    assert_eq!(fleet.history("tenant_cat"), ["1 notes"]);
+    fleet.create("cat", "schema");
+    assert_eq!(fleet.history("tenant_cat"), ["1 notes", "2 tags"]);
+    fleet.up(&["--check"]).run().ok();
 }

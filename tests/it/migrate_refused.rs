@@ -73,8 +73,7 @@ fn a_diverged_tenant_does_not_hold_up_the_others() {
     let fleet = Fleet::of_schemas(&["cat", "dog"]);
     fleet.sql("UPDATE tenant_cat.refinery_schema_history SET checksum = '12'");
     fleet.migration(TAGS.0, TAGS.1);
-    let up = fleet.tenantctl(["migrate", "up"]).run().code(3).snapshot("migrate_up_one_diverged");
-    drop(up);
+    fleet.tenantctl(["migrate", "up"]).run().code(3).snapshot("migrate_up_one_diverged");
     assert_eq!(fleet.history("tenant_cat"), ["1 notes"]);
     assert_eq!(fleet.history("tenant_dog"), ["1 notes", "2 tags"]);
 }
@@ -108,12 +107,8 @@ fn everything_wrong_with_a_directory_is_said_at_once_and_before_any_connection()
     let line = toml.lines().find(|line| line.starts_with("url")).unwrap();
     let nowhere = toml.replace(line, "url = \"postgres://platform@127.0.0.1:1/app\"");
     fleet.file("tenants.toml", &nowhere);
-    for verb in ["up", "status"] {
-        let outcome = fleet.tenantctl(["migrate", verb]).run().code(1);
-        if verb == "up" {
-            drop(outcome.snapshot("migrate_up_refuses_a_directory"));
-        }
-    }
+    fleet.tenantctl(["migrate", "up"]).run().code(1).snapshot("migrate_up_refuses_a_directory");
+    fleet.tenantctl(["migrate", "status"]).run().code(1);
     let json = fleet.up(&[]).run().code(1).json();
     assert_eq!(json["error"]["code"], "migrations");
 }

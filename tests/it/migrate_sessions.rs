@@ -161,7 +161,7 @@ fn a_run_that_was_killed_before_the_guard_is_finished_by_the_next() {
         !fleet.tables("app").is_empty() && fleet.rows(GUARD).len() == 1
     });
     running.kill();
-    drop(running.wait().signal(9));
+    running.wait().signal(9);
     assert_eq!(fleet.rows(GUARD), [["f", "f", "0", "f"]]);
     drop(holder);
 
@@ -182,4 +182,31 @@ fn every_tenants_own_role_may_use_a_new_shared_table() {
         let may = format!("SELECT has_table_privilege('{role}', 'app.labels', 'SELECT')");
         assert_eq!(fleet.rows(&may), [["t"]], "{role}");
     }
+}
+
+#[test]
+fn few_connections_are_enough_for_every_model_at_once() {
+    let fleet = narrow(&["cat", "dog", "elk"]);
+    for id in ["ant", "bee"] {
+        fleet.create(id, "shared");
+    }
+    fleet.create("fox", "database");
+    fleet.create("gnu", "database");
+    fleet.migration("V2__slow.sql", "SELECT pg_sleep(0.3);\n");
+    fleet.shared_migration(LABELS.0, LABELS.1);
+    let up = fleet.up(&["--jobs", "6"]).run().ok();
+    assert!(up.elapsed() < std::time::Duration::from_secs(20), "{:?}", up.elapsed());
+    assert_eq!(fleet.rows(GUARD), [["t", "t", "1", "t"]]);
+}
+
+#[test]
+fn an_interrupt_leaves_no_shared_table_without_its_guard() {
+    let fleet = sharing(&["ant", "bee"]);
+    fleet.shared_migration("V3__slow.sql", "SELECT pg_sleep(1);\n");
+    let mut running = fleet.up(&[]).spawn();
+    running.wait_until("the migration", || fleet.tables("app").contains(&"labels".to_owned()));
+    running.interrupt();
+    let up = running.wait().code(130);
+    assert_eq!(statuses(&up), ["ant applied", "bee applied"], "{}", up.transcript());
+    assert_eq!(fleet.rows(GUARD), [["t", "t", "1", "t"]]);
 }

@@ -66,7 +66,7 @@ fn a_tenant_that_another_works_on_is_waited_for_and_then_left() {
     // Reading waits for nobody.
     fleet.status(&[]).run().ok();
     end_sleep(&fleet);
-    drop(first.wait().code(1));
+    first.wait().code(1);
 }
 
 /// Sleeps in tenant cat alone, after it has made a table.
@@ -110,11 +110,13 @@ fn a_run_that_is_killed_leaves_nothing_half_done() {
     let mut running = fleet.up(&["--jobs", "1"]).spawn();
     running.wait_until("the migration", || sleeper(&fleet).is_some());
     running.kill();
-    drop(running.wait().signal(9));
+    running.wait().signal(9);
     assert_eq!(fleet.tables("tenant_cat"), ["notes"]);
     // Its session may still sleep and hold the lock: the next run waits for it.
     let up = fleet.up(&[]).run().ok();
-    assert_eq!(statuses(&up), ["cat applied", "dog applied"]);
+    // Whether the server committed what it had been told before, or noticed first, is its business.
+    assert!(["applied", "up-to-date"].map(Into::into).contains(&target(&up, "cat")["status"]));
+    assert_eq!(target(&up, "dog")["status"], "applied");
     assert_eq!(fleet.history("tenant_cat"), ["1 notes", "2 slow"]);
 }
 
