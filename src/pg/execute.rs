@@ -72,6 +72,7 @@ where
         let Some(first) = group.first() else {
             continue;
         };
+        work.interrupt.check(&format!("making tenant {}", work.tenant.id))?;
         for step in group {
             observer
                 .on(&Event::StepStarted { tenant: &work.tenant.id, what: step.change.describe() });
@@ -127,23 +128,21 @@ async fn carry(
         }
         [step] if step.change.stands_alone() => {
             for statement in step.change.statements(&plan.server) {
-                one(session.client(), &statement, &step.change, work).await?;
+                until_won(|| one(session.client(), &statement, &step.change, work)).await?;
             }
             Ok(())
         }
-        steps => transaction(plan, steps, work, session.client()).await,
+        steps => until_won(|| transaction(plan, steps, work, session.client())).await,
     }
 }
 
-async fn transaction(
-    plan: &Plan,
-    steps: &[Step],
-    work: &Work<'_>,
-    client: &Client,
+/// Tries again what lost a race, a bounded number of times.
+async fn until_won<F: Future<Output = Result<(), Error>>>(
+    attempt_it: impl Fn() -> F,
 ) -> Result<(), Error> {
     let mut attempt = 1;
     loop {
-        match attempt_transaction(plan, steps, work, client).await {
+        match attempt_it().await {
             Err(lost) if attempt < ATTEMPTS && lost_a_race(&lost) => {
                 log::debug!("attempt {attempt} lost a race: {lost}");
                 tokio::time::sleep(pause(attempt)).await;
@@ -154,7 +153,7 @@ async fn transaction(
     }
 }
 
-async fn attempt_transaction(
+async fn transaction(
     plan: &Plan,
     steps: &[Step],
     work: &Work<'_>,

@@ -7,5 +7,6 @@
     reason = "a test stops at the first surprise, and nobody imports it"
 )]
 
+mod create_killed;
 mod foundation;
 mod harness;

@@ -158,6 +158,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends SIGINT, as Ctrl-C does.
     pub fn interrupt(&self) {
         let kill = format!("kill -INT {}", self.child.id());
