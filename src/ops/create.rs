@@ -8,10 +8,10 @@ use uuid::Uuid;
 use super::converge::{Converged, Patience, converge};
 use super::{Context, credentials};
 use crate::config::Request;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::model::desired::Desired;
 use crate::model::migration::Version;
-use crate::model::observed::Observed;
+use crate::model::observed::{Observed, Registered};
 use crate::model::secret::Secret;
 use crate::model::tenant::{State, Tenant};
 use crate::pg::{self, LockKey, Session, registry};
@@ -57,10 +57,13 @@ pub async fn create(
     registry::ensure(&control, cx.sets.registry()).await?;
     let lock = pg::hold(&control, LockKey::tenant(&request.id), options.lock_wait).await?;
     let known = registry::find(&control, &request.id).await?;
-    let (mut desired, before) = (resolve(cx, request, known.as_ref())?, known.map(|row| row.state));
-    if options.if_not_exists && before == Some(State::Active) {
+    let mut desired = resolve(cx, request, known.as_ref())?;
+    let before = known.as_ref().map(|tenant| tenant.state);
+    if let Some(known) = known.filter(|known| options.if_not_exists && known.state == State::Active)
+    {
         lock.release().await?;
-        let answer = answer(cx, desired.tenant, before, Converged::default(), started).await;
+        plan::refuse_another_shape(&desired, &Registered::from(&known))?;
+        let answer = answer(cx, known, before, Converged::default(), started).await;
         return Ok(Report::Provisioned(Box::new(answer)));
     }
 
@@ -86,6 +89,7 @@ fn resolve(
     let Some(known) = known else {
         return cx.fleet.desired(&request, Uuid::new_v4());
     };
+    refuse_other_facts(&request, known)?;
     request.isolation = request.isolation.or(Some(known.isolation));
     request.cluster = request.cluster.or_else(|| Some(known.placement.cluster.clone()));
     request.region = request.region.or_else(|| known.region.clone());
@@ -95,6 +99,33 @@ fn resolve(
         request.labels.clone_from(&known.labels);
     }
     cx.fleet.desired(&request, known.uuid)
+}
+
+/// Refuses what would need more than making: the registry keeps what a tenant was made with.
+fn refuse_other_facts(request: &Request, known: &Tenant) -> Result<(), Error> {
+    let key = Some(known.key.clone());
+    let facts = [
+        ("tier", &request.tier, &known.tier),
+        ("region", &request.region, &known.region),
+        ("key", &request.key, &key),
+    ];
+    for (fact, wanted, has) in facts {
+        if wanted.is_some() && wanted != has {
+            let spoken =
+                |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+            return Err(Error::new(
+                Code::Refused,
+                format!(
+                    "tenant {} exists already: {fact} {}, not {}",
+                    known.id,
+                    spoken(has),
+                    spoken(wanted)
+                ),
+            )
+            .hint(format!("see it with: tenantctl show {}", known.id)));
+        }
+    }
+    Ok(())
 }
 
 async fn dry_run(cx: &Context<'_>, control: &Session, request: Request) -> anyhow::Result<Report> {

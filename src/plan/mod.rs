@@ -5,7 +5,7 @@ pub mod pending;
 mod provision;
 
 pub use change::{Change, Hazard, Helper, POLICY, policy_fingerprint};
-pub use provision::{provision, wants_password};
+pub use provision::{provision, refuse_another_shape, wants_password};
 
 use crate::model::ident::Ident;
 use crate::model::observed::ServerFacts;

@@ -130,7 +130,12 @@ fn refuse_conflicts(desired: &Desired, observed: &Observed) -> Result<(), Error>
     Ok(())
 }
 
-fn refuse_another_shape(desired: &Desired, row: &Registered) -> Result<(), Error> {
+/// Refuses a tenant that exists already with another identity, isolation, place or state.
+///
+/// # Errors
+///
+/// [`Code::Refused`], saying what it is and what it was asked to be.
+pub fn refuse_another_shape(desired: &Desired, row: &Registered) -> Result<(), Error> {
     let tenant = &desired.tenant;
     if row.isolation != tenant.isolation || row.placement != tenant.placement {
         return Err(Error::new(

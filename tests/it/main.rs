@@ -7,6 +7,8 @@
     reason = "a test stops at the first surprise, and nobody imports it"
 )]
 
+mod create;
+mod create_again;
 mod create_killed;
 mod foundation;
 mod harness;

@@ -83,6 +83,7 @@ impl Invocation {
     }
 
     /// Runs to the end.
+    #[must_use = "say which exit code is expected: .ok() or .code(n)"]
     pub fn run(self) -> Outcome {
         self.spawn().wait()
     }
@@ -192,6 +193,7 @@ impl Running {
     }
 
     /// Waits for the end.
+    #[must_use = "say which exit code is expected: .ok() or .code(n)"]
     pub fn wait(mut self) -> Outcome {
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -226,7 +228,6 @@ impl Drop for Running {
 }
 
 /// What a finished program did.
-#[must_use = "say which exit code is expected: .ok() or .code(n)"]
 pub struct Outcome {
     argv: Vec<String>,
     status: ExitStatus,

@@ -163,6 +163,7 @@ impl World {
     }
 
     /// Runs the binary to its end.
+    #[must_use = "say which exit code is expected: .ok() or .code(n)"]
     pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Outcome {
         self.tenantctl(args).run()
     }
