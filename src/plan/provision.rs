@@ -7,7 +7,7 @@ use crate::model::desired::Desired;
 use crate::model::ident::{Ident, QualifiedName};
 use crate::model::migration::{Migration, MigrationSet, Version};
 use crate::model::observed::{DefaultGrant, DefaultKind, Observed, Registered, SchemaFacts};
-use crate::model::tenant::{Isolation, State};
+use crate::model::tenant::{Isolation, State, Tenant};
 
 /// Plans the steps that turn `observed` into `desired`; empty when nothing differs.
 ///
@@ -257,10 +257,20 @@ fn database(plan: &mut Plan, desired: &Desired, observed: &Observed) {
     let mut settings = desired.limits.settings.clone();
     settings.insert("search_path".to_owned(), tenant.placement.schema.as_str().to_owned());
     for (setting, value) in settings {
-        if existing.and_then(|facts| facts.settings.get(&setting)) != Some(&value) {
+        let found = existing.and_then(|facts| facts.settings.get(&setting));
+        if !found.is_some_and(|found| holds(&setting, found, &value, tenant)) {
             let change = Change::SetForDatabase { database: name.clone(), setting, value };
             plan.push(Reach::Tenant, Site::Server, change);
         }
+    }
+}
+
+/// Whether a setting has its value: the server quotes the names in a search path as it likes.
+fn holds(setting: &str, found: &str, wanted: &str, tenant: &Tenant) -> bool {
+    if setting == "search_path" {
+        tenant.placement.schema.is_spelled(found)
+    } else {
+        found == wanted
     }
 }
 
@@ -524,9 +534,8 @@ fn limits(plan: &mut Plan, desired: &Desired, observed: &Observed) {
             }
         }
         let path = tenant.placement.schema.as_str();
-        if facts.and_then(|facts| facts.settings_here.get("search_path")).map(String::as_str)
-            != Some(path)
-        {
+        let found = facts.and_then(|facts| facts.settings_here.get("search_path"));
+        if !found.is_some_and(|found| tenant.placement.schema.is_spelled(found)) {
             let change = Change::SetForRole {
                 role: role.clone(),
                 database: Some(tenant.placement.database.clone()),
