@@ -10,5 +10,7 @@
 mod create;
 mod create_again;
 mod create_killed;
+mod create_parallel;
 mod foundation;
 mod harness;
+mod names;
