@@ -102,7 +102,7 @@ impl Fleet {
             login_role: layout.login_role.clone(),
             limits: tier.map_or_else(Limits::default, |tier| tier.limits.clone()),
             sharing: layout.sharing.clone(),
-            credential: None,
+            credentials: BTreeMap::new(),
             tenant,
         };
         check_names(&desired)?;

@@ -10,6 +10,7 @@ use super::{Context, credentials};
 use crate::config::Request;
 use crate::error::{Code, Error};
 use crate::model::desired::Desired;
+use crate::model::ident::Ident;
 use crate::model::migration::Version;
 use crate::model::observed::{Observed, Registered};
 use crate::model::secret::Secret;
@@ -173,14 +174,14 @@ async fn version(cx: &Context<'_>, tenant: &Tenant) -> Result<Option<Version>, E
     Ok(histories.get(&placement.schema).and_then(crate::model::migration::History::version))
 }
 
-/// The password of this run, once there is one.
+/// The passwords of this run, once there are any.
 #[derive(Default)]
 struct Issued {
-    password: std::cell::RefCell<Option<Secret>>,
+    passwords: std::cell::RefCell<Vec<(Ident, Secret)>>,
 }
 
 impl Issued {
-    /// Gives the plan a verifier when the tenant's roles log in by themselves and have no password
+    /// Gives the plan verifiers when the tenant's roles log in by themselves and have no passwords
     /// that anybody knows.
     fn prepare(
         &self,
@@ -189,42 +190,47 @@ impl Issued {
         options: &CreateOptions,
     ) -> Result<(), Error> {
         let wanted = options.credentials_file.is_some() || options.show_credentials;
-        if !wanted || self.password.borrow().is_some() || !plan::wants_password(desired, observed) {
+        let done = !self.passwords.borrow().is_empty();
+        if !wanted || done || !plan::wants_password(desired, observed) {
             return Ok(());
         }
-        let password = match &options.credentials_file {
-            Some(path) => {
-                let roles = &desired.tenant.roles[..1];
-                let kept = credentials::keep(path, desired.tenant.id.as_str(), roles)?;
-                kept.into_iter().next().map(|(_, password)| password)
-            }
-            None => Some(credentials::generate()?),
+        let roles = &desired.tenant.roles;
+        let passwords = match &options.credentials_file {
+            Some(path) => credentials::keep(path, desired.tenant.id.as_str(), roles)?,
+            None => roles
+                .iter()
+                .map(|role| Ok((role.clone(), credentials::generate()?)))
+                .collect::<Result<_, Error>>()?,
         };
-        if let Some(password) = password {
-            desired.credential = Some(credentials::verifier(&password));
-            *self.password.borrow_mut() = Some(password);
-        }
+        desired.credentials = passwords
+            .iter()
+            .map(|(role, password)| (role.clone(), credentials::verifier(password)))
+            .collect();
+        *self.passwords.borrow_mut() = passwords;
         Ok(())
     }
 
     fn tell(self, answer: &mut Provisioned, desired: &Desired, options: &CreateOptions) {
         let logs_in = desired.login_role.is_none();
-        match (self.password.into_inner(), &options.credentials_file) {
-            (Some(_), Some(path)) => answer.credentials_file = Some(path.clone()),
-            (Some(password), None) => {
-                let role = desired.tenant.role().clone();
-                answer.credentials.push(Credential { role, password });
+        let passwords = self.passwords.into_inner();
+        match (passwords.is_empty(), &options.credentials_file) {
+            (false, Some(path)) => answer.credentials_file = Some(path.clone()),
+            (false, None) => {
+                answer.credentials = passwords
+                    .into_iter()
+                    .map(|(role, password)| Credential { role, password })
+                    .collect();
             }
-            (None, Some(_)) => answer.notes.push(
+            (true, Some(_)) => answer.notes.push(
                 "no password was issued: one is, when a role that logs in is made".to_owned(),
             ),
-            (None, None) if logs_in && answer.outcome == Outcome::Created => {
+            (true, None) if logs_in && answer.outcome == Outcome::Created => {
                 answer.notes.push(format!(
                     "role {} logs in and has no password: --credentials-file FILE issues one",
                     desired.tenant.role()
                 ));
             }
-            (None, None) => {}
+            (true, None) => {}
         }
     }
 }

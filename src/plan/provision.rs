@@ -50,11 +50,9 @@ pub fn provision(
     limits(&mut plan, desired, observed);
 
     if !active && !plan.continues {
-        if let Some(credential) = &desired.credential {
-            for role in desired.tenant.roles.clone() {
-                let change = Change::SetPassword { role, credential: credential.clone() };
-                plan.push(Reach::Tenant, Site::Server, change);
-            }
+        for (role, credential) in &desired.credentials {
+            let change = Change::SetPassword { role: role.clone(), credential: credential.clone() };
+            plan.push(Reach::Tenant, Site::Server, change);
         }
         plan.push(Reach::Tenant, Site::Registry, Change::Record(State::Active));
     }
