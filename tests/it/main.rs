@@ -11,6 +11,8 @@ mod create;
 mod create_again;
 mod create_killed;
 mod create_parallel;
+mod credentials;
 mod foundation;
 mod harness;
 mod names;
+mod placement;
