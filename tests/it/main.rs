@@ -7,6 +7,8 @@
     reason = "a test stops at the first surprise, and nobody imports it"
 )]
 
+mod answers;
+mod connections;
 mod create;
 mod create_again;
 mod create_killed;
@@ -16,3 +18,4 @@ mod foundation;
 mod harness;
 mod names;
 mod placement;
+mod registry;
