@@ -54,7 +54,11 @@ fn a_connection_that_is_not_what_was_asked_for_is_refused_in_plain_words() {
             by("127.0.0.1", &wrong_ca),
             OPERATOR_PASSWORD,
             6,
-            vec!["error[unreachable]", "certificate", "sslrootcert"],
+            vec![
+                "error[auth-failed]",
+                "certificate verify failed",
+                "not signed by an authority in sslrootcert",
+            ],
         ),
         (
             by("127.0.0.1", "sslmode=disable"),
@@ -77,7 +81,7 @@ fn a_connection_that_is_not_what_was_asked_for_is_refused_in_plain_words() {
             ),
             OPERATOR_PASSWORD,
             1,
-            vec!["ssl_min_protocol_version"],
+            vec!["ssl_max_protocol_version", "lower than the minimum, TLSv1.3"],
         ),
         (
             by("127.0.0.1", &format!("{right_ca}&sslrotcert=x")),
