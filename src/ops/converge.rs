@@ -32,7 +32,8 @@ pub(super) struct Patience {
 }
 
 /// Makes a tenant what it should be. The caller holds the tenant's lock on `control`, a session in
-/// the registry's database.
+/// the registry's database. `prepare` completes what is desired before each plan; it is told whether
+/// what tenants share is locked.
 ///
 /// Nothing is reported that was not observed: the last observation finds nothing left to do.
 ///
@@ -43,7 +44,7 @@ pub(super) async fn converge(
     cx: &Context<'_>,
     control: &Session,
     desired: &mut Desired,
-    prepare: impl AsyncFn(&mut Desired, &Observed) -> Result<(), Error>,
+    prepare: impl AsyncFn(&mut Desired, &Observed, bool) -> Result<(), Error>,
     patience: Patience,
 ) -> Result<Converged, Error> {
     let mut converged = Converged::default();
@@ -51,7 +52,7 @@ pub(super) async fn converge(
     for round in 1..=ROUNDS {
         cx.interrupt.check(&format!("making tenant {}", desired.tenant.id))?;
         let observed = pg::observe(cx.servers, Some(control), desired).await?;
-        prepare(desired, &observed).await?;
+        prepare(desired, &observed, layout_lock.is_some()).await?;
         let set = cx.sets.of(desired.tenant.isolation);
         let plan = plan::provision(desired, set, &observed)?;
         if !plan.touches_layout()

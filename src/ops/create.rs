@@ -70,8 +70,8 @@ pub async fn create(
 
     let patience = Patience { lock_wait: options.lock_wait, limits: options.limits };
     let issued = Issued::default();
-    let prepare = async |desired: &mut Desired, observed: &Observed| {
-        issued.prepare(desired, observed, options)
+    let prepare = async |desired: &mut Desired, observed: &Observed, locked: bool| {
+        issued.prepare(desired, observed, locked, options)
     };
     let converged = converge(cx, &control, &mut desired, prepare, patience).await?;
     lock.release().await?;
@@ -187,11 +187,30 @@ impl Issued {
         &self,
         desired: &mut Desired,
         observed: &Observed,
+        locked: bool,
         options: &CreateOptions,
     ) -> Result<(), Error> {
         let wanted = options.credentials_file.is_some() || options.show_credentials;
-        let done = !self.passwords.borrow().is_empty();
-        if !wanted || done || !plan::wants_password(desired, observed) {
+        if !wanted {
+            return Ok(());
+        }
+        if !plan::wants_password(desired, observed) {
+            // Once this run has made the tenant, what it issued stays issued.
+            if observed.registered.as_ref().is_none_or(|row| row.state != State::Active) {
+                desired.credentials.clear();
+                self.passwords.borrow_mut().clear();
+            }
+            return Ok(());
+        }
+        if !self.passwords.borrow().is_empty() {
+            return Ok(());
+        }
+        // Of two runs that share a role, one gives it a password: whoever holds the lock. The plan
+        // asks for the lock when it is to set one, even one that nobody will ever use.
+        if !locked && !desired.roles_are_its_own {
+            let nobodys = credentials::verifier(&credentials::generate()?);
+            desired.credentials =
+                desired.tenant.roles.iter().map(|role| (role.clone(), nobodys.clone())).collect();
             return Ok(());
         }
         let roles = &desired.tenant.roles;

@@ -305,7 +305,7 @@ impl<'a> Unit<'a> {
         let mut desired = cx.fleet.desired(&request, tenant.uuid)?;
         let lock = pg::hold(&control, LockKey::tenant(&tenant.id), options.lock_wait).await?;
         let patience = Patience { lock_wait: options.lock_wait, limits: options.limits };
-        let done = converge(cx, &control, &mut desired, async |_, _| Ok(()), patience).await;
+        let done = converge(cx, &control, &mut desired, async |_, _, _| Ok(()), patience).await;
         lock.release().await?;
         done.map(|_| ())
     }
