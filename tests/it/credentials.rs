@@ -201,3 +201,42 @@ fn a_role_that_a_pool_becomes_gets_no_password() {
     let json = world.run(["create", "globex", "-o", "json"]).ok().json();
     assert_eq!(json["credentials"], serde_json::json!([]));
 }
+
+#[test]
+fn of_two_that_share_a_role_one_gives_it_a_password() {
+    let world = World::tls();
+    for round in 0..3 {
+        let schema = format!("shared_{round}");
+        world.config(&format!(
+            "[isolation.shared]\nschema = \"{schema}\"\nrole = \"{schema}_rw\"\n"
+        ));
+        let running: Vec<_> = (0..4)
+            .map(|at| {
+                let (id, file) = (format!("t{round}-{at}"), format!("t{round}-{at}.json"));
+                let file = if at % 2 == 0 {
+                    vec!["--credentials-file", &file]
+                } else {
+                    vec!["-o", "json"]
+                };
+                world
+                    .tenantctl(["create", &id, "--isolation", "shared"].iter().chain(&file))
+                    .spawn()
+            })
+            .collect();
+        let answers: Vec<_> = running.into_iter().map(|one| one.wait().ok()).collect();
+        let role = format!("{schema}_rw");
+        let mut passwords = Vec::new();
+        for (at, answer) in answers.iter().enumerate() {
+            let file = world.path(&format!("t{round}-{at}.json"));
+            if file.exists() {
+                passwords.push(password(&file, &role));
+            } else if at % 2 == 1 {
+                let shown = answer.json()["credentials"].as_array().unwrap().clone();
+                passwords
+                    .extend(shown.iter().map(|one| one["password"].as_str().unwrap().to_owned()));
+            }
+        }
+        assert_eq!(passwords.len(), 1);
+        assert!(logs_in(&world, "app", &role, &passwords[0]));
+    }
+}
