@@ -102,7 +102,7 @@ impl Fleet {
             login_role: layout.login_role.clone(),
             limits: tier.map_or_else(Limits::default, |tier| tier.limits.clone()),
             sharing: layout.sharing.clone(),
-            credential: None,
+            credentials: BTreeMap::new(),
             tenant,
         };
         check_names(&desired)?;
@@ -240,6 +240,19 @@ fn check_names(desired: &Desired) -> Result<(), Error> {
     let tenant = &desired.tenant;
     let mut names: Vec<&Ident> = vec![&tenant.owner];
     names.extend(desired.users().chain(&desired.login_role));
+    // GRANT and SET ROLE give these a meaning of their own, quoted or not.
+    if let Some(name) = names.iter().find(|name| ["public", "none"].contains(&name.as_str())) {
+        return Err(Error::new(
+            Code::NameTaken,
+            format!(
+                "the name {name} of tenant {} is one that PostgreSQL gives to no role",
+                tenant.id
+            ),
+        )
+        .hint(
+            "put a prefix before {tenant} in the naming templates, for example \"app_{tenant}\"",
+        ));
+    }
     let total = names.len();
     names.sort();
     names.dedup();

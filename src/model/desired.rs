@@ -24,8 +24,8 @@ pub struct Desired {
     pub limits: Limits,
     /// How its rows are told apart, for shared tables.
     pub sharing: Option<Sharing>,
-    /// The password that its roles get, when one is to be issued now.
-    pub credential: Option<Credential>,
+    /// The passwords that are to be issued now, by role.
+    pub credentials: BTreeMap<Ident, Credential>,
 }
 
 impl Desired {

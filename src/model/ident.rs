@@ -53,6 +53,15 @@ impl Ident {
         &self.0
     }
 
+    /// Whether SQL reads a text as this name, quoted though it need not be, or bare.
+    pub fn is_spelled(&self, text: &str) -> bool {
+        let bare = self
+            .0
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        (bare && text == self.0) || text == format!("\"{}\"", self.0.replace('"', "\"\""))
+    }
+
     /// The name as SQL reads it.
     pub fn quoted(&self) -> Cow<'_, str> {
         let plain = self.0.bytes().enumerate().all(|(at, byte)| {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::ident::Ident;
 use super::migration::History;
-use super::tenant::{Isolation, Placement, State, TenantId};
+use super::tenant::{Isolation, Placement, State, Tenant, TenantId};
 
 /// The facts that a plan for one tenant starts from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,6 +64,17 @@ pub struct Registered {
     pub placement: Placement,
     /// Where it stands in its life.
     pub state: State,
+}
+
+impl From<&Tenant> for Registered {
+    fn from(tenant: &Tenant) -> Self {
+        Self {
+            uuid: tenant.uuid,
+            isolation: tenant.isolation,
+            placement: tenant.placement.clone(),
+            state: tenant.state,
+        }
+    }
 }
 
 /// What a role may do by itself.

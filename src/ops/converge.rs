@@ -32,7 +32,8 @@ pub(super) struct Patience {
 }
 
 /// Makes a tenant what it should be. The caller holds the tenant's lock on `control`, a session in
-/// the registry's database.
+/// the registry's database. `prepare` completes what is desired before each plan; it is told whether
+/// what tenants share is locked.
 ///
 /// Nothing is reported that was not observed: the last observation finds nothing left to do.
 ///
@@ -43,14 +44,15 @@ pub(super) async fn converge(
     cx: &Context<'_>,
     control: &Session,
     desired: &mut Desired,
-    prepare: impl AsyncFn(&mut Desired, &Observed) -> Result<(), Error>,
+    prepare: impl AsyncFn(&mut Desired, &Observed, bool) -> Result<(), Error>,
     patience: Patience,
 ) -> Result<Converged, Error> {
     let mut converged = Converged::default();
     let mut layout_lock = None;
-    for _ in 0..ROUNDS {
+    for round in 1..=ROUNDS {
+        cx.interrupt.check(&format!("making tenant {}", desired.tenant.id))?;
         let observed = pg::observe(cx.servers, Some(control), desired).await?;
-        prepare(desired, &observed).await?;
+        prepare(desired, &observed, layout_lock.is_some()).await?;
         let set = cx.sets.of(desired.tenant.isolation);
         let plan = plan::provision(desired, set, &observed)?;
         if !plan.touches_layout()
@@ -68,7 +70,14 @@ pub(super) async fn converge(
             layout_lock = Some(pg::hold(control, key, patience.lock_wait).await?);
             continue;
         }
-        carry_out(cx, control, desired, &plan, patience).await?;
+        match carry_out(cx, control, desired, &plan, patience).await {
+            // What a killed run has asked for, the server finishes after the run's lock is gone.
+            Err(error) if round < ROUNDS && appeared_meanwhile(&error) => {
+                log::info!("planning again: {error}");
+                continue;
+            }
+            done => done?,
+        }
         converged.steps.extend(plan.steps.iter().map(|step| step.change.describe()));
     }
     Err(Error::new(
@@ -76,6 +85,17 @@ pub(super) async fn converge(
         format!("tenant {} still differs from its plan after {ROUNDS} rounds", desired.tenant.id),
     )
     .hint("something else changes the same objects; see what with: tenantctl create --dry-run"))
+}
+
+/// Whether a step failed because what it makes was not there when it was planned, and is now.
+fn appeared_meanwhile(error: &Error) -> bool {
+    error.code == Code::Server
+        && error.answer.as_ref().is_some_and(|answer| {
+            // Objects, databases, schemas, tables, functions; and the catalogue's own indexes, where
+            // two make one thing at the same moment.
+            ["42710", "42P04", "42P06", "42P07", "42723", "23505"]
+                .contains(&answer.sqlstate.as_str())
+        })
 }
 
 async fn release(held: pg::Held<'_>) -> Result<(), Error> {

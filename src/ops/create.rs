@@ -8,10 +8,11 @@ use uuid::Uuid;
 use super::converge::{Converged, Patience, converge};
 use super::{Context, credentials};
 use crate::config::Request;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::model::desired::Desired;
+use crate::model::ident::Ident;
 use crate::model::migration::Version;
-use crate::model::observed::Observed;
+use crate::model::observed::{Observed, Registered};
 use crate::model::secret::Secret;
 use crate::model::tenant::{State, Tenant};
 use crate::pg::{self, LockKey, Session, registry};
@@ -57,17 +58,20 @@ pub async fn create(
     registry::ensure(&control, cx.sets.registry()).await?;
     let lock = pg::hold(&control, LockKey::tenant(&request.id), options.lock_wait).await?;
     let known = registry::find(&control, &request.id).await?;
-    let (mut desired, before) = (resolve(cx, request, known.as_ref())?, known.map(|row| row.state));
-    if options.if_not_exists && before == Some(State::Active) {
+    let mut desired = resolve(cx, request, known.as_ref())?;
+    let before = known.as_ref().map(|tenant| tenant.state);
+    if let Some(known) = known.filter(|known| options.if_not_exists && known.state == State::Active)
+    {
         lock.release().await?;
-        let answer = answer(cx, desired.tenant, before, Converged::default(), started).await;
+        plan::refuse_another_shape(&desired, &Registered::from(&known))?;
+        let answer = answer(cx, known, before, Converged::default(), started).await;
         return Ok(Report::Provisioned(Box::new(answer)));
     }
 
     let patience = Patience { lock_wait: options.lock_wait, limits: options.limits };
     let issued = Issued::default();
-    let prepare = async |desired: &mut Desired, observed: &Observed| {
-        issued.prepare(desired, observed, options)
+    let prepare = async |desired: &mut Desired, observed: &Observed, locked: bool| {
+        issued.prepare(desired, observed, locked, options)
     };
     let converged = converge(cx, &control, &mut desired, prepare, patience).await?;
     lock.release().await?;
@@ -86,6 +90,7 @@ fn resolve(
     let Some(known) = known else {
         return cx.fleet.desired(&request, Uuid::new_v4());
     };
+    refuse_other_facts(&request, known)?;
     request.isolation = request.isolation.or(Some(known.isolation));
     request.cluster = request.cluster.or_else(|| Some(known.placement.cluster.clone()));
     request.region = request.region.or_else(|| known.region.clone());
@@ -95,6 +100,33 @@ fn resolve(
         request.labels.clone_from(&known.labels);
     }
     cx.fleet.desired(&request, known.uuid)
+}
+
+/// Refuses what would need more than making: the registry keeps what a tenant was made with.
+fn refuse_other_facts(request: &Request, known: &Tenant) -> Result<(), Error> {
+    let key = Some(known.key.clone());
+    let facts = [
+        ("tier", &request.tier, &known.tier),
+        ("region", &request.region, &known.region),
+        ("key", &request.key, &key),
+    ];
+    for (fact, wanted, has) in facts {
+        if wanted.is_some() && wanted != has {
+            let spoken =
+                |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+            return Err(Error::new(
+                Code::Refused,
+                format!(
+                    "tenant {} exists already: {fact} {}, not {}",
+                    known.id,
+                    spoken(has),
+                    spoken(wanted)
+                ),
+            )
+            .hint(format!("see it with: tenantctl show {}", known.id)));
+        }
+    }
+    Ok(())
 }
 
 async fn dry_run(cx: &Context<'_>, control: &Session, request: Request) -> anyhow::Result<Report> {
@@ -143,58 +175,82 @@ async fn version(cx: &Context<'_>, tenant: &Tenant) -> Result<Option<Version>, E
     Ok(history.as_ref().and_then(crate::model::migration::History::version))
 }
 
-/// The password of this run, once there is one.
+/// The passwords of this run, once there are any.
 #[derive(Default)]
 struct Issued {
-    password: std::cell::RefCell<Option<Secret>>,
+    passwords: std::cell::RefCell<Vec<(Ident, Secret)>>,
 }
 
 impl Issued {
-    /// Gives the plan a verifier when the tenant's roles log in by themselves and have no password
+    /// Gives the plan verifiers when the tenant's roles log in by themselves and have no passwords
     /// that anybody knows.
     fn prepare(
         &self,
         desired: &mut Desired,
         observed: &Observed,
+        locked: bool,
         options: &CreateOptions,
     ) -> Result<(), Error> {
         let wanted = options.credentials_file.is_some() || options.show_credentials;
-        if !wanted || self.password.borrow().is_some() || !plan::wants_password(desired, observed) {
+        if !wanted {
             return Ok(());
         }
-        let password = match &options.credentials_file {
-            Some(path) => {
-                let roles = &desired.tenant.roles[..1];
-                let kept = credentials::keep(path, desired.tenant.id.as_str(), roles)?;
-                kept.into_iter().next().map(|(_, password)| password)
+        if !plan::wants_password(desired, observed) {
+            // Once this run has made the tenant, what it issued stays issued.
+            if observed.registered.as_ref().is_none_or(|row| row.state != State::Active) {
+                desired.credentials.clear();
+                self.passwords.borrow_mut().clear();
             }
-            None => Some(credentials::generate()?),
-        };
-        if let Some(password) = password {
-            desired.credential = Some(credentials::verifier(&password));
-            *self.password.borrow_mut() = Some(password);
+            return Ok(());
         }
+        if !self.passwords.borrow().is_empty() {
+            return Ok(());
+        }
+        // Of two runs that share a role, one gives it a password: whoever holds the lock. The plan
+        // asks for the lock when it is to set one, even one that nobody will ever use.
+        if !locked && !desired.roles_are_its_own {
+            let nobodys = credentials::verifier(&credentials::generate()?);
+            desired.credentials =
+                desired.tenant.roles.iter().map(|role| (role.clone(), nobodys.clone())).collect();
+            return Ok(());
+        }
+        let roles = &desired.tenant.roles;
+        let passwords = match &options.credentials_file {
+            Some(path) => credentials::keep(path, desired.tenant.id.as_str(), roles)?,
+            None => roles
+                .iter()
+                .map(|role| Ok((role.clone(), credentials::generate()?)))
+                .collect::<Result<_, Error>>()?,
+        };
+        desired.credentials = passwords
+            .iter()
+            .map(|(role, password)| (role.clone(), credentials::verifier(password)))
+            .collect();
+        *self.passwords.borrow_mut() = passwords;
         Ok(())
     }
 
     fn tell(self, answer: &mut Provisioned, desired: &Desired, options: &CreateOptions) {
         let logs_in = desired.login_role.is_none();
-        match (self.password.into_inner(), &options.credentials_file) {
-            (Some(_), Some(path)) => answer.credentials_file = Some(path.clone()),
-            (Some(password), None) => {
-                let role = desired.tenant.role().clone();
-                answer.credentials.push(Credential { role, password });
+        let passwords = self.passwords.into_inner();
+        match (passwords.is_empty(), &options.credentials_file) {
+            (false, Some(path)) => answer.credentials_file = Some(path.clone()),
+            (false, None) => {
+                answer.credentials = passwords
+                    .into_iter()
+                    .map(|(role, password)| Credential { role, password })
+                    .collect();
             }
-            (None, Some(_)) => answer.notes.push(
+            (true, Some(_)) => answer.notes.push(
                 "no password was issued: one is, when a role that logs in is made".to_owned(),
             ),
-            (None, None) if logs_in && answer.outcome == Outcome::Created => {
+            (true, None) if logs_in && answer.outcome == Outcome::Created => {
                 answer.notes.push(format!(
                     "role {} logs in and has no password: --credentials-file FILE issues one",
                     desired.tenant.role()
                 ));
             }
-            (None, None) => {}
+            (true, None) => {}
         }
     }
 }

@@ -13,6 +13,7 @@ use super::{Context, fleet};
 use crate::config::Request;
 use crate::error::{Code, Error};
 use crate::model::event::Event;
+use crate::model::interrupt::Interrupt;
 use crate::model::layout::Template;
 use crate::model::migration::{History, Migration, Version};
 use crate::model::tenant::{Isolation, Placement, State, Tenant};
@@ -77,7 +78,7 @@ pub async fn up(cx: &Context<'_>, options: &UpOptions) -> anyhow::Result<Report>
         .filter(|unit| unit.status == Status::Pending || unit.may_lack_guard())
         .collect();
     cx.observer.on(&Event::RunStarted { what: "migrate", targets });
-    let stop = crate::model::interrupt::Interrupt::default();
+    let stop = Interrupt::default();
     let jobs = options.jobs.unwrap_or(DEFAULT_JOBS).max(1);
     stream::iter(waiting)
         .for_each_concurrent(jobs, |unit| {
@@ -351,6 +352,9 @@ impl<'a> Unit<'a> {
             // Without a registry tenantctl did not make these tables, and guards none of them.
             return Ok(());
         }
+        // What was migrated is guarded as well, whoever asks to stop: the two belong together.
+        let calm = Interrupt::default();
+        let cx = &Context { interrupt: &calm, ..*cx };
         let (cluster, database) = &cx.fleet.registry;
         let control = cx.servers.dedicated(cluster, Some(database)).await?;
         let layout = cx.fleet.layout(self.isolation);
@@ -370,7 +374,7 @@ impl<'a> Unit<'a> {
             }
             let lock = pg::hold(&control, LockKey::tenant(&tenant.id), options.lock_wait).await?;
             let patience = Patience { lock_wait: options.lock_wait, limits: options.limits };
-            let done = converge(cx, &control, &mut desired, async |_, _| Ok(()), patience).await;
+            let done = converge(cx, &control, &mut desired, async |_, _, _| Ok(()), patience).await;
             lock.release().await?;
             done?;
         }

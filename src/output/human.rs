@@ -117,31 +117,38 @@ fn tenant(listed: &Listed, style: &Style) -> String {
     format!("{}\n{}", style.strong(listed.tenant.id.as_str()), facts(listed))
 }
 
+/// A column's name, whether it is shown, and what it says of a tenant.
+type Column = (&'static str, bool, fn(&Listed) -> String);
+
 fn tenants(answer: &Tenants, style: &Style) -> String {
     if answer.tenants.is_empty() {
         return "no tenants\nmake one with: tenantctl create acme\n".to_owned();
     }
+    // A column that says the same of every tenant only takes room.
+    let first = answer.tenants.first().map(|listed| &listed.tenant.placement.cluster);
+    let clusters =
+        answer.tenants.iter().any(|listed| Some(&listed.tenant.placement.cluster) != first);
+    let tiers = answer.tenants.iter().any(|listed| listed.tenant.tier.is_some());
+    let columns: [Column; 8] = [
+        ("id", true, |listed| listed.tenant.id.to_string()),
+        ("isolation", true, |listed| listed.tenant.isolation.to_string()),
+        ("cluster", clusters, |listed| listed.tenant.placement.cluster.to_string()),
+        ("database", true, |listed| listed.tenant.placement.database.as_str().to_owned()),
+        ("schema", true, |listed| listed.tenant.placement.schema.as_str().to_owned()),
+        ("tier", tiers, |listed| listed.tenant.tier.clone().unwrap_or_else(|| "-".to_owned())),
+        ("version", true, |listed| match &listed.unread {
+            Some(_) => "?".to_owned(),
+            None => version(listed.version),
+        }),
+        ("state", true, |listed| listed.tenant.state.to_string()),
+    ];
+    let shown = || columns.iter().filter(|(_, shown, _)| *shown);
+    let header: Vec<&str> = shown().map(|(name, ..)| *name).collect();
     let rows = answer
         .tenants
         .iter()
-        .map(|listed| {
-            let tenant = &listed.tenant;
-            vec![
-                tenant.id.to_string(),
-                tenant.isolation.to_string(),
-                tenant.placement.cluster.to_string(),
-                tenant.placement.database.as_str().to_owned(),
-                tenant.placement.schema.as_str().to_owned(),
-                tenant.tier.clone().unwrap_or_else(|| "-".to_owned()),
-                match &listed.unread {
-                    Some(_) => "?".to_owned(),
-                    None => version(listed.version),
-                },
-                tenant.state.to_string(),
-            ]
-        })
+        .map(|listed| shown().map(|(_, _, cell)| cell(listed)).collect())
         .collect();
-    let header = ["id", "isolation", "cluster", "database", "schema", "tier", "version", "state"];
     let mut text = table(&header, rows, style);
     if answer.source == Source::Declared {
         text.push_str("from tenants.toml: there is no registry\n");

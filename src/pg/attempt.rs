@@ -53,6 +53,11 @@ impl Failure {
         }
     }
 
+    /// Whether a limit of connections is reached: it may be free again in a moment.
+    pub(super) fn is_full(&self) -> bool {
+        self.sqlstate().as_deref() == Some("53300")
+    }
+
     fn sqlstate(&self) -> Option<String> {
         match &self.cause {
             Cause::Driver(error) => error.code().map(|code| code.code().to_owned()),
@@ -275,6 +280,16 @@ fn unreachable_hints(
             origin(settings, "host"),
             origin(settings, "port")
         )],
+        // With TLS 1.3 a certificate is refused after the handshake: the answer may be lost.
+        _ if !server.is_unix()
+            && settings.tls.client_certificate.as_ref().is_some_and(|file| file.exists()) =>
+        {
+            vec![
+                "the server's log says why it ended the connection: a client certificate that \
+                 expired, or of another authority, ends it so"
+                    .to_owned(),
+            ]
+        }
         _ => Vec::new(),
     }
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postgres_native_tls::MakeTlsConnector;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -27,6 +27,13 @@ use crate::model::secret::Secret;
 use super::attempt::{self, Cause, Failure};
 use super::cancel::Canceller;
 use super::tls::{self, Witnessed};
+
+/// A session that has ended counts for the server until its process is gone: a limit that is
+/// reached is tried again for so long,
+const FULL_WAIT: Duration = Duration::from_secs(3);
+
+/// with so much between two tries.
+const FULL_PAUSE: Duration = Duration::from_millis(50);
 
 /// A target that sessions can be opened to. Cheap to clone; its TLS is set up once.
 #[derive(Clone)]
@@ -104,6 +111,21 @@ impl Connector {
 
     /// As [`Self::connect`], for who needs the driver's own error as well.
     pub(super) async fn connect_or_failures(&self) -> Result<Connection, Vec<Failure>> {
+        let deadline = Instant::now() + FULL_WAIT;
+        loop {
+            match self.try_in_rounds().await {
+                Err(failures)
+                    if Instant::now() < deadline
+                        && failures.last().is_some_and(Failure::is_full) =>
+                {
+                    tokio::time::sleep(FULL_PAUSE).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_in_rounds(&self) -> Result<Connection, Vec<Failure>> {
         let wanted = self.settings.target_session_attrs;
         if wanted == TargetSessionAttrs::PreferStandby {
             // libpq's two rounds: what failed in the first is tried, and told, again.

@@ -15,6 +15,7 @@ use super::registry;
 use super::session::Session;
 use crate::error::{Code, Error};
 use crate::model::event::{Event, Observer};
+use crate::model::ident::Ident;
 use crate::model::interrupt::Interrupt;
 use crate::model::migration::MigrationSet;
 use crate::model::tenant::Tenant;
@@ -72,6 +73,7 @@ where
         let Some(first) = group.first() else {
             continue;
         };
+        work.interrupt.check(&format!("making tenant {}", work.tenant.id))?;
         let what = plan::summary(group);
         observer.on(&Event::StepStarted { tenant: &work.tenant.id, what: what.clone() });
         let started = Instant::now();
@@ -120,23 +122,21 @@ async fn carry(
         }
         [step] if step.change.stands_alone() => {
             for statement in step.change.statements(&plan.server) {
-                one(session.client(), &statement, &step.change, work).await?;
+                until_won(|| one(plan, session.client(), &statement, &step.change, work)).await?;
             }
             Ok(())
         }
-        steps => transaction(plan, steps, work, session.client()).await,
+        steps => until_won(|| transaction(plan, steps, work, session.client())).await,
     }
 }
 
-async fn transaction(
-    plan: &Plan,
-    steps: &[Step],
-    work: &Work<'_>,
-    client: &Client,
+/// Tries again what lost a race, a bounded number of times.
+async fn until_won<F: Future<Output = Result<(), Error>>>(
+    attempt_it: impl Fn() -> F,
 ) -> Result<(), Error> {
     let mut attempt = 1;
     loop {
-        match attempt_transaction(plan, steps, work, client).await {
+        match attempt_it().await {
             Err(lost) if attempt < ATTEMPTS && lost_a_race(&lost) => {
                 log::debug!("attempt {attempt} lost a race: {lost}");
                 tokio::time::sleep(pause(attempt)).await;
@@ -147,7 +147,7 @@ async fn transaction(
     }
 }
 
-async fn attempt_transaction(
+async fn transaction(
     plan: &Plan,
     steps: &[Step],
     work: &Work<'_>,
@@ -157,7 +157,7 @@ async fn attempt_transaction(
     client.batch_execute(begin(steps).as_str()).await.map_err(|error| failed(error, attempt()))?;
     for step in steps {
         for statement in step.change.statements(&plan.server) {
-            if let Err(error) = one(client, &statement, &step.change, work).await {
+            if let Err(error) = one(plan, client, &statement, &step.change, work).await {
                 let ended = client.batch_execute("ROLLBACK").await;
                 log::debug!("rolled back: {ended:?}");
                 return Err(error);
@@ -181,6 +181,7 @@ fn begin(steps: &[Step]) -> Sql {
 }
 
 async fn one(
+    plan: &Plan,
     client: &Client,
     statement: &Sql,
     change: &Change,
@@ -189,20 +190,35 @@ async fn one(
     client.batch_execute(statement.as_str()).await.map_err(|error| {
         let attempt = format!("{} (tenant {})", change.describe(), work.tenant.id);
         let error = failed(error, attempt);
-        match (change, error.code) {
-            (Change::CreateSchema { .. }, Code::Permission) => error.hint(format!(
-                "as the database's owner: GRANT CREATE ON DATABASE {} TO <the role tenantctl works as>;",
-                work.tenant.placement.database
-            )),
-            (Change::CreateDatabase { .. }, Code::Permission) => {
-                error.hint("as a superuser: ALTER ROLE <the role tenantctl works as> CREATEDB;")
-            }
-            (Change::CreateRole { .. }, Code::Permission) => {
-                error.hint("as a superuser: ALTER ROLE <the role tenantctl works as> CREATEROLE;")
-            }
-            _ => error,
+        if error.code == Code::Permission
+            && let Some(remedy) = remedy(change, &plan.server.operator, work)
+        {
+            return error.hint(remedy);
         }
+        error
     })
+}
+
+/// What somebody with more rights could type, so that the operator may do this.
+fn remedy(change: &Change, operator: &str, work: &Work<'_>) -> Option<String> {
+    let operator = Ident::new(operator).ok()?;
+    match change {
+        Change::CreateSchema { .. } => Some(format!(
+            "as the database's owner: GRANT CREATE ON DATABASE {} TO {operator};",
+            work.tenant.placement.database
+        )),
+        Change::CreateDatabase { .. } => {
+            Some(format!("as a superuser: ALTER ROLE {operator} CREATEDB;"))
+        }
+        Change::CreateRole { .. } => {
+            Some(format!("as a superuser: ALTER ROLE {operator} CREATEROLE;"))
+        }
+        // Settings with a dot belong to nobody that the server knows (PostgreSQL 15).
+        Change::SetForRole { setting, .. } | Change::SetForDatabase { setting, .. } => {
+            Some(format!("as a superuser: GRANT SET ON PARAMETER {setting} TO {operator};"))
+        }
+        _ => None,
+    }
 }
 
 /// Whether the server gave up because another session changed the same thing: nothing was done,

@@ -110,8 +110,10 @@ async fn busy(session: &Client, key: &LockKey, wait: Duration) -> Error {
         Ok([row, ..]) => {
             let (pid, application, since): (i32, String, String) =
                 (row.get(0), row.get(1), row.get(2));
+            // Of another role's session the server shows the process, not its age.
+            let since = if since.is_empty() { since } else { format!(", connected since {since}") };
             error
-                .hint(format!("it is held by {application}, pid {pid}, connected since {since}"))
+                .hint(format!("it is held by {application}, pid {pid}{since}"))
                 .hint("wait for it, raise --tenant-lock-wait, or end that session if it is stuck")
         }
         _ => error

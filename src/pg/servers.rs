@@ -36,6 +36,9 @@ const RETIRE_AFTER: usize = 300;
 /// How long a connection is waited for when the budget is used up.
 const BUDGET_WAIT: Duration = Duration::from_secs(30);
 
+/// How often it is looked for idle connections meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// Every cluster of the fleet, connected on demand.
 pub struct Servers {
     links: BTreeMap<ClusterName, Link>,
@@ -89,8 +92,10 @@ impl Servers {
         let name = connector.settings().database.clone();
         let user = connector.settings().user.clone();
         let pool = link.pool(&connector)?;
-        link.make_room(Some(&name));
-        let object = checkout(pool.get()).await.map_err(|error| on(cluster, error))?;
+        let object = link
+            .making_room(Some(&name), checkout(pool.get()))
+            .await
+            .map_err(|error| on(cluster, error))?;
         Ok(Session::pooled(object, cluster.clone(), name, user))
     }
 
@@ -109,8 +114,10 @@ impl Servers {
         let connector = self.connector(link, database)?;
         let name = connector.settings().database.clone();
         let user = connector.settings().user.clone();
-        link.make_room(None);
-        let permit = permit(&link.budget, link.limit).await.map_err(|error| on(cluster, error))?;
+        let permit = link
+            .making_room(None, permit(&link.budget, link.limit))
+            .await
+            .map_err(|error| on(cluster, error))?;
         let connection = connector.connect().await.map_err(|error| on(cluster, error))?;
         let driver = holding(permit, connection.driver);
         let client = ClientWrapper::new(connection.client, driver);
@@ -178,14 +185,26 @@ impl Link {
         Ok(pool)
     }
 
-    /// Closes idle connections when the budget is used up: nobody else would. Those of `own` stay,
-    /// because its pool gives them out again.
-    fn make_room(&self, own: Option<&str>) {
+    /// Waits for something that needs a connection, and makes room for it as long as it waits: a
+    /// session that is in use now may be idle, and in the way, a moment later.
+    async fn making_room<T>(&self, keep: Option<&str>, wanted: impl Future<Output = T>) -> T {
+        let mut wanted = Box::pin(wanted);
+        loop {
+            self.make_room(keep);
+            if let Ok(done) = tokio::time::timeout(LOOK_AGAIN, &mut wanted).await {
+                return done;
+            }
+        }
+    }
+
+    /// Closes idle connections when the budget is used up: nobody else would. Those to the database
+    /// to `keep` can be used as they are.
+    fn make_room(&self, keep: Option<&str>) {
         if self.budget.available_permits() > 0 {
             return;
         }
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, pool) in pools.iter().filter(|(name, _)| Some(name.as_str()) != own) {
+        for (_, pool) in pools.iter().filter(|(name, _)| Some(name.as_str()) != keep) {
             let closed = pool.retain(|_, _| false);
             log::debug!("closed {} idle connections to make room", closed.removed.len());
         }

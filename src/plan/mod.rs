@@ -10,7 +10,7 @@ mod summary;
 mod world;
 
 pub use change::{Change, Hazard, Helper, POLICY, policy_fingerprint};
-pub use provision::{is_guarded, provision, wants_password};
+pub use provision::{is_guarded, provision, refuse_another_shape, wants_password};
 pub use summary::summary;
 
 use crate::model::ident::Ident;

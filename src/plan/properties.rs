@@ -94,9 +94,12 @@ impl Case {
                 },
                 key_type: KeyType::Uuid,
             }),
-            credential: self
-                .credential
-                .then(|| Credential { verifier: "SCRAM-SHA-256$…".to_owned() }),
+            credentials: (0..if self.credential { self.roles } else { 0 })
+                .map(|at| {
+                    let verifier = format!("SCRAM-SHA-256${at}…");
+                    (name(&format!("app{at}{suffix}")), Credential { verifier })
+                })
+                .collect(),
         }
     }
 

@@ -7,6 +7,13 @@
     reason = "a test stops at the first surprise, and nobody imports it"
 )]
 
+mod answers;
+mod connections;
+mod create;
+mod create_again;
+mod create_killed;
+mod create_parallel;
+mod credentials;
 mod demo;
 mod fleet;
 mod foundation;
@@ -16,5 +23,8 @@ mod migrate_failing;
 mod migrate_refused;
 mod migrate_sessions;
 mod migrate_together;
+mod names;
+mod placement;
 mod public_directory;
 mod refinery_alternates;
+mod registry;

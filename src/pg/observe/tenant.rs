@@ -330,7 +330,8 @@ fn settings(pairs: Vec<String>) -> BTreeMap<String, String> {
     pairs
         .into_iter()
         .filter_map(|pair| {
-            pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+            // Names of settings are the same in any case; the server keeps its own spelling.
+            pair.split_once('=').map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         })
         .collect()
 }

@@ -85,7 +85,12 @@ fn refuse_powerless_operator(server: &ServerFacts) -> Result<(), Error> {
     .hint(format!("as a superuser: ALTER ROLE {operator} INHERIT;")))
 }
 
-fn refuse_another_shape(desired: &Desired, row: &Registered) -> Result<(), Error> {
+/// Refuses a tenant that exists already with another identity, isolation, place or state.
+///
+/// # Errors
+///
+/// [`Code::Refused`], saying what it is and what it was asked to be.
+pub fn refuse_another_shape(desired: &Desired, row: &Registered) -> Result<(), Error> {
     let tenant = &desired.tenant;
     if row.isolation != tenant.isolation || row.placement != tenant.placement {
         return Err(Error::new(

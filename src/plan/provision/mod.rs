@@ -7,6 +7,8 @@ mod refusals;
 mod roles;
 mod tables;
 
+pub use conflicts::refuse_another_shape;
+
 use super::change::Change;
 use super::{Plan, Reach, Site, pending};
 use crate::error::Error;
@@ -57,11 +59,9 @@ pub fn provision(
     roles::limit(&mut plan, desired, observed);
 
     if !active && !plan.continues {
-        if let Some(credential) = &desired.credential {
-            for role in desired.tenant.roles.clone() {
-                let change = Change::SetPassword { role, credential: credential.clone() };
-                plan.push(Reach::Tenant, Site::Server, change);
-            }
+        for (role, credential) in &desired.credentials {
+            let change = Change::SetPassword { role: role.clone(), credential: credential.clone() };
+            plan.push(Reach::Tenant, Site::Server, change);
         }
         plan.push(Reach::Tenant, Site::Registry, Change::Record(State::Active));
     }

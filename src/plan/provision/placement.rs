@@ -30,9 +30,9 @@ pub(super) fn database(plan: &mut Plan, desired: &Desired, observed: &Observed) 
             plan.push(Reach::Tenant, Site::Server, change);
         }
     }
-    let mut set = |setting: &str, value: &str, kept: &str| {
+    let mut set = |setting: &str, value: &str, holds: &dyn Fn(&str) -> bool| {
         let current = existing.and_then(|facts| facts.settings.get(setting));
-        if current.map(String::as_str) != Some(kept) {
+        if !current.is_some_and(|current| holds(current)) {
             let change = Change::SetForDatabase {
                 database: name.clone(),
                 setting: setting.to_owned(),
@@ -42,11 +42,11 @@ pub(super) fn database(plan: &mut Plan, desired: &Desired, observed: &Observed) 
         }
     };
     for (setting, value) in &desired.limits.settings {
-        set(setting, value, value);
+        set(setting, value, &|current| current == value);
     }
     // The server keeps names in `search_path` as SQL reads them.
     let schema = &tenant.placement.schema;
-    set("search_path", schema.as_str(), &schema.quoted());
+    set("search_path", schema.as_str(), &|current| schema.is_spelled(current));
 }
 
 pub(super) fn schema(plan: &mut Plan, desired: &Desired, observed: &Observed) {

@@ -101,7 +101,7 @@ pub(super) fn limit(plan: &mut Plan, desired: &Desired, observed: &Observed) {
         let schema = &tenant.placement.schema;
         let current = facts.and_then(|facts| facts.settings_here.get("search_path"));
         // The server keeps names in `search_path` as SQL reads them.
-        if current.map(String::as_str) != Some(&*schema.quoted()) {
+        if !current.is_some_and(|current| schema.is_spelled(current)) {
             let change = Change::SetForRole {
                 role: role.clone(),
                 database: Some(tenant.placement.database.clone()),

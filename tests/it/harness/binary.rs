@@ -159,6 +159,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends SIGINT, as Ctrl-C does.
     pub fn interrupt(&self) {
         let kill = format!("kill -INT {}", self.child.id());

@@ -17,9 +17,12 @@
 #![allow(dead_code, unused_imports, reason = "each capability uses the parts that it needs")]
 
 mod binary;
+mod catalog;
 mod directory;
 mod matrix;
+mod model;
 mod postgres;
+mod proxy;
 mod session;
 mod snapshot;
 
@@ -35,8 +38,11 @@ use tenantctl::pg::server::{Listen, Options};
 use self::directory::Directory;
 
 pub use self::binary::{Invocation, Outcome, Running};
+pub use self::catalog::catalog;
 pub use self::matrix::on_every_version;
+pub use self::model::{Model, SHARED_ROLE, SHARED_SCHEMA};
 pub use self::postgres::{DATABASE, OPERATOR, OPERATOR_PASSWORD, Postgres};
+pub use self::proxy::Proxy;
 pub use self::session::{Session, SqlFailure};
 pub use self::tls::{Authority, Pair};
 

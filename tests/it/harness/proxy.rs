@@ -1,0 +1,164 @@
+//! A socket between the binary and its server that kills the binary at a chosen request.
+//!
+//! Killing at a time would test other places on every machine. Killing at a request enumerates
+//! every place at which the two can part: the server has this request, and no later one; it may
+//! still be at work on it when the next run begins.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use tempfile::TempDir;
+use tokio_postgres::Config;
+use tokio_postgres::config::Host;
+
+use super::postgres::{DATABASE, OPERATOR, Postgres};
+
+/// The socket. Requests are simple queries (`Q`) and the ends of extended ones (`S`), counted over
+/// all connections in the order in which they pass.
+pub struct Proxy {
+    directory: TempDir,
+    passed: Arc<Mutex<Passed>>,
+    victim: Arc<AtomicI32>,
+}
+
+#[derive(Default)]
+struct Passed {
+    requests: usize,
+    kill_after: Option<usize>,
+    dead: bool,
+}
+
+impl Proxy {
+    /// Stands before a server, and kills once request number `kill_after` (from 0) has passed;
+    /// without one it only counts.
+    pub fn start(server: &Postgres, kill_after: Option<usize>) -> Self {
+        let directory = tempfile::Builder::new().prefix("tenantctl-proxy-").tempdir().unwrap();
+        let name = format!(".s.PGSQL.{}", server.server().port());
+        let listener = UnixListener::bind(directory.path().join(&name)).unwrap();
+        let behind = server.server().socket_dir().join(name);
+        let passed = Arc::new(Mutex::new(Passed { kill_after, ..Passed::default() }));
+        let victim = Arc::new(AtomicI32::new(0));
+        let (state, pid) = (Arc::clone(&passed), Arc::clone(&victim));
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let Ok(client) = client else { return };
+                let (state, pid, behind) = (Arc::clone(&state), Arc::clone(&pid), behind.clone());
+                thread::spawn(move || forward(client, &behind, &state, &pid));
+            }
+        });
+        Self { directory, passed, victim }
+    }
+
+    /// Names the process to kill. The first request waits for it.
+    pub fn aim_at(&self, pid: u32) {
+        self.victim.store(i32::try_from(pid).unwrap(), Ordering::SeqCst);
+    }
+
+    /// The operator's connection string through this socket.
+    pub fn operator_url(&self, server: &Postgres) -> String {
+        let mut url = server.url(DATABASE, OPERATOR);
+        let direct = server.server().socket_dir().to_string_lossy().into_owned();
+        let encoded = direct.replace('/', "%2F");
+        let here = self.directory.path().to_string_lossy().into_owned();
+        for place in [direct, encoded] {
+            url = url.replace(&place, &here);
+        }
+        // Otherwise the test would pass by going around the proxy.
+        let config: Config = url.parse().unwrap();
+        assert_eq!(config.get_hosts(), [Host::Unix(PathBuf::from(&here))]);
+        url
+    }
+
+    /// How many requests have passed.
+    pub fn requests(&self) -> usize {
+        self.passed.lock().unwrap().requests
+    }
+}
+
+/// Carries one connection until either side ends it.
+fn forward(mut client: UnixStream, behind: &Path, passed: &Mutex<Passed>, victim: &AtomicI32) {
+    let Ok(mut server) = UnixStream::connect(behind) else { return };
+    let (mut source, mut sink) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+    thread::scope(|scope| {
+        // The end of either stream ends both ways; there is nobody to tell.
+        scope.spawn(move || {
+            drop(answers(&mut source, &mut sink, passed));
+            drop(sink.shutdown(Shutdown::Both));
+        });
+        drop(requests(&mut client, &mut server, passed, victim));
+        drop(server.shutdown(Shutdown::Both));
+        drop(client.shutdown(Shutdown::Both));
+    });
+}
+
+fn answers(
+    server: &mut UnixStream,
+    client: &mut UnixStream,
+    passed: &Mutex<Passed>,
+) -> io::Result<()> {
+    let mut buffer = [0; 16 * 1024];
+    while let count @ 1.. = server.read(&mut buffer)? {
+        // Waits while the binary is killed: it never reads the answer to its last request.
+        if passed.lock().unwrap().dead {
+            break;
+        }
+        client.write_all(&buffer[..count])?;
+    }
+    Ok(())
+}
+
+fn requests(
+    client: &mut UnixStream,
+    server: &mut UnixStream,
+    passed: &Mutex<Passed>,
+    victim: &AtomicI32,
+) -> io::Result<()> {
+    // The first message has no letter, only its length.
+    let mut length = [0; 4];
+    client.read_exact(&mut length)?;
+    server.write_all(&length)?;
+    carry_body(client, server, length)?;
+    loop {
+        let mut head = [0; 5];
+        client.read_exact(&mut head)?;
+        let length = [head[1], head[2], head[3], head[4]];
+        // Held while the binary is killed, so that no other connection gets further meanwhile.
+        let mut state = passed.lock().unwrap();
+        if state.dead {
+            return Ok(());
+        }
+        let counts = matches!(head[0], b'Q' | b'S');
+        let number = state.requests;
+        state.requests += usize::from(counts);
+        server.write_all(&head)?;
+        carry_body(client, server, length)?;
+        if counts && state.kill_after == Some(number) {
+            state.dead = true;
+            kill(victim);
+            return Ok(());
+        }
+    }
+}
+
+fn carry_body(client: &mut UnixStream, server: &mut UnixStream, length: [u8; 4]) -> io::Result<()> {
+    let rest = u64::from(u32::from_be_bytes(length)).saturating_sub(4);
+    io::copy(&mut client.take(rest), server)?;
+    Ok(())
+}
+
+fn kill(victim: &AtomicI32) {
+    let pid = loop {
+        match victim.load(Ordering::SeqCst) {
+            0 => thread::yield_now(),
+            pid => break pid,
+        }
+    };
+    let command = format!("kill -KILL {pid}");
+    assert!(Command::new("/bin/sh").args(["-c", &command]).status().unwrap().success());
+}
