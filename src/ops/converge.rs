@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Context;
 use crate::error::{Code, Error};
 use crate::model::desired::Desired;
+use crate::model::ident::Ident;
 use crate::model::observed::Observed;
 use crate::model::tenant::Isolation;
 use crate::pg::{self, LockKey, Session, Sessions, Work};
@@ -68,7 +69,13 @@ pub(super) async fn converge(
             layout_lock = Some(pg::hold(control, key, patience.lock_wait).await?);
             continue;
         }
-        carry_out(cx, control, desired, &plan, patience).await?;
+        match carry_out(cx, control, desired, &plan, patience).await {
+            Err(error) if pg::was_overtaken(&error) => {
+                log::debug!("planning again: {error}");
+                continue;
+            }
+            done => done?,
+        }
         converged.steps.extend(plan.steps.iter().map(|step| step.change.describe()));
     }
     Err(Error::new(
@@ -99,14 +106,10 @@ async fn carry_out(
         interrupt: cx.interrupt,
     };
     let sessions = Sessions { registry: control, server: &server };
-    let open = || async {
-        match desired.tenant.isolation {
-            Isolation::Database => {
-                cx.servers.dedicated(&placement.cluster, Some(&placement.database)).await
-            }
-            Isolation::Shared | Isolation::Schema => {
-                cx.servers.session(&placement.cluster, Some(&placement.database)).await
-            }
+    let open = async |database: Ident| match desired.tenant.isolation {
+        Isolation::Database => cx.servers.dedicated(&placement.cluster, Some(&database)).await,
+        Isolation::Shared | Isolation::Schema => {
+            cx.servers.session(&placement.cluster, Some(&database)).await
         }
     };
     pg::run(plan, &work, &sessions, open, cx.observer).await

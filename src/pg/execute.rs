@@ -15,6 +15,7 @@ use super::registry;
 use super::session::Session;
 use crate::error::{Code, Error};
 use crate::model::event::{Event, Observer};
+use crate::model::ident::Ident;
 use crate::model::interrupt::Interrupt;
 use crate::model::migration::MigrationSet;
 use crate::model::tenant::Tenant;
@@ -49,8 +50,8 @@ pub struct Work<'a> {
 
 /// Carries out the steps of a plan in order, and stops at the first failure.
 ///
-/// `open` opens a session in the tenant's database when the first step asks for one: it may not
-/// exist before.
+/// `open` opens a session in a database of the tenant's cluster when the first step asks for one:
+/// the database may not exist before.
 ///
 /// # Errors
 ///
@@ -64,10 +65,10 @@ pub async fn run<O, F>(
     observer: &dyn Observer,
 ) -> Result<(), Error>
 where
-    O: Fn() -> F,
+    O: Fn(Ident) -> F,
     F: Future<Output = Result<Session, Error>>,
 {
-    let mut own: Option<Session> = None;
+    let mut inside: Option<Session> = None;
     for group in groups(&plan.steps) {
         let Some(first) = group.first() else {
             continue;
@@ -77,15 +78,25 @@ where
                 .on(&Event::StepStarted { tenant: &work.tenant.id, what: step.change.describe() });
         }
         let started = Instant::now();
-        if let Site::Database { .. } = first.site
-            && own.is_none()
-        {
-            own = Some(open().await?);
+        let database = match &first.site {
+            Site::Registry | Site::Server => None,
+            Site::Template { database, .. } => Some(database),
+            Site::Database { .. } => Some(&work.tenant.placement.database),
+        };
+        // A session that is not needed any more ends: nobody may be in a template that is copied.
+        if inside.as_ref().map(Session::database) != database.map(Ident::as_str) {
+            inside = match database {
+                Some(name) => {
+                    drop(inside.take());
+                    Some(open(name.clone()).await?)
+                }
+                None => None,
+            };
         }
-        let session = match (&first.site, &own) {
+        let session = match (&first.site, &inside) {
             (Site::Registry, _) => sessions.registry,
-            (Site::Database { .. }, Some(own)) => own,
-            _ => sessions.server,
+            (_, Some(inside)) => inside,
+            (_, None) => sessions.server,
         };
         carry(plan, group, work, session).await?;
         for step in group {
@@ -114,10 +125,10 @@ async fn carry(
         [Step { change: Change::Record(state), .. }] => {
             registry::record(session.client(), work.tenant, *state).await
         }
-        [Step { change: Change::Migrate { versions, .. }, .. }] => {
+        [Step { change: Change::Migrate { versions, .. }, site, .. }] => {
             let target = Target {
                 placement: &work.tenant.placement,
-                owner: &work.tenant.owner,
+                owner: site.role().unwrap_or(&work.tenant.owner),
                 set: work.set,
                 to: versions.last().copied(),
                 limits: work.limits,
@@ -127,23 +138,22 @@ async fn carry(
         }
         [step] if step.change.stands_alone() => {
             for statement in step.change.statements(&plan.server) {
-                one(session.client(), &statement, &step.change, work).await?;
+                patiently(async || one(session.client(), &statement, &step.change, work).await)
+                    .await?;
             }
             Ok(())
         }
-        steps => transaction(plan, steps, work, session.client()).await,
+        steps => {
+            patiently(async || attempt_transaction(plan, steps, work, session.client()).await).await
+        }
     }
 }
 
-async fn transaction(
-    plan: &Plan,
-    steps: &[Step],
-    work: &Work<'_>,
-    client: &Client,
-) -> Result<(), Error> {
+/// Tries again what lost a race, a bounded number of times.
+async fn patiently(work: impl AsyncFn() -> Result<(), Error>) -> Result<(), Error> {
     let mut attempt = 1;
     loop {
-        match attempt_transaction(plan, steps, work, client).await {
+        match work().await {
             Err(lost) if attempt < ATTEMPTS && lost_a_race(&lost) => {
                 log::debug!("attempt {attempt} lost a race: {lost}");
                 tokio::time::sleep(pause(attempt)).await;
@@ -179,11 +189,11 @@ async fn attempt_transaction(
 
 fn begin(steps: &[Step]) -> Sql {
     let limits = "SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = warning";
-    match steps.first().map(|step| &step.site) {
-        Some(Site::Database { role: Some(role) }) => {
+    match steps.first().and_then(|step| step.site.role()) {
+        Some(role) => {
             sql!("BEGIN; SET LOCAL ROLE {}; {}", role, Sql::trusted(limits.to_owned()))
         }
-        _ => sql!("BEGIN; {}", Sql::trusted(limits.to_owned())),
+        None => sql!("BEGIN; {}", Sql::trusted(limits.to_owned())),
     }
 }
 
@@ -218,6 +228,15 @@ fn lost_a_race(error: &Error) -> bool {
     error.answer.as_ref().is_some_and(|answer| {
         matches!(answer.sqlstate.as_str(), "40001" | "40P01" | "55P03" | "55006")
             || (answer.sqlstate == "XX000" && answer.message.contains("concurrently"))
+    })
+}
+
+/// Whether a database that a plan wanted to make is there by now: a server goes on making it after
+/// the client that asked was killed. Looking again, and planning again, is right.
+pub fn was_overtaken(error: &Error) -> bool {
+    error.answer.as_ref().is_some_and(|answer| {
+        answer.sqlstate == "42P04"
+            || (answer.sqlstate == "23505" && answer.message.contains("pg_database_datname_index"))
     })
 }
 

@@ -19,7 +19,7 @@ mod session;
 mod tls;
 pub mod vitals;
 
-pub use execute::{Sessions, Work, run};
+pub use execute::{Sessions, Work, run, was_overtaken};
 pub use lock::LockKey;
 pub use migrate::{Histories, Target, histories, migrate_target};
 pub use provision::{Held, hold, observe};

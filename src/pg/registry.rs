@@ -205,6 +205,15 @@ pub(super) async fn observe(
         )
         .await
         .map_err(|error| failed(error, "read the tenants' neighbours from the registry"))?;
+    let rows = client
+        .query_typed(
+            "SELECT FROM tenantctl.tenants \
+             WHERE id <> $1 AND cluster = $2 AND isolation = 'database' LIMIT 1",
+            &here[..2],
+        )
+        .await
+        .map_err(|error| failed(error, "read the tenants' peers from the registry"))?;
+    observed.peers = !rows.is_empty();
     observed.holder =
         others.first().map(|row| TenantId::new(row.get::<_, String>(0))).transpose()?;
     Ok(())
