@@ -7,7 +7,7 @@ use super::conninfo::{self, Environment, Source};
 use super::raw;
 use crate::error::{Code, Error, Location};
 use crate::model::connection::ConnectionSettings;
-use crate::model::desired::{KeyType, Limits, Sharing};
+use crate::model::desired::{Copying, KeyType, Limits, Sharing};
 use crate::model::ident::Ident;
 use crate::model::layout::{Setting, Template, Tenancy};
 use crate::model::tenant::{ClusterName, Isolation};
@@ -87,6 +87,8 @@ pub struct Layout {
     pub readonly: Option<Template>,
     /// The pool's login.
     pub login_role: Option<Ident>,
+    /// Whether new databases are copies of one that has every migration already.
+    pub copying: Copying,
     /// How rows of shared tables are told apart.
     pub sharing: Option<Sharing>,
 }
@@ -397,6 +399,12 @@ fn layout(isolation: Isolation, raw: raw::Layout) -> Result<Layout, Error> {
             ),
         ));
     }
+    if isolation != Isolation::Database && raw.template.is_some() {
+        return Err(Error::new(
+            Code::Config,
+            format!("{place} takes no template: it belongs to [isolation.database]"),
+        ));
+    }
     let (schema, database, role) = match isolation {
         Isolation::Shared => ("app", None, "app_rw"),
         Isolation::Schema => ("tenant_{tenant}", None, "app_tenant_{tenant}"),
@@ -479,7 +487,15 @@ fn layout(isolation: Isolation, raw: raw::Layout) -> Result<Layout, Error> {
             })
         })
         .transpose()?;
+    let copying = match raw.template {
+        // A schema that is called after its tenant is no other tenant's.
+        _ if isolation != Isolation::Database || schema.per_tenant() => Copying::Never,
+        Some(raw::CopyTemplate::Never) => Copying::Never,
+        Some(raw::CopyTemplate::Always) => Copying::Always,
+        Some(raw::CopyTemplate::Auto) | None => Copying::Auto,
+    };
     Ok(Layout {
+        copying,
         database,
         schema,
         owner,

@@ -101,6 +101,7 @@ impl Fleet {
             readonly: layout.readonly.as_ref().map(|role| role.name(id)).transpose()?,
             login_role: layout.login_role.clone(),
             limits: tier.map_or_else(Limits::default, |tier| tier.limits.clone()),
+            copying: layout.copying,
             sharing: layout.sharing.clone(),
             credentials: BTreeMap::new(),
             tenant,

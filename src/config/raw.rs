@@ -67,6 +67,16 @@ pub(super) struct Layout {
     pub(super) column: Option<String>,
     pub(super) setting: Option<String>,
     pub(super) key_type: Option<String>,
+    pub(super) template: Option<CopyTemplate>,
+}
+
+/// Whether new databases are copies of a template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum CopyTemplate {
+    Auto,
+    Always,
+    Never,
 }
 
 #[derive(Clone, Debug, Deserialize)]

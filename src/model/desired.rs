@@ -22,6 +22,8 @@ pub struct Desired {
     pub login_role: Option<Ident>,
     /// What its tier allows.
     pub limits: Limits,
+    /// Whether its database is a copy of one that has every migration already.
+    pub copying: Copying,
     /// How its rows are told apart, for shared tables.
     pub sharing: Option<Sharing>,
     /// The passwords that are to be issued now, by role.
@@ -33,6 +35,18 @@ impl Desired {
     pub fn users(&self) -> impl Iterator<Item = &Ident> {
         self.tenant.roles.iter().chain(&self.readonly)
     }
+}
+
+/// When a new database is a copy of a template instead of being migrated itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Copying {
+    /// Always migrated: its files do something that a copy would not repeat.
+    #[default]
+    Never,
+    /// Where copying is faster.
+    Auto,
+    /// From the second tenant on.
+    Always,
 }
 
 /// What tells rows of shared tables apart.

@@ -21,6 +21,10 @@ pub struct Observed {
     pub holder: Option<TenantId>,
     /// Whether other tenants of the same shared schema are active.
     pub neighbours: bool,
+    /// Whether the registry places other tenants of this cluster in databases of their own.
+    pub peers: bool,
+    /// The template databases of the cluster.
+    pub templates: BTreeMap<Ident, TemplateFacts>,
     /// The roles that exist, among those the plan may name.
     pub roles: BTreeMap<Ident, RoleFacts>,
     /// `(role, member)` for direct memberships among them.
@@ -118,6 +122,17 @@ pub struct DatabaseFacts {
     pub settings: BTreeMap<String, String>,
 }
 
+/// A template database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TemplateFacts {
+    /// Whether it is complete: offered to be copied, and closed to connections.
+    pub sealed: bool,
+    /// What its comment says.
+    pub label: String,
+    /// Its size.
+    pub bytes: i64,
+}
+
 /// A schema and what stands in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SchemaFacts {
@@ -139,6 +154,9 @@ pub struct SchemaFacts {
     pub tables: BTreeMap<Ident, TableFacts>,
     /// Sequences with the roles that hold USAGE on them.
     pub sequences: BTreeMap<Ident, BTreeSet<Ident>>,
+    /// Functions of the schema's owner, our helpers excluded, with the roles that may call them; by
+    /// name and arguments, as SQL reads them.
+    pub functions: BTreeMap<String, BTreeSet<Ident>>,
     /// Our helper functions, by name.
     pub helpers: BTreeMap<String, HelperFacts>,
 }

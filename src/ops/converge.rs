@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Context;
 use crate::error::{Code, Error};
 use crate::model::desired::Desired;
+use crate::model::ident::Ident;
 use crate::model::observed::Observed;
 use crate::model::tenant::Isolation;
 use crate::pg::{self, LockKey, Session, Sessions, Work};
@@ -119,14 +120,10 @@ async fn carry_out(
         interrupt: cx.interrupt,
     };
     let sessions = Sessions { registry: control, server: &server };
-    let open = || async {
-        match desired.tenant.isolation {
-            Isolation::Database => {
-                cx.servers.dedicated(&placement.cluster, Some(&placement.database)).await
-            }
-            Isolation::Shared | Isolation::Schema => {
-                cx.servers.session(&placement.cluster, Some(&placement.database)).await
-            }
+    let open = async |database: Ident| match desired.tenant.isolation {
+        Isolation::Database => cx.servers.dedicated(&placement.cluster, Some(&database)).await,
+        Isolation::Shared | Isolation::Schema => {
+            cx.servers.session(&placement.cluster, Some(&database)).await
         }
     };
     pg::run(plan, &work, &sessions, open, cx.observer).await

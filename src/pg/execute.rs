@@ -50,8 +50,8 @@ pub struct Work<'a> {
 
 /// Carries out the steps of a plan in order, and stops at the first failure.
 ///
-/// `open` opens a session in the tenant's database when the first step asks for one: it may not
-/// exist before.
+/// `open` opens a session in a database of the tenant's cluster when the first step asks for one:
+/// the database may not exist before.
 ///
 /// # Errors
 ///
@@ -65,10 +65,10 @@ pub async fn run<O, F>(
     observer: &dyn Observer,
 ) -> Result<(), Error>
 where
-    O: Fn() -> F,
+    O: Fn(Ident) -> F,
     F: Future<Output = Result<Session, Error>>,
 {
-    let mut own: Option<Session> = None;
+    let mut inside: Option<Session> = None;
     for group in groups(&plan.steps) {
         let Some(first) = group.first() else {
             continue;
@@ -77,15 +77,25 @@ where
         let what = plan::summary(group);
         observer.on(&Event::StepStarted { tenant: &work.tenant.id, what: what.clone() });
         let started = Instant::now();
-        if let Site::Database { .. } = first.site
-            && own.is_none()
-        {
-            own = Some(open().await?);
+        let database = match &first.site {
+            Site::Registry | Site::Server => None,
+            Site::Template { database, .. } => Some(database),
+            Site::Database { .. } => Some(&work.tenant.placement.database),
+        };
+        // A session that is not needed any more ends: nobody may be in a template that is copied.
+        if inside.as_ref().map(Session::database) != database.map(Ident::as_str) {
+            inside = match database {
+                Some(name) => {
+                    drop(inside.take());
+                    Some(open(name.clone()).await?)
+                }
+                None => None,
+            };
         }
-        let session = match (&first.site, &own) {
+        let session = match (&first.site, &inside) {
             (Site::Registry, _) => sessions.registry,
-            (Site::Database { .. }, Some(own)) => own,
-            _ => sessions.server,
+            (_, Some(inside)) => inside,
+            (_, None) => sessions.server,
         };
         carry(plan, group, work, session).await?;
         let took = started.elapsed();
@@ -109,10 +119,10 @@ async fn carry(
         [Step { change: Change::Record(state), .. }] => {
             registry::record(session.client(), work.tenant, *state).await
         }
-        [Step { change: Change::Migrate { versions, .. }, .. }] => {
+        [Step { change: Change::Migrate { versions, .. }, site, .. }] => {
             let target = Target {
                 placement: &work.tenant.placement,
-                owner: &work.tenant.owner,
+                owner: site.role().unwrap_or(&work.tenant.owner),
                 set: work.set,
                 to: versions.last().copied(),
                 limits: work.limits,
@@ -172,11 +182,11 @@ async fn transaction(
 
 fn begin(steps: &[Step]) -> Sql {
     let limits = "SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = warning";
-    match steps.first().map(|step| &step.site) {
-        Some(Site::Database { role: Some(role) }) => {
+    match steps.first().and_then(|step| step.site.role()) {
+        Some(role) => {
             sql!("BEGIN; SET LOCAL ROLE {}; {}", role, Sql::trusted(limits.to_owned()))
         }
-        _ => sql!("BEGIN; {}", Sql::trusted(limits.to_owned())),
+        None => sql!("BEGIN; {}", Sql::trusted(limits.to_owned())),
     }
 }
 

@@ -201,6 +201,15 @@ pub(super) async fn observe(
         observed.neighbours = row.get(0);
         observed.holder = row.get::<_, Option<String>>(1).map(TenantId::new).transpose()?;
     }
+    let rows = client
+        .query_typed(
+            "SELECT FROM tenantctl.tenants \
+             WHERE id <> $1 AND cluster = $2 AND isolation = 'database' LIMIT 1",
+            &here[..2],
+        )
+        .await
+        .map_err(|error| failed(error, "read the tenant's peers from the registry"))?;
+    observed.peers = !rows.is_empty();
     Ok(())
 }
 

@@ -70,12 +70,39 @@ pub enum Change {
     },
     /// Remove what an interrupted CREATE DATABASE left.
     DropInvalidDatabase(Ident),
-    /// Make the tenant's database.
+    /// Make a database.
     CreateDatabase {
         /// Its name.
         name: Ident,
         /// Its owner.
         owner: Ident,
+        /// What it is a copy of; of what the server copies by itself, without it.
+        copy_of: Option<CopyOf>,
+    },
+    /// Remove a template database that is half made, or that a new one replaces.
+    DropTemplate(Ident),
+    /// Let a role create in a template database while it is being made.
+    LendDatabase {
+        /// The database.
+        database: Ident,
+        /// The role.
+        role: Ident,
+        /// What the database's comment says: which templates a newer one replaces.
+        label: String,
+    },
+    /// Close a template database for good, and offer it to be copied.
+    SealTemplate {
+        /// Its name.
+        name: Ident,
+        /// The role it was lent to.
+        owner: Ident,
+    },
+    /// Hand what a copy holds to the tenant's owner.
+    AdoptCopy {
+        /// Who owned it in the template.
+        from: Ident,
+        /// Who owns it from now on.
+        to: Ident,
     },
     /// Close a database to PUBLIC.
     CloseDatabase(Ident),
@@ -171,6 +198,15 @@ pub enum Change {
         /// Whether it may write.
         write: bool,
     },
+    /// Let a role call a function.
+    GrantFunction {
+        /// The schema.
+        schema: Ident,
+        /// Name and arguments, as the server printed them.
+        signature: String,
+        /// The role.
+        role: Ident,
+    },
     /// Let a role draw numbers from a sequence.
     GrantSequence {
         /// The sequence.
@@ -178,6 +214,15 @@ pub enum Change {
         /// The role.
         role: Ident,
     },
+}
+
+/// The template of a new database, and how it is copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyOf {
+    /// The template database.
+    pub template: Ident,
+    /// Copy its files instead of logging its pages, where the server knows both.
+    pub files: bool,
 }
 
 /// The functions that `create` puts beside shared tables.
@@ -254,7 +299,9 @@ impl Change {
     pub fn hazards(&self) -> Vec<Hazard> {
         match self {
             Self::CreateDatabase { .. } => vec![Hazard::NotTransactional],
-            Self::DropInvalidDatabase(_) => vec![Hazard::NotTransactional, Hazard::Removes],
+            Self::DropInvalidDatabase(_) | Self::DropTemplate(_) => {
+                vec![Hazard::NotTransactional, Hazard::Removes]
+            }
             Self::Migrate { .. } => vec![Hazard::RunsMigrations],
             Self::StopInheriting(_) | Self::CloseHistory { .. } => vec![Hazard::NarrowsAccess],
             Self::GuardTable { .. } | Self::EnforcePolicies(_) => vec![Hazard::LocksTable],
@@ -269,6 +316,7 @@ impl Change {
             self,
             Self::CreateDatabase { .. }
                 | Self::DropInvalidDatabase(_)
+                | Self::DropTemplate(_)
                 | Self::Migrate { .. }
                 | Self::Record(_)
         )
@@ -298,8 +346,23 @@ impl Change {
             Self::DropInvalidDatabase(name) => {
                 format!("drop database {name}, which an interrupted CREATE left invalid")
             }
-            Self::CreateDatabase { name, owner } => {
+            Self::CreateDatabase { name, owner, copy_of: None } => {
                 format!("create database {name} owned by {owner}")
+            }
+            Self::CreateDatabase { name, owner, copy_of: Some(copy) } => {
+                format!("create database {name} owned by {owner} as a copy of {}", copy.template)
+            }
+            Self::DropTemplate(name) => {
+                format!("drop template database {name}, which is half made or replaced")
+            }
+            Self::LendDatabase { database, role, .. } => {
+                format!("let {role} create in {database} for now")
+            }
+            Self::SealTemplate { name, .. } => {
+                format!("close template database {name} and offer it to be copied")
+            }
+            Self::AdoptCopy { from, to } => {
+                format!("hand over to {to} what the copy holds of {from}")
             }
             Self::CloseDatabase(name) => format!("revoke all on database {name} from PUBLIC"),
             Self::GrantConnect { database, role } => format!("let {role} connect to {database}"),
@@ -345,6 +408,9 @@ impl Change {
             }
             Self::GrantTable { table, role, write } => {
                 format!("let {role} {} {table}", if *write { "use" } else { "read" })
+            }
+            Self::GrantFunction { schema, signature, role } => {
+                format!("let {role} call {schema}.{signature}")
             }
             Self::GrantSequence { sequence, role } => format!("let {role} use {sequence}"),
         }
@@ -400,9 +466,40 @@ impl Change {
                 Literal(value)
             )],
             Self::DropInvalidDatabase(name) => vec![sql!("DROP DATABASE {}", name)],
-            Self::CreateDatabase { name, owner } => {
-                vec![sql!("CREATE DATABASE {} OWNER {}", name, owner)]
-            }
+            Self::CreateDatabase { name, owner, copy_of } => vec![match copy_of {
+                None => sql!("CREATE DATABASE {} OWNER {}", name, owner),
+                // Before PostgreSQL 15 the files are what is copied.
+                Some(CopyOf { template, files: true }) if server.version >= 150_000 => sql!(
+                    "CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY file_copy",
+                    name,
+                    owner,
+                    template
+                ),
+                Some(CopyOf { template, .. }) => {
+                    sql!("CREATE DATABASE {} OWNER {} TEMPLATE {}", name, owner, template)
+                }
+            }],
+            Self::DropTemplate(name) => vec![
+                sql!("ALTER DATABASE {} IS_TEMPLATE false", name),
+                sql!("DROP DATABASE {} WITH (FORCE)", name),
+            ],
+            Self::LendDatabase { database, role, label } => vec![
+                sql!("COMMENT ON DATABASE {} IS {}", database, Literal(label)),
+                sql!("GRANT CREATE, CONNECT ON DATABASE {} TO {}", database, role),
+            ],
+            // Nothing that every copy shares may name the role: a copy that is adopted drops what
+            // names it.
+            Self::SealTemplate { name, owner } => vec![
+                sql!("REVOKE ALL ON DATABASE {} FROM {}", name, owner),
+                sql!("ALTER DATABASE {} IS_TEMPLATE true ALLOW_CONNECTIONS false", name),
+            ],
+            // The schemas first: a function's new owner must be able to create in its schema. The last
+            // statement drops the default privileges, which are nobody's property.
+            Self::AdoptCopy { from, to } => vec![
+                sql!("DO {}", Literal(hand_over_schemas(from, to).as_str())),
+                sql!("REASSIGN OWNED BY {} TO {}", from, to),
+                sql!("DROP OWNED BY {}", from),
+            ],
             Self::CloseDatabase(name) => vec![sql!("REVOKE ALL ON DATABASE {} FROM PUBLIC", name)],
             Self::GrantConnect { database, role } => {
                 vec![sql!("GRANT CONNECT ON DATABASE {} TO {}", database, role)]
@@ -453,11 +550,28 @@ impl Change {
             } else {
                 sql!("GRANT SELECT ON TABLE {} TO {}", table, role)
             }],
+            Self::GrantFunction { schema, signature, role } => vec![sql!(
+                "GRANT EXECUTE ON ROUTINE {}.{} TO {}",
+                schema,
+                Sql::from_catalog(signature),
+                role
+            )],
             Self::GrantSequence { sequence, role } => {
                 vec![sql!("GRANT USAGE, SELECT ON SEQUENCE {} TO {}", sequence, role)]
             }
         }
     }
+}
+
+/// A block that gives every schema of one role to another.
+fn hand_over_schemas(from: &Ident, to: &Ident) -> Sql {
+    sql!(
+        "DECLARE name text; BEGIN FOR name IN SELECT n.nspname FROM pg_catalog.pg_namespace n \
+         JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner WHERE r.rolname = {} LOOP \
+         EXECUTE pg_catalog.format('ALTER SCHEMA %I OWNER TO %I', name, {}::text); END LOOP; END",
+        Literal(from.as_str()),
+        Literal(to.as_str())
+    )
 }
 
 /// A setting's name: letters, digits, underscores and dots, checked when the configuration is read.

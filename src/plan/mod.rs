@@ -9,8 +9,10 @@ mod summary;
 #[cfg(test)]
 mod world;
 
-pub use change::{Change, Hazard, Helper, POLICY, policy_fingerprint};
-pub use provision::{is_guarded, provision, refuse_another_shape, wants_password};
+pub use change::{Change, CopyOf, Hazard, Helper, POLICY, policy_fingerprint};
+pub use provision::{
+    TEMPLATE_OWNER, TEMPLATE_PREFIX, is_guarded, provision, refuse_another_shape, wants_password,
+};
 pub use summary::summary;
 
 use crate::model::ident::Ident;
@@ -59,11 +61,28 @@ pub enum Site {
     Registry,
     /// Any database of the tenant's cluster, as the operator.
     Server,
+    /// A database that others will be copies of.
+    Template {
+        /// Its name.
+        database: Ident,
+        /// The role to become; the operator itself without one.
+        role: Option<Ident>,
+    },
     /// The tenant's database.
     Database {
         /// The role to become; the operator itself without one.
         role: Option<Ident>,
     },
+}
+
+impl Site {
+    /// The role to become, where it is not the operator's own.
+    pub fn role(&self) -> Option<&Ident> {
+        match self {
+            Self::Registry | Self::Server => None,
+            Self::Template { role, .. } | Self::Database { role } => role.as_ref(),
+        }
+    }
 }
 
 impl Plan {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::world::{Made, World, name};
 use super::{Change, Plan, Step, provision};
-use crate::model::desired::{Credential, Desired, KeyType, Limits, Sharing};
+use crate::model::desired::{Copying, Credential, Desired, KeyType, Limits, Sharing};
 use crate::model::ident::QualifiedName;
 use crate::model::layout::{Setting, Tenancy};
 use crate::model::migration::{Migration, MigrationSet, Prefix, Version};
@@ -37,6 +37,8 @@ struct Case {
     made: Vec<Made>,
     /// Another tenant of the layout was there first, with so many migrations fewer.
     neighbour: Option<usize>,
+    /// Databases are copies of a template, once there is another.
+    template: bool,
 }
 
 /// The pool's login.
@@ -87,6 +89,7 @@ impl Case {
                     .map(|(name, value)| (name.to_owned(), value.to_owned()))
                     .collect(),
             },
+            copying: if self.template { Copying::Always } else { Copying::Never },
             sharing: shared.then(|| Sharing {
                 tenancy: Tenancy {
                     column: name("tenant_id"),
@@ -111,6 +114,7 @@ impl Case {
     fn world(&self) -> World {
         let made_by = (1..).map(Version).zip(self.made.iter().cloned()).collect();
         let mut facts = Observed { server: self.server.clone(), ..Observed::default() };
+        facts.peers = self.neighbour.is_some();
         if self.isolation != Isolation::Database {
             let owner = "postgres".to_owned();
             facts.database =
@@ -191,6 +195,7 @@ pub(super) fn desired(isolation: Isolation, id: &str) -> Desired {
         server: server(150_000),
         made: Vec::new(),
         neighbour: None,
+        template: false,
     };
     case.desired(id)
 }
@@ -253,11 +258,12 @@ fn case() -> impl Strategy<Value = Case> {
         any_server(),
         vec(made(), 0..4),
         proptest::option::of(0..2_usize),
+        any::<bool>(),
     );
     (layout, rest).prop_map(
         |(
             (isolation, roles, own_roles, readonly, pool, odd_names),
-            (connection_limit, settings, credential, server, made, neighbour),
+            (connection_limit, settings, credential, server, made, neighbour, template),
         )| Case {
             isolation,
             roles,
@@ -271,6 +277,7 @@ fn case() -> impl Strategy<Value = Case> {
             server,
             made,
             neighbour,
+            template,
         },
     )
 }
@@ -451,10 +458,13 @@ proptest! {
             for step in &plan.steps {
                 let mut resumed = vec![world.clone()];
                 // Each migration is a transaction of its own, so a step of several can stop inside.
-                if let Change::Migrate { versions, .. } = &step.change {
-                    for version in versions {
-                        let mut inside = resumed.last().unwrap().clone();
-                        inside.migrate(&desired, &set, *version).unwrap();
+                if let Change::Migrate { schema, versions } = &step.change {
+                    for count in 1..=versions.len() {
+                        let mut inside = world.clone();
+                        let versions = versions[..count].to_vec();
+                        let change = Change::Migrate { schema: schema.clone(), versions };
+                        let part = Step { change, ..step.clone() };
+                        inside.apply(&desired, &set, &part).map_err(TestCaseError::fail)?;
                         resumed.push(inside);
                     }
                 }
@@ -490,6 +500,7 @@ proptest! {
         prop_assert!(schema.history_granted.is_empty());
         for role in desired.users() {
             prop_assert!(schema.usage.contains(role));
+            prop_assert!(schema.functions.values().all(|users| users.contains(role)));
             for helper in schema.helpers.values() {
                 prop_assert!(helper.execute.contains(role), "{role} cannot call a helper");
             }

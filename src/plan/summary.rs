@@ -38,7 +38,12 @@ fn noun(change: &Change) -> &'static str {
         | Change::LimitConnections { .. }
         | Change::SetPassword { .. } => "role change",
         Change::SetForRole { .. } | Change::SetForDatabase { .. } => "setting",
-        Change::DropInvalidDatabase(_) | Change::CreateDatabase { .. } => "database",
+        Change::DropInvalidDatabase(_)
+        | Change::CreateDatabase { .. }
+        | Change::DropTemplate(_)
+        | Change::LendDatabase { .. }
+        | Change::SealTemplate { .. }
+        | Change::AdoptCopy { .. } => "database",
         Change::CreateSchema { .. } => "schema",
         Change::CloseDatabase(_)
         | Change::CloseSchema(_)
@@ -49,7 +54,8 @@ fn noun(change: &Change) -> &'static str {
         | Change::GrantByDefault { .. }
         | Change::GrantTable { .. }
         | Change::GrantSequence { .. }
-        | Change::GrantHelper { .. } => "grant",
+        | Change::GrantHelper { .. }
+        | Change::GrantFunction { .. } => "grant",
         Change::CreateHistory(_) => "history table",
         Change::CreateHelper { .. } => "helper function",
         Change::Migrate { .. } => "migration run",

@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Change, Site, Step, policy_fingerprint};
+use super::{Change, CopyOf, Site, Step, TEMPLATE_OWNER, TEMPLATE_PREFIX, policy_fingerprint};
 use crate::model::desired::Desired;
 use crate::model::ident::Ident;
 use crate::model::migration::{Applied, History, MigrationSet, Version};
 use crate::model::observed::{
     DatabaseFacts, DefaultGrant, DefaultKind, HelperFacts, Observed, OperatorReach, Registered,
-    RoleFacts, SchemaFacts, TableFacts,
+    RoleFacts, SchemaFacts, TableFacts, TemplateFacts,
 };
 use crate::model::tenant::{Isolation, Tenant};
 
@@ -26,11 +26,13 @@ pub(super) struct Made {
 pub(super) struct World {
     pub(super) facts: Observed,
     made_by: BTreeMap<Version, Made>,
+    /// What the template holds.
+    inside_template: Option<SchemaFacts>,
 }
 
 impl World {
     pub(super) fn new(facts: Observed, made_by: BTreeMap<Version, Made>) -> Self {
-        Self { facts, made_by }
+        Self { facts, made_by, inside_template: None }
     }
 
     /// What an observation for this tenant finds: no role that the plan cannot name.
@@ -38,6 +40,7 @@ impl World {
         let mut seen = self.facts.clone();
         let named = |role: &Ident| {
             desired.tenant.owner == *role
+                || role.as_str() == TEMPLATE_OWNER
                 || desired.users().chain(&desired.login_role).any(|name| name == role)
         };
         seen.roles.retain(|role, _| named(role));
@@ -65,6 +68,26 @@ impl World {
             {
                 return Err(format!("the operator may not become {role}"));
             }
+        }
+        if let Site::Template { database, role } = &step.site {
+            let facts = self.facts.templates.get(database).ok_or("there is no template")?;
+            if facts.sealed {
+                return Err("a sealed template is changed".to_owned());
+            }
+            let mut of_template = desired.clone();
+            of_template.tenant.owner = name(TEMPLATE_OWNER);
+            let elsewhere = Step {
+                site: Site::Database { role: role.clone() },
+                change: step.change.clone(),
+                ..*step
+            };
+            // The same changes, in another place.
+            let mut place = Self { facts: self.facts.clone(), ..self.clone() };
+            place.facts.database = Some(DatabaseFacts::default());
+            place.facts.schema = self.inside_template.take();
+            place.apply(&of_template, set, &elsewhere)?;
+            self.inside_template = place.facts.schema;
+            return Ok(());
         }
         match &step.change {
             Change::Migrate { versions, .. } => {
@@ -146,7 +169,48 @@ impl World {
                 self.facts.schema = None;
                 Ok(())
             }
-            Change::CreateDatabase { name, owner } => {
+            Change::DropTemplate(name) => {
+                self.facts.templates.remove(name).ok_or("there is no template")?;
+                self.inside_template = None;
+                Ok(())
+            }
+            Change::LendDatabase { database, label, .. } => {
+                let facts = self.facts.templates.get_mut(database).ok_or("there is no template")?;
+                facts.label.clone_from(label);
+                Ok(())
+            }
+            Change::SealTemplate { name, .. } => {
+                let facts = self.facts.templates.get_mut(name).ok_or("there is no template")?;
+                facts.sealed = true;
+                Ok(())
+            }
+            Change::CreateDatabase { name, copy_of: None, .. }
+                if name.as_str().starts_with(TEMPLATE_PREFIX) =>
+            {
+                let none = self.facts.templates.insert(name.clone(), TemplateFacts::default());
+                absent(none.as_ref(), name)
+            }
+            Change::CloseDatabase(name) if name.as_str().starts_with(TEMPLATE_PREFIX) => Ok(()),
+            Change::AdoptCopy { from, to } => {
+                if self.facts.database.as_ref().is_none_or(|database| database.public) {
+                    return Err("a copy is adopted while it is open to PUBLIC".to_owned());
+                }
+                if !self.reach(from)?.inherit || !self.reach(to)?.inherit {
+                    return Err("the operator cannot hand over what it does not have".to_owned());
+                }
+                let schema = self.facts.schema.as_mut().ok_or("there is nothing to adopt")?;
+                to.as_str().clone_into(&mut schema.owner);
+                // Default privileges belong to the role that granted them.
+                schema.functions_closed = false;
+                Ok(())
+            }
+            Change::CreateDatabase { name, owner, copy_of } => {
+                if let Some(CopyOf { template, .. }) = copy_of {
+                    if !self.facts.templates.get(template).is_some_and(|facts| facts.sealed) {
+                        return Err("a half made template is copied".to_owned());
+                    }
+                    self.facts.schema.clone_from(&self.inside_template);
+                }
                 if !self.reach(owner)?.set {
                     return Err(format!("the operator may not give a database to {owner}"));
                 }
@@ -248,6 +312,9 @@ impl World {
                     facts.write.insert(role.clone());
                 }
             }
+            Change::GrantFunction { signature, role, .. } => {
+                schema.functions.get_mut(signature).ok_or("no function")?.insert(role.clone());
+            }
             Change::GrantSequence { sequence, role } => {
                 let users = schema.sequences.get_mut(&sequence.name).ok_or("no sequence")?;
                 users.insert(role.clone());
@@ -258,7 +325,7 @@ impl World {
     }
 
     /// Applies one migration: what it makes is granted as the default privileges say.
-    pub(super) fn migrate(
+    fn migrate(
         &mut self,
         desired: &Desired,
         set: &MigrationSet,
@@ -278,6 +345,8 @@ impl World {
             if sequence {
                 let users = schema.by_default(DefaultKind::Sequences).into_iter().collect();
                 schema.sequences.insert(name(&format!("t{version}_id_seq")), users);
+                let users = schema.by_default(DefaultKind::Functions).into_iter().collect();
+                schema.functions.insert(format!("f{version}()"), users);
             }
             schema.tables.insert(name(&format!("t{version}")), table);
         }
@@ -329,6 +398,7 @@ fn grantee(change: &Change) -> Option<&Ident> {
         | Change::GrantByDefault { role, .. }
         | Change::GrantHelper { role, .. }
         | Change::GrantTable { role, .. }
+        | Change::GrantFunction { role, .. }
         | Change::GrantSequence { role, .. } => Some(role),
         _ => None,
     }

@@ -1,6 +1,6 @@
 //! What would be done.
 
-use crate::model::tenant::Tenant;
+use crate::model::tenant::{Isolation, Tenant};
 use crate::plan::{Change, Hazard, Plan, Site};
 use crate::sql::Sql;
 
@@ -41,6 +41,10 @@ impl Planned {
                 site: match &step.site {
                     Site::Registry => "registry".to_owned(),
                     Site::Server => format!("cluster {}", tenant.placement.cluster),
+                    Site::Template { database, role: None } => format!("database {database}"),
+                    Site::Template { database, role: Some(role) } => {
+                        format!("database {database} as {role}")
+                    }
                     Site::Database { role: None } => {
                         format!("database {}", tenant.placement.database)
                     }
@@ -58,11 +62,14 @@ impl Planned {
             .collect();
         let mut notes = plan.notes.clone();
         if plan.continues {
-            notes.push(
+            let then = if tenant.isolation == Isolation::Shared {
                 "the tables that these migrations make are then bound to the current tenant (policy, \
                  ENABLE and FORCE ROW LEVEL SECURITY) and granted to the application's roles"
-                    .to_owned(),
-            );
+            } else {
+                "the objects that come with the copy are then granted to the application's roles, \
+                 and new ones by default"
+            };
+            notes.push(then.to_owned());
         }
         Self { tenant, steps, hazards: plan.hazards(), notes }
     }

@@ -28,3 +28,4 @@ mod placement;
 mod public_directory;
 mod refinery_alternates;
 mod registry;
+mod template;

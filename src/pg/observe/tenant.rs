@@ -11,11 +11,12 @@ use crate::model::ident::Ident;
 use crate::model::layout::HISTORY_TABLE;
 use crate::model::observed::{
     DatabaseFacts, DefaultGrant, DefaultKind, HelperFacts, Observed, OperatorReach, RoleFacts,
-    SchemaFacts, ServerFacts, TableFacts,
+    SchemaFacts, ServerFacts, TableFacts, TemplateFacts,
 };
+use crate::model::tenant::Isolation;
 use crate::pg::answer::failed;
 use crate::pg::refinery;
-use crate::plan::POLICY;
+use crate::plan::{POLICY, TEMPLATE_OWNER, TEMPLATE_PREFIX};
 
 /// Reads the server, the roles and the database of a tenant: everything that any database of the
 /// cluster knows. The registry's part is left as it is.
@@ -32,6 +33,10 @@ pub(in crate::pg) async fn cluster_facts(
     let placement = &desired.tenant.placement;
     let mut names: Vec<&str> = vec![desired.tenant.owner.as_str()];
     names.extend(desired.users().chain(&desired.login_role).map(Ident::as_str));
+    if desired.tenant.isolation == Isolation::Database {
+        names.push(TEMPLATE_OWNER);
+        observed.templates = templates(session).await?;
+    }
     roles(session, &names, placement.database.as_str(), observed).await?;
     observed.database = database(session, placement.database.as_str()).await?;
     Ok(())
@@ -144,6 +149,23 @@ async fn database(session: &Client, name: &str) -> Result<Option<DatabaseFacts>,
     }))
 }
 
+async fn templates(session: &Client) -> Result<BTreeMap<Ident, TemplateFacts>, Error> {
+    let rows = session
+        .query_typed(
+            "SELECT d.datname::text, d.datistemplate AND NOT d.datallowconn, \
+                    coalesce(pg_catalog.shobj_description(d.oid, 'pg_database'), ''), \
+                    CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT') \
+                         THEN pg_catalog.pg_database_size(d.oid) ELSE 0 END \
+             FROM pg_catalog.pg_database d WHERE pg_catalog.starts_with(d.datname::text, $1)",
+            &[(&TEMPLATE_PREFIX, Type::TEXT)],
+        )
+        .await
+        .map_err(|error| failed(error, "look for template databases"))?;
+    let facts =
+        |row: &Row| TemplateFacts { sealed: row.get(1), label: row.get(2), bytes: row.get(3) };
+    rows.iter().map(|row| Ok((ident(row, 0)?, facts(row)))).collect()
+}
+
 /// Reads the tenant's schema, on a session in the tenant's database.
 ///
 /// # Errors
@@ -182,7 +204,7 @@ pub(in crate::pg) async fn schema_facts(
     };
     facts.defaults = default_grants(session, schema, owner).await?;
     relations(session, desired, &mut facts).await?;
-    helpers(session, schema, &mut facts).await?;
+    functions(session, schema, owner, &mut facts).await?;
     // A schema of somebody else's is a conflict already; its history may not be ours to read.
     if facts.owner == owner {
         facts.history = refinery::history(session, schema).await?;
@@ -296,21 +318,34 @@ async fn relations(
     Ok(())
 }
 
-async fn helpers(session: &Client, schema: &Ident, facts: &mut SchemaFacts) -> Result<(), Error> {
+async fn functions(
+    session: &Client,
+    schema: &Ident,
+    owner: &str,
+    facts: &mut SchemaFacts,
+) -> Result<(), Error> {
     let rows = session
         .query_typed(
             "SELECT p.proname::text, pg_catalog.obj_description(p.oid, 'pg_proc'), \
                     ARRAY(SELECT r.rolname::text FROM pg_catalog.aclexplode(p.proacl) x \
-                          JOIN pg_catalog.pg_roles r ON r.oid = x.grantee WHERE x.privilege_type = 'EXECUTE') \
+                          JOIN pg_catalog.pg_roles r ON r.oid = x.grantee WHERE x.privilege_type = 'EXECUTE'), \
+                    pg_catalog.format('%I(%s)', p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)) \
              FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
-             WHERE n.nspname = $1 AND pg_catalog.obj_description(p.oid, 'pg_proc') LIKE 'tenantctl: %'",
-            &[(&schema.as_str(), Type::TEXT)],
+             WHERE n.nspname = $1 AND pg_catalog.pg_get_userbyid(p.proowner) = $2",
+            &[(&schema.as_str(), Type::TEXT), (&owner, Type::TEXT)],
         )
         .await
         .map_err(|error| failed(error, format!("read the functions of {schema}")))?;
     for row in &rows {
-        let helper = HelperFacts { fingerprint: row.get(1), execute: idents(row.get(2))? };
-        facts.helpers.insert(row.get(0), helper);
+        let execute = idents(row.get(2))?;
+        match row.get::<_, Option<String>>(1) {
+            Some(fingerprint) if fingerprint.starts_with("tenantctl: ") => {
+                facts.helpers.insert(row.get(0), HelperFacts { fingerprint, execute });
+            }
+            _ => {
+                facts.functions.insert(row.get(3), execute);
+            }
+        }
     }
     Ok(())
 }

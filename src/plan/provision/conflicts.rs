@@ -1,5 +1,6 @@
 //! What a plan must never paper over: everything here is refused before anything is touched.
 
+use super::template;
 use crate::error::{Code, Error};
 use crate::model::desired::Desired;
 use crate::model::ident::Ident;
@@ -58,7 +59,9 @@ pub(super) fn refuse(desired: &Desired, observed: &Observed) -> Result<(), Error
         return Err(taken("database", &tenant.placement.database, &database.owner, desired));
     }
     if let Some(schema) = &observed.schema {
-        if schema.owner != tenant.owner.as_str() {
+        // A copy that was not adopted yet stands in a database that is the tenant's.
+        let adoptable = observed.registered.is_some() && template::is_unadopted(desired, observed);
+        if schema.owner != tenant.owner.as_str() && !adoptable {
             return Err(taken("schema", &tenant.placement.schema, &schema.owner, desired));
         }
         // A schema of the right owner that no registry row explains was not made by us.

@@ -6,6 +6,9 @@ mod placement;
 mod refusals;
 mod roles;
 mod tables;
+mod template;
+
+pub use template::{TEMPLATE_OWNER, TEMPLATE_PREFIX};
 
 pub use conflicts::refuse_another_shape;
 
@@ -23,8 +26,9 @@ use crate::model::tenant::{Isolation, State};
 /// plan completes: the registry's row comes first, `active` last, a table is guarded before it is
 /// granted, and a database is closed before anything is put into it.
 ///
-/// Shared tables exist only after their migrations, so a plan that migrates a shared schema ends
-/// there with [`Plan::continues`] set: observe again, plan again.
+/// Shared tables exist only after their migrations, and a copied database shows what it holds only
+/// once it is there, so a plan that migrates a shared schema or copies a database ends there with
+/// [`Plan::continues`] set: observe again, plan again.
 ///
 /// # Errors
 ///
@@ -46,7 +50,11 @@ pub fn provision(
     }
     roles::make(&mut plan, desired, observed);
     if desired.tenant.isolation == Isolation::Database {
-        placement::database(&mut plan, desired, observed);
+        let copied = placement::database(&mut plan, desired, set, observed);
+        if copied || template::is_unadopted(desired, observed) {
+            template::adopt(&mut plan, desired);
+            return Ok(plan);
+        }
     }
     placement::schema(&mut plan, desired, observed);
     migrations(&mut plan, desired, set, observed, active)?;

@@ -2,23 +2,34 @@
 
 use std::collections::BTreeSet;
 
-use super::{owner_reach, user_reach};
+use super::{owner_reach, template, user_reach};
 use crate::model::desired::Desired;
 use crate::model::ident::Ident;
+use crate::model::migration::MigrationSet;
 use crate::model::observed::{DefaultGrant, DefaultKind, Observed, SchemaFacts};
 use crate::model::tenant::Isolation;
 use crate::plan::{Change, Helper, Plan, Reach, Site};
 
-/// Makes the database, and closes it before anything is put into it.
-pub(super) fn database(plan: &mut Plan, desired: &Desired, observed: &Observed) {
+/// Makes the database, and closes it before anything is put into it. Answers whether it is a copy of
+/// a template, whose objects have to be adopted.
+pub(super) fn database(
+    plan: &mut Plan,
+    desired: &Desired,
+    set: &MigrationSet,
+    observed: &Observed,
+) -> bool {
     let tenant = &desired.tenant;
     let name = &tenant.placement.database;
     let existing = observed.database.as_ref().filter(|facts| !facts.invalid);
     if observed.database.as_ref().is_some_and(|facts| facts.invalid) {
         plan.push(Reach::Tenant, Site::Server, Change::DropInvalidDatabase(name.clone()));
     }
+    let mut copied = false;
     if existing.is_none() {
-        let change = Change::CreateDatabase { name: name.clone(), owner: tenant.owner.clone() };
+        let copy_of = template::prepare(plan, desired, set, observed);
+        copied = copy_of.is_some();
+        let owner = tenant.owner.clone();
+        let change = Change::CreateDatabase { name: name.clone(), owner, copy_of };
         plan.push(Reach::Tenant, Site::Server, change);
     }
     if existing.is_none_or(|facts| facts.public) {
@@ -47,6 +58,7 @@ pub(super) fn database(plan: &mut Plan, desired: &Desired, observed: &Observed) 
     // The server keeps names in `search_path` as SQL reads them.
     let schema = &tenant.placement.schema;
     set("search_path", schema.as_str(), &|current| schema.is_spelled(current));
+    copied
 }
 
 pub(super) fn schema(plan: &mut Plan, desired: &Desired, observed: &Observed) {

@@ -40,7 +40,7 @@ pub(super) fn make(plan: &mut Plan, desired: &Desired, observed: &Observed) {
     }
 }
 
-fn role(plan: &mut Plan, observed: &Observed, reach: Reach, name: &Ident, login: bool) {
+pub(super) fn role(plan: &mut Plan, observed: &Observed, reach: Reach, name: &Ident, login: bool) {
     match observed.roles.get(name) {
         None => plan.push(reach, Site::Server, Change::CreateRole { name: name.clone(), login }),
         Some(facts) if login && !facts.login => {
@@ -51,7 +51,13 @@ fn role(plan: &mut Plan, observed: &Observed, reach: Reach, name: &Ident, login:
 }
 
 /// Lets an operator who is no superuser act as a role: it must make objects as their owner.
-fn operator(plan: &mut Plan, observed: &Observed, reach: Reach, role: &Ident, inherit: bool) {
+pub(super) fn operator(
+    plan: &mut Plan,
+    observed: &Observed,
+    reach: Reach,
+    role: &Ident,
+    inherit: bool,
+) {
     let has = observed.operator.get(role).copied().unwrap_or_default();
     if observed.server.superuser || (has.set && (has.inherit || !inherit)) {
         return;

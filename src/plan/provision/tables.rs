@@ -1,4 +1,5 @@
-//! The tables of a tenant that are there already: guarded where they are shared, then granted.
+//! What stands in a tenant's schema already: tables, guarded where they are shared, sequences and
+//! functions; then granted.
 
 use super::user_reach;
 use crate::model::desired::{Desired, Sharing};
@@ -31,6 +32,20 @@ pub(super) fn open(plan: &mut Plan, desired: &Desired, schema: &SchemaFacts) {
         for role in desired.tenant.roles.iter().filter(|role| !users.contains(*role)) {
             let change = Change::GrantSequence { sequence: named(name), role: role.clone() };
             plan.push(user_reach(desired), site.clone(), change);
+        }
+    }
+    // Roles that every tenant uses were there before the functions, which came with their default
+    // privileges; what a migration took away from them since stays away.
+    if desired.roles_are_its_own {
+        for (signature, users) in &schema.functions {
+            for role in desired.users().filter(|role| !users.contains(*role)) {
+                let change = Change::GrantFunction {
+                    schema: desired.tenant.placement.schema.clone(),
+                    signature: signature.clone(),
+                    role: role.clone(),
+                };
+                plan.push(Reach::Tenant, site.clone(), change);
+            }
         }
     }
 }
