@@ -30,9 +30,11 @@ impl App {
         let asked =
             !global.no_color && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
         let terminal = std::io::stderr().is_terminal();
-        let width = console::Term::stdout()
-            .size_checked()
-            .map_or(UNBOUND, |(_, columns)| usize::from(columns));
+        // COLUMNS is how a person, or a test, says how wide the reader behind a pipe is.
+        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let width = columns.unwrap_or_else(|| {
+            console::Term::stdout().size_checked().map_or(UNBOUND, |(_, columns)| columns.into())
+        });
         let style = Style::new(
             asked && console::colors_enabled() && std::io::stdout().is_terminal(),
             width,

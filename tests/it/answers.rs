@@ -15,10 +15,15 @@ fn fits(outcome: Outcome) -> Outcome {
     outcome
 }
 
+/// Runs a command for a reader of 80 columns: a pipe has no width of its own.
+fn narrow<const N: usize>(world: &World, arguments: [&str; N]) -> Outcome {
+    world.tenantctl(arguments).env("COLUMNS", "80").run()
+}
+
 #[test]
 fn what_people_read() {
     let world = World::new();
-    fits(world.run(["list"]).ok()).snapshot("list_nothing");
+    fits(narrow(&world, ["list"]).ok()).snapshot("list_nothing");
     // As a superuser: an operator becomes a member in one step more before PostgreSQL 16.
     let superuser = world.url("app", "postgres");
     let create = ["create", "acme", "--isolation", "schema", "--uuid", UUID];
@@ -46,7 +51,7 @@ fn a_list_shows_the_columns_that_tell_tenants_apart() {
         second.cluster_toml("second", "us")
     ));
     world.run(["create", "acme", "--tier", "free"]).ok();
-    let one = fits(world.run(["list"]).ok());
+    let one = fits(narrow(&world, ["list"]).ok());
     assert!(
         one.stdout().contains("TIER") && !one.stdout().contains("CLUSTER"),
         "{}",
@@ -62,7 +67,7 @@ fn a_list_shows_the_columns_that_tell_tenants_apart() {
             "enterprise",
         ])
         .ok();
-    fits(world.run(["list"]).ok()).snapshot("list_of_two_clusters");
+    fits(narrow(&world, ["list"]).ok()).snapshot("list_of_two_clusters");
 }
 
 #[test]
