@@ -1,7 +1,5 @@
 //! Answers for people: complete without colour, within the width of the screen.
 
-use std::collections::BTreeMap;
-
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::progress::duration;
@@ -462,28 +460,6 @@ pub(super) fn found(answer: &Verified, style: &Style) -> String {
         count(seen.probes, "probe"),
         duration(answer.took)
     ));
-    text
-}
-
-/// What could not be tried: one line for each table, role and reason.
-fn not_probed(report: &FindingsReport, style: &Style) -> String {
-    let mut grouped: BTreeMap<(&str, &str, &str), Vec<&str>> = BTreeMap::new();
-    for one in &report.not_probed {
-        let place = (one.relation.as_str(), one.role.as_str(), one.reason.as_str());
-        grouped.entry(place).or_default().push(one.operation);
-    }
-    if grouped.is_empty() {
-        return String::new();
-    }
-    let heading = format!("not probed ({}):", count(report.coverage.not_probed, "attempt"));
-    let mut text = format!("{}\n", style.attention(&heading));
-    for ((relation, role, reason), operations) in grouped.iter().take(SHOWN) {
-        let line = format!("{relation} as {role}, {}: {reason}", operations.join(", "));
-        text.push_str(&wrapped(&line, 2, style));
-    }
-    if grouped.len() > SHOWN {
-        text.push_str(&format!("  and {} more: -o json lists them\n", grouped.len() - SHOWN));
-    }
     text
 }
 
