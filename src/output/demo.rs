@@ -1,8 +1,8 @@
 //! The demo for people: scenes as they happen, then what came of it.
 
-use super::human;
 use super::progress::duration;
 use super::style::Style;
+use super::{findings, human};
 use crate::model::count;
 use crate::model::tenant::{Isolation, Tenant};
 use crate::report::{Demo, End, Kept, Outcome, Provisioned, Report, Scene, Trial, Verified};
@@ -73,7 +73,7 @@ fn provisioned(answer: &Provisioned) -> String {
 
 /// `verify-rls` without the list of what it could not probe: the demo shows it three times.
 fn audited(answer: &Verified, style: &Style) -> String {
-    let mut text = human::found(answer, style);
+    let mut text = findings::found(answer, style);
     let silent = answer.report.not_probed.len();
     if silent > 0 {
         text.push_str(&format!("{} not probed; verify-rls says which\n", count(silent, "attempt")));

@@ -2,9 +2,12 @@
 
 mod demo;
 mod failure;
+mod findings;
 mod human;
 mod json;
+mod layout;
 mod log;
+mod migration;
 mod progress;
 mod style;
 mod terminal;
