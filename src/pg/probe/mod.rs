@@ -9,10 +9,15 @@
 //! Nothing that was not observed is claimed: an attempt that could not be made says why.
 
 mod canary;
+mod guess;
+mod pattern;
 mod predicate;
+mod rows;
 mod session;
+mod shape;
 mod shared;
 mod territory;
+mod trust;
 
 use tokio_postgres::Client;
 

@@ -26,6 +26,8 @@ pub(super) enum Answer {
         message: String,
         /// It came from a function that the statement called, such as a trigger's.
         inside: bool,
+        /// The constraint of a table that was broken; none when a value did not fit its domain.
+        constraint: Option<String>,
     },
 }
 
@@ -86,6 +88,27 @@ impl<'c> Session<'c> {
         Ok(why)
     }
 
+    /// Reads rows as the operator; none when they cannot be read.
+    pub(super) async fn rows(&self, query: &Sql) -> Result<Vec<Vec<Option<String>>>, Error> {
+        let script = format!("SAVEPOINT attempt; {query}; RELEASE SAVEPOINT attempt");
+        match self.client.simple_query(&script).await {
+            Ok(messages) => Ok(messages
+                .iter()
+                .filter_map(|message| match message {
+                    SimpleQueryMessage::Row(row) => {
+                        Some((0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect())
+                    }
+                    _ => None,
+                })
+                .collect()),
+            Err(error) if error.as_db_error().is_none() => Err(failed("probe", error)),
+            Err(_) => {
+                self.take_back().await?;
+                Ok(Vec::new())
+            }
+        }
+    }
+
     /// Runs statements and takes them back; answers for the last one.
     pub(super) async fn attempt(&self, statements: &[Sql]) -> Result<Answer, Error> {
         self.script(statements, "ROLLBACK TO SAVEPOINT attempt; RELEASE SAVEPOINT attempt").await
@@ -113,13 +136,18 @@ impl<'c> Session<'c> {
                 sqlstate: said.code().code().to_owned(),
                 message: said.message().to_owned(),
                 inside: said.where_().is_some(),
+                constraint: said.table().and(said.constraint()).map(str::to_owned),
             },
         };
+        self.take_back().await?;
+        Ok(answer)
+    }
+
+    async fn take_back(&self) -> Result<(), Error> {
         self.client
             .batch_execute("ROLLBACK TO SAVEPOINT attempt; RELEASE SAVEPOINT attempt")
             .await
-            .map_err(|error| failed("take a probe back", error))?;
-        Ok(answer)
+            .map_err(|error| failed("take a probe back", error))
     }
 }
 

@@ -4,12 +4,12 @@
 //! hide a hole in the others. To hit no live row of a sound table, they run in the context of a tenant
 //! that does not exist: whatever they hit is somebody else's.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::SMALL;
-use super::canary::{self, Known, Links};
+use super::canary;
 use super::predicate;
+use super::rows::Rows;
 use super::session::{Answer, Session, enter};
+use super::trust;
 use crate::audit::Survey;
 use crate::error::Error;
 use crate::model::catalog::{Command, Oid, Policy, Privileges, Relation, RelationKind};
@@ -18,7 +18,7 @@ use crate::model::layout::Tenancy;
 use crate::model::probe::{Attempt, Context, Method, Outcome, Probe};
 use crate::model::tenant::{Isolation, Tenant};
 use crate::sql;
-use crate::sql::{List, Literal, Sql};
+use crate::sql::{Literal, Sql};
 
 /// Probes every table that tenants share, as every role that the application uses on it.
 pub(super) async fn probe(session: &Session<'_>, survey: &Survey<'_>) -> Result<Vec<Probe>, Error> {
@@ -53,18 +53,12 @@ pub(super) async fn probe(session: &Session<'_>, survey: &Survey<'_>) -> Result<
         (duel.role, duel.home) = (role, home);
         duel.unset().await?;
     }
-    let mut rows = Rows::default();
+    let mut rows = Rows::new(session, survey, tenancy);
     for (role, home) in &pairs {
         (duel.role, duel.home) = (role, home);
         duel.round(&mut rows).await?;
     }
     Ok(duel.probes)
-}
-
-/// What is known about rows that can be looked for: by table and tenant.
-#[derive(Default)]
-struct Rows {
-    made: BTreeMap<(Oid, bool), Result<Known, String>>,
 }
 
 struct Duel<'a, 'c> {
@@ -97,10 +91,10 @@ impl<'a> Duel<'a, '_> {
             }
             return Ok(());
         }
+        if trust::distrusted(self.session, self.survey, self.role).is_some() {
+            return Ok(());
+        }
         for (oid, table) in self.tables() {
-            if self.hostile(oid, table).is_some() {
-                continue;
-            }
             let look = sql!("SELECT count(*) FROM (SELECT FROM {} LIMIT 1) AS seen", table.name);
             self.observe(table, Attempt::Read, Context::Unset, None, look).await?;
             self.predicates((oid, table), Context::Unset).await?;
@@ -109,10 +103,14 @@ impl<'a> Duel<'a, '_> {
     }
 
     /// Makes both tenants a row in every table, and then tries everything.
-    async fn round(&mut self, rows: &mut Rows) -> Result<(), Error> {
+    async fn round(&mut self, rows: &mut Rows<'_, '_>) -> Result<(), Error> {
         let tables = self.tables();
         for role in [self.role, self.home] {
-            if let Some(why) = self.session.barred(role).await? {
+            let why = match self.session.barred(role).await? {
+                Some(why) => Some(why),
+                None => trust::distrusted(self.session, self.survey, role),
+            };
+            if let Some(why) = why {
                 for (_, table) in &tables {
                     self.note(table, Attempt::Read, Context::Own, Outcome::NotProbed(why.clone()));
                 }
@@ -122,13 +120,13 @@ impl<'a> Duel<'a, '_> {
         let oids: Vec<Oid> = tables.iter().map(|(oid, _)| *oid).collect();
         let keys = &self.survey.catalog.foreign_keys;
         let edges: Vec<_> = keys.iter().map(|key| (key.child, key.parent)).collect();
-        for oid in canary::parents_first(&oids, &edges) {
-            for own in [false, true] {
-                if matches!(rows.made.get(&(oid, own)), Some(Ok(_))) {
-                    continue;
-                }
-                let made = self.make(oid, own, rows).await?;
-                rows.made.insert((oid, own), made);
+        // What tables point at beyond the tenants' own is looked for as well.
+        let outside = edges.iter().filter(|(child, parent)| oids.contains(child) && !oids.contains(parent));
+        let mut order: Vec<Oid> = outside.map(|(_, parent)| *parent).collect();
+        order.extend(canary::parents_first(&oids, &edges));
+        for oid in order {
+            for tenant in [self.target, self.acting] {
+                rows.provide(oid, tenant).await?;
             }
         }
         for (oid, table) in tables {
@@ -137,28 +135,18 @@ impl<'a> Duel<'a, '_> {
         Ok(())
     }
 
-    async fn table(&mut self, oid: Oid, table: &Relation, rows: &Rows) -> Result<(), Error> {
-        if let Some(why) = self.hostile(oid, table) {
-            self.note(table, Attempt::Read, Context::Own, Outcome::NotProbed(why));
-            return Ok(());
-        }
+    async fn table(
+        &mut self,
+        oid: Oid,
+        table: &Relation,
+        rows: &mut Rows<'_, '_>,
+    ) -> Result<(), Error> {
         self.predicates((oid, table), Context::Own).await?;
-        let made = rows.made.get(&(oid, false));
-        let found = self.control(oid, table, made).await?;
-        let insert = self.links((oid, table), false, rows).await?;
+        let found = self.control(oid, table, rows.of(oid, self.target).map(|_| ())).await?;
+        let insert = rows.addition((oid, table), self.target).await?;
         for context in [Context::Own, Context::Empty] {
             let key = self.key(context, table);
-            match &insert {
-                Ok(links) => match canary::insert(table, links) {
-                    Ok(statement) => self.plant(oid, table, context, statement).await?,
-                    Err(why) => {
-                        self.note(table, Attempt::Insert, context, Outcome::NotProbed(why));
-                    }
-                },
-                Err(why) => {
-                    self.note(table, Attempt::Insert, context, Outcome::NotProbed(why.clone()));
-                }
-            }
+            self.plant(oid, table, context, insert.clone()).await?;
             if let Err(why) = &found {
                 self.note(table, Attempt::Read, context, Outcome::NotProbed(why.clone()));
                 continue;
@@ -195,11 +183,9 @@ impl<'a> Duel<'a, '_> {
                 self.blind(table, attempt, context, key, statement).await?;
             }
         }
-        let own = rows.made.get(&(oid, true));
-        let why = match own {
-            Some(Ok(_)) => self.too_big(oid, table),
-            Some(Err(why)) => Some(why.clone()),
-            None => Some("it has no row to give away".to_owned()),
+        let why = match rows.of(oid, self.acting) {
+            Ok(_) => self.too_big(oid, table),
+            Err(why) => Some(why),
         };
         match (why, table.column(&self.tenancy.column)) {
             (None, Some(column)) => {
@@ -222,7 +208,7 @@ impl<'a> Duel<'a, '_> {
         &mut self,
         oid: Oid,
         table: &Relation,
-        made: Option<&Result<Known, String>>,
+        made: Result<(), String>,
     ) -> Result<Result<(), String>, Error> {
         let look = self.count(table, &self.target.key);
         let mut script = self.become_target();
@@ -234,107 +220,17 @@ impl<'a> Duel<'a, '_> {
                 self.note(table, Attempt::Control, Context::Own, Outcome::Rows(seen.unwrap_or(0)));
                 Ok(())
             }
-            (Some(0), Some(Ok(_))) if predicate::asks_more(self.survey, oid, self.tenancy) => {
+            (Some(0), Ok(())) if predicate::asks_more(self.survey, oid, self.tenancy) => {
                 Err("its policies ask for more than the tenant".to_owned())
             }
-            (Some(0), Some(Ok(_))) => {
+            (Some(0), Ok(())) => {
                 self.note(table, Attempt::Control, Context::Own, Outcome::Rows(0));
                 Err("the tenant does not see its own row".to_owned())
             }
-            (None, Some(Ok(_))) if matches!(answer, Answer::Refused { .. }) => Ok(()),
-            (_, Some(Err(why))) => Err(format!("there is no row to look for: {why}")),
+            (None, Ok(())) if matches!(answer, Answer::Refused { .. }) => Ok(()),
+            (_, Err(why)) => Err(why),
             _ => Err(answer.trouble().unwrap_or_else(|| "there is no row to look for".to_owned())),
         })
-    }
-
-    /// Makes a row in a tenant's own context; answers with the values that other rows may point at.
-    async fn make(&self, oid: Oid, own: bool, rows: &Rows) -> Result<Result<Known, String>, Error> {
-        let Some(table) = self.survey.catalog.relations.get(&oid) else {
-            return Ok(Err("it is gone".to_owned()));
-        };
-        if let Some(why) = self.hostile(oid, table) {
-            return Ok(Err(why));
-        }
-        let links = match self.links((oid, table), own, rows).await? {
-            Ok(links) => links,
-            Err(why) => return Ok(Err(why)),
-        };
-        let statement = match canary::insert(table, &links) {
-            Ok(statement) => statement,
-            Err(why) => return Ok(Err(why)),
-        };
-        let mut script = self.maker(own);
-        let wanted: BTreeSet<&Ident> = self
-            .survey
-            .catalog
-            .foreign_keys
-            .iter()
-            .filter(|key| key.parent == oid)
-            .flat_map(|key| key.columns.iter().map(|(_, parent)| parent))
-            .collect();
-        let wanted: Vec<&Ident> = wanted.into_iter().collect();
-        if wanted.is_empty() {
-            script.push(statement);
-        } else {
-            let texts: Vec<Sql> = wanted.iter().map(|name| sql!("{}::text", name)).collect();
-            script.push(sql!("{} RETURNING {}", statement, List(&texts)));
-        }
-        Ok(match self.session.keep(&script).await? {
-            Answer::Done { first, .. } => Ok(wanted
-                .into_iter()
-                .zip(first)
-                .filter_map(|(name, value)| Some((name.clone(), value?)))
-                .collect()),
-            other => Err(other.trouble().unwrap_or_default()),
-        })
-    }
-
-    /// The values that a row must take over from the rows that it points at.
-    async fn links(
-        &self,
-        (oid, table): (Oid, &Relation),
-        own: bool,
-        rows: &Rows,
-    ) -> Result<Result<Links<'a>, String>, Error> {
-        let tenant = if own { self.acting } else { self.target };
-        let mut links = Links { tenant: (&self.tenancy.column, &tenant.key), values: Known::new() };
-        for key in self.survey.catalog.foreign_keys.iter().filter(|key| key.child == oid) {
-            let needed = key.columns.iter().any(|(child, _)| {
-                *child != self.tenancy.column
-                    && table.column(child).is_some_and(|column| column.not_null)
-            });
-            let Some(parent) = self.survey.catalog.relations.get(&key.parent) else { continue };
-            if !needed || key.parent == oid {
-                continue;
-            }
-            let known = match rows.made.get(&(key.parent, own)) {
-                Some(Ok(known)) => known.clone(),
-                Some(Err(why)) => {
-                    return Ok(Err(format!("{} has no row to point at: {why}", parent.name)));
-                }
-                None => {
-                    let columns: Vec<&Ident> = key.columns.iter().map(|(_, name)| name).collect();
-                    let texts: Vec<Sql> =
-                        columns.iter().map(|name| sql!("{}::text", name)).collect();
-                    let mut script = self.maker(own);
-                    script.push(sql!("SELECT {} FROM {} LIMIT 1", List(&texts), parent.name));
-                    match self.session.attempt(&script).await? {
-                        Answer::Done { first, .. } if !first.is_empty() => columns
-                            .into_iter()
-                            .zip(first)
-                            .filter_map(|(name, value)| Some((name.clone(), value?)))
-                            .collect(),
-                        _ => return Ok(Err(format!("{} has no row to point at", parent.name))),
-                    }
-                }
-            };
-            for (child, parent) in &key.columns {
-                if let Some(value) = known.get(parent) {
-                    links.values.insert(child.clone(), value.clone());
-                }
-            }
-        }
-        Ok(Ok(links))
     }
 
     /// Adds a row in the target's name while acting as somebody else.
@@ -348,7 +244,9 @@ impl<'a> Duel<'a, '_> {
         let key = self.key(context, table);
         let mut outcome = self.write(key.as_deref(), statement.clone()).await?;
         let stamps = self.survey.catalog.triggers.iter().any(|t| t.relation == oid && t.before_row);
-        if stamps && outcome == Outcome::Rows(1) {
+        if stamps && matches!(outcome, Outcome::Constraint(_)) {
+            outcome = Outcome::NotProbed("a trigger may have changed the row's tenant".to_owned());
+        } else if stamps && outcome == Outcome::Rows(1) {
             // A trigger may have put the acting tenant's key in: only the target can tell.
             let look = sql!(
                 "SELECT count(*) FROM {} WHERE {} = {}",
@@ -413,8 +311,9 @@ impl<'a> Duel<'a, '_> {
             Answer::Refused { .. } => Outcome::Refused,
             // Constraints are looked at after policies: a row that breaks one was let through. Not so
             // when a trigger broke it, on a row of its own.
-            Answer::Failed { sqlstate, inside: false, .. }
-                if matches!(sqlstate.as_str(), "23001" | "23502" | "23503" | "23505") =>
+            Answer::Failed { sqlstate, inside: false, constraint, .. }
+                if matches!(sqlstate.as_str(), "23001" | "23502" | "23503" | "23505")
+                    || (sqlstate == "23514" && constraint.is_some()) =>
             {
                 Outcome::Constraint(sqlstate)
             }
@@ -483,29 +382,6 @@ impl<'a> Duel<'a, '_> {
         Ok(())
     }
 
-    /// Why no code of this table may run: it is the application's, and the session could be more.
-    fn hostile(&self, oid: Oid, table: &Relation) -> Option<String> {
-        if !self.session.superuser {
-            return None;
-        }
-        let subject = self.survey.subjects.iter().find(|s| s.name == self.role)?;
-        let triggers = self.survey.catalog.triggers.iter().filter(|t| t.relation == oid);
-        let policies = self.survey.policies(oid).iter().flat_map(|p| p.functions.iter().copied());
-        triggers
-            .map(|trigger| trigger.function)
-            .chain(policies)
-            .filter_map(|function| self.survey.catalog.functions.get(&function))
-            .find(|function| subject.closure.contains_key(&function.owner))
-            .map(|function| {
-                format!(
-                    "{} runs {}, which {} can rewrite: probe as a role that is no superuser",
-                    table.name,
-                    function.signature(),
-                    self.role
-                )
-            })
-    }
-
     fn too_big(&self, oid: Oid, table: &Relation) -> Option<String> {
         let children = self.survey.catalog.relations.values().filter(|r| r.parent == Some(oid));
         let rows = if table.kind == RelationKind::Partitioned {
@@ -560,12 +436,6 @@ impl<'a> Duel<'a, '_> {
 
     fn enter(&self, key: Option<&str>) -> Vec<Sql> {
         enter(self.role, key.map(|key| (&self.tenancy.setting, key)))
-    }
-
-    /// Rows are made under the main role: others, such as one that only reads, look for them.
-    fn maker(&self, own: bool) -> Vec<Sql> {
-        let tenant = if own { self.acting } else { self.target };
-        enter(tenant.role(), Some((&self.tenancy.setting, &tenant.key)))
     }
 
     fn become_target(&self) -> Vec<Sql> {
