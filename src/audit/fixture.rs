@@ -65,7 +65,7 @@ impl World {
             ("tenant_cat", "own_cat", "app_cat"),
             ("tenant_dan", "own_dan", "app_dan"),
         ] {
-            world.schema(schema, owner);
+            world.add_schema(schema, owner);
             world.grant_schema(schema, role, Privilege::Usage);
             world.table(schema, "notes", owner);
             for privilege in
@@ -143,7 +143,7 @@ impl World {
         }
     }
 
-    fn schema(&mut self, name: &str, owner: &str) {
+    pub(crate) fn add_schema(&mut self, name: &str, owner: &str) {
         let owner = self.oid(owner);
         let number = self.number();
         let schema = Schema { name: ident(name), owner, grants: Vec::new() };

@@ -8,7 +8,8 @@ use super::expression::Binding;
 use super::finding::Object;
 use super::reach::{Closure, Reach};
 use crate::model::catalog::{
-    Catalog, Command, Function, Grant, Oid, PUBLIC, Policy, Privilege, Privileges, Relation,
+    Catalog, Command, Database, Function, Grant, Oid, PUBLIC, Policy, Privilege, Privileges,
+    Relation, SessionDefault,
 };
 use crate::model::ident::Ident;
 use crate::model::layout::{Estate, HISTORY_TABLE};
@@ -190,6 +191,50 @@ impl<'a> Survey<'a> {
             .into_iter()
             .map(|at| &self.subjects[at])
             .filter(move |subject| self.enters(subject, schema))
+    }
+
+    /// Whether another tenant's role can come to a tenant's own ground. A schema lies where others
+    /// work; a database of one's own may be closed to them, and then what stands open inside stands
+    /// open to nobody.
+    pub fn visited(&self, ground: &Territory<'_>) -> bool {
+        if ground.tenants.iter().any(|tenant| tenant.isolation != Isolation::Database) {
+            return true;
+        }
+        let here = |database: &&Database| database.name == self.catalog.database;
+        let Some(database) = self.catalog.databases.iter().find(here) else { return true };
+        let public = |grant: &Grant| grant.grantee == PUBLIC && grant.privileges.has(Privilege::Connect);
+        let foreign = |subject: &&Subject<'_>| {
+            !subject.tenants.is_empty()
+                && ground.tenants.iter().all(|own| !subject.acts_for(&own.id))
+        };
+        database.grants.iter().any(public)
+            || self.subjects.iter().filter(foreign).any(|subject| {
+                let held = self.privileges(subject, database.owner, &database.grants);
+                held.has(Privilege::Connect)
+            })
+    }
+
+    /// The schemas in which a role's sessions look names up, as far as settings say.
+    pub fn path_of(&self, role: Oid) -> Vec<String> {
+        let rank = |default: &SessionDefault| match (default.role, &default.database) {
+            (Some(own), Some(place)) if own == role && *place == self.catalog.database => 3,
+            (Some(own), None) if own == role => 2,
+            (None, Some(place)) if *place == self.catalog.database => 1,
+            _ => 0,
+        };
+        let path = self
+            .catalog
+            .session_defaults
+            .iter()
+            .filter(|default| default.name == "search_path" && rank(default) > 0)
+            .max_by_key(|default| rank(default))
+            .map_or("\"$user\", public", |default| default.value.as_str());
+        let user = self.ident(role).map_or("", Ident::as_str);
+        path.split(',')
+            .map(|part| part.trim().trim_matches('"').replace("\"\"", "\""))
+            .map(|part| if part == "$user" { user.to_owned() } else { part })
+            .filter(|part| !part.is_empty())
+            .collect()
     }
 
     /// The subjects that can do any of some things with a relation, and what.

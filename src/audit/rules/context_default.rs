@@ -3,7 +3,10 @@
 use super::Rule;
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
+use crate::model::ident::Ident;
+use crate::model::layout::Setting;
 use crate::sql;
+use crate::sql::Sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "context-default",
@@ -39,29 +42,46 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
         if bound {
             continue;
         }
-        // The setting's name was checked to be identifiers and dots, so it can stand as advice only.
+        let Some(setting) = name_of(&tenancy.setting) else { continue };
         let (object, who, fix) = match (subject, &default.database) {
             (Some(subject), _) => (
                 survey.role(subject.role),
                 format!("role {}", subject.name),
-                sql!("ALTER ROLE {} RESET ALL", subject.name),
+                match &default.database {
+                    Some(database) => sql!(
+                        "ALTER ROLE {} IN DATABASE {} RESET {}",
+                        subject.name,
+                        database,
+                        setting
+                    ),
+                    None => sql!("ALTER ROLE {} RESET {}", subject.name, setting),
+                },
             ),
             (None, Some(database)) => (
                 survey.object("database", database),
                 format!("database {database}"),
-                sql!("ALTER DATABASE {} RESET ALL", database),
+                sql!("ALTER DATABASE {} RESET {}", database, setting),
             ),
-            (None, None) => continue,
+            (None, None) => (
+                survey.object("setting", &tenancy.setting),
+                "every role".to_owned(),
+                sql!("ALTER ROLE ALL RESET {}", setting),
+            ),
         };
         let message = format!("sessions of {who} begin with {} set", tenancy.setting);
-        let advice = fix.as_str().replace("RESET ALL", &format!("RESET {}", tenancy.setting));
-        let finding = RULE.finding(object, message, Fix::Advice(advice));
+        let finding = RULE.finding(object, message, Fix::Sql(vec![fix]));
         found.push(match subject {
             Some(subject) => finding.role(subject.name),
             None => finding,
         });
     }
     found
+}
+
+/// The setting's name, as a statement takes it.
+fn name_of(setting: &Setting) -> Option<Sql> {
+    let parts = setting.as_str().split('.').map(Ident::new).collect::<Result<Vec<_>, _>>().ok()?;
+    parts.iter().map(|part| sql!("{}", part)).reduce(|before, part| sql!("{}.{}", before, part))
 }
 
 #[cfg(test)]

@@ -64,6 +64,14 @@ fn touched(survey: &Survey<'_>, oid: Oid, function: &Function) -> Option<Touched
             mentions(&function.body, table.name.name.as_str())
                 && (home.is_none() || mentions(&function.body, table.name.schema.as_str()))
         });
+    // What a tenant's own function does, it does to that tenant's rows: other tenants may not call it.
+    let private = home.filter(|home| {
+        home.iter().any(|tenant| survey.number(&tenant.owner) == Some(function.owner))
+    });
+    if let Some(home) = private {
+        let what = format!("works for tenant {}", home[0].id);
+        return Some(Touched { what, foreign: false });
+    }
     if let Some((_, table)) = named {
         return Some(Touched { what: format!("reaches {}", table.name), foreign: home.is_some() });
     }

@@ -40,14 +40,17 @@ macro_rules! rules {
 }
 
 rules! {
+    child_without_tenant,
     context_default,
     database_cross_access,
     database_cross_connect,
+    default_privileges,
     definer_function,
     definer_view,
     history_writable,
     login_inherits_tenants,
     partition_exposed,
+    policy_function_writable,
     policy_ignores_tenant,
     policy_missing,
     policy_write_unchecked,
@@ -69,6 +72,7 @@ rules! {
     role_shared,
     role_superuser,
     schema_cross_access,
+    search_path_open,
     tenant_column_nullable,
     trigger_granted,
     truncate_granted,

@@ -10,23 +10,31 @@ pub(super) static RULE: Rule = Rule {
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "a table that tenants share has row-level security on and no policy",
-    docs: "Without a permissive policy the table is closed to every role that row-level security binds, and wide open to every role that it does not bind: no sentence says whose rows are whose. Usually a policy was dropped or never made. Fix: CREATE POLICY … USING (tenant column = current tenant). Tables that no role of the application may use are not reported.",
+    docs: "Without a permissive policy for the application's roles the table is closed to every role that row-level security binds, and wide open to every role that it does not bind: no sentence says whose rows are whose. Usually a policy was dropped or never made. Fix: CREATE POLICY … USING (tenant column = current tenant). Tables that no role of the application may use are not reported.",
     check,
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for (oid, table) in survey.tables().filter(|(_, table)| table.rls) {
-        if survey.policies(oid).iter().any(|policy| policy.permissive)
-            || table.parent.is_some_and(|parent| survey.tenant_tables.contains(&parent))
-        {
+        if table.parent.is_some_and(|parent| survey.tenant_tables.contains(&parent)) {
             continue;
         }
-        let Some((subject, held)) = survey.reaching(table, Privileges::ROWS).next() else {
+        let mut users = survey.reaching(table, Privileges::ROWS).peekable();
+        let Some((subject, held)) = users.peek().copied() else { continue };
+        // A policy for somebody else admits nothing to the application.
+        let served = users.any(|(subject, _)| {
+            survey.exempt(subject.role, table)
+                || survey.faces(subject).iter().any(|face| {
+                    let policies = survey.policies(oid).iter();
+                    policies.filter(|p| p.permissive).any(|policy| survey.applies(policy, *face))
+                })
+        });
+        if served {
             continue;
-        };
+        }
         let message = format!(
-            "{} has row-level security on and no policy that admits a row: {} holds {held} for nothing",
+            "{} has row-level security on and no policy that admits a row to the application: {} holds {held} for nothing",
             table.name, subject.name
         );
         let fix = Fix::Advice(match &survey.estate.tenancy {
@@ -50,6 +58,16 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
 mod tests {
     use crate::audit::fixture::*;
     use crate::model::catalog::*;
+
+    #[test]
+    fn a_policy_for_somebody_else_is_none() {
+        let mut world = World::new();
+        let stranger = world.oid("stranger");
+        world.policy_mut().roles = vec![stranger];
+        assert_eq!(world.rules(), ["policy-missing"]);
+        world.member("app_rw", "stranger", "i");
+        assert!(world.rules().is_empty());
+    }
 
     #[test]
     fn no_policy_is_accused_and_one_for_one_command_is_enough() {

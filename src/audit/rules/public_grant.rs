@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "PUBLIC holds privileges on tenants' tables or schemas",
-    docs: "PUBLIC is every role of the cluster: every other tenant's, and each one made later. On tables and schemas of a single tenant a grant to it opens them (critical where the schema can be entered, too); on shared tables it makes roles that nobody audits subject to the policies alone. CREATE on a schema lets anybody put functions and tables where others look names up. Reading reference tables without a tenant column is not reported.",
+    docs: "PUBLIC is every role of the cluster: every other tenant's, and each one made later. On tables and schemas of a single tenant a grant to it opens them (critical where the schema can be entered, too); on shared tables it makes roles that nobody audits subject to the policies alone. CREATE on a schema lets anybody put functions and tables where others look names up. Reading reference tables without a tenant column is not reported, nor is what stands open inside a tenant's own database while no other tenant may connect to it.",
     check,
 };
 
@@ -28,7 +28,7 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
         } else {
             Privileges::NONE
         };
-        if matters.is_empty() {
+        if matters.is_empty() || ground.is_some_and(|ground| !survey.visited(ground)) {
             continue;
         }
         let tenants: Vec<_> =
@@ -45,7 +45,11 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
     for (oid, relation) in &survey.catalog.relations {
         let ground = survey.ground(relation.schema);
         let held = public(&relation.grants);
-        if held.is_empty() || (ground.is_none() && !survey.tenant_tables.contains(oid)) {
+        let matters = match ground {
+            Some(ground) => survey.visited(ground),
+            None => survey.tenant_tables.contains(oid),
+        };
+        if held.is_empty() || !matters {
             continue;
         }
         let open = survey

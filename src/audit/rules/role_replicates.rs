@@ -1,4 +1,4 @@
-//! The application connects as a role that may replicate.
+//! The application reaches a role that may replicate.
 
 use super::Rule;
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
@@ -9,19 +9,28 @@ pub(super) static RULE: Rule = Rule {
     id: "role-replicates",
     severity: Severity::High,
     evidence: Evidence::Static,
-    title: "the application connects as a role that may replicate",
-    docs: "A role with REPLICATION can copy the whole cluster, or decode every change of every tenant from a replication slot; policies do not apply to either. Fix: ALTER ROLE … NOREPLICATION, and a role of its own for replication.",
+    title: "the application reaches a role that may replicate",
+    docs: "A role with REPLICATION can copy the whole cluster, or decode every change of every tenant from a replication slot; policies do not apply to either. SET ROLE is enough to create a slot and read it. Fix: ALTER ROLE … NOREPLICATION, and a role of its own for replication.",
     check,
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for subject in &survey.subjects {
-        if survey.catalog.roles.get(&subject.role).is_some_and(|role| role.replication) {
-            let message = format!("role {} has REPLICATION: it can stream every tenant's changes, or copy the cluster", subject.name);
-            let fix = Fix::Sql(vec![sql!("ALTER ROLE {} NOREPLICATION", subject.name)]);
+        for (reached, path) in &subject.closure {
+            let Some(role) = survey.catalog.roles.get(reached) else { continue };
+            // A superuser is worse, and has rules of its own.
+            if !role.replication || role.superuser || !path.becomes {
+                continue;
+            }
+            let message = format!(
+                "role {} can stream every tenant's changes, or copy the cluster, as {}",
+                subject.name,
+                survey.path(&path.roles)
+            );
+            let fix = Fix::Sql(vec![sql!("ALTER ROLE {} NOREPLICATION", role.name)]);
             found.push(
-                RULE.finding(survey.role(subject.role), message, fix)
+                RULE.finding(survey.role(*reached), message, fix)
                     .role(subject.name)
                     .tenants(subject.tenants.iter().map(|tenant| &tenant.id)),
             );

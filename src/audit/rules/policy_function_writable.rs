@@ -1,0 +1,60 @@
+//! A policy that asks a function which the application may rewrite.
+
+use super::Rule;
+use crate::audit::finding::{Evidence, Finding, Fix, Object, Severity};
+use crate::audit::survey::Survey;
+
+pub(super) static RULE: Rule = Rule {
+    id: "policy-function-writable",
+    severity: Severity::High,
+    evidence: Evidence::Static,
+    title: "a policy asks a function that the application can rewrite",
+    docs: "A policy is as good as the functions that it calls. Whoever owns one can replace it, or give it a SET clause that names another tenant, and every policy that calls it opens. Fix: ALTER FUNCTION … OWNER TO the role that owns the tables. Functions whose owner the application cannot become are not reported.",
+    check,
+};
+
+fn check(survey: &Survey<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (oid, table) in survey.tables() {
+        for policy in survey.policies(oid) {
+            for function in
+                policy.functions.iter().filter_map(|oid| survey.catalog.functions.get(oid))
+            {
+                let writer = survey.users_of(function.owner).next();
+                let Some(writer) = writer else { continue };
+                let signature = function.signature();
+                let message = format!(
+                    "policy {} on {} asks {signature}, which {} can rewrite",
+                    policy.name, table.name, writer.name
+                );
+                let fix = Fix::Advice(format!(
+                    "ALTER FUNCTION {signature} OWNER TO {}",
+                    survey.catalog.role_name(table.owner)
+                ));
+                let object = Object {
+                    parent: Some(table.name.to_string()),
+                    ..survey.object("policy", &policy.name)
+                };
+                found.push(RULE.finding(object, message, fix).role(writer.name));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::fixture::*;
+
+    #[test]
+    fn the_applications_own_function_is_accused_and_the_owners_is_not() {
+        let mut world = World::new();
+        let body = "SELECT current_setting('app.tenant_id')::uuid";
+        let sound = world.function("app", "current_tenant_id", "app_owner", body);
+        world.policy_mut().functions = vec![sound];
+        assert!(world.rules().is_empty());
+        let own = world.function("app", "tenant", "app_rw", body);
+        world.policy_mut().functions = vec![own];
+        assert_eq!(world.rules(), ["policy-function-writable"]);
+    }
+}
