@@ -15,6 +15,8 @@ use crate::model::ident::Ident;
 use crate::model::layout::{Estate, HISTORY_TABLE};
 use crate::model::probe::Probe;
 use crate::model::tenant::{Isolation, Tenant, TenantId};
+use crate::sql;
+use crate::sql::{Literal, Sql};
 
 /// A role that the application uses.
 #[derive(Debug)]
@@ -214,7 +216,8 @@ impl<'a> Survey<'a> {
             })
     }
 
-    /// The schemas in which a role's sessions look names up, as far as settings say.
+    /// The schemas in which a role's sessions look names up, where a setting says so: the server's
+    /// own default tells nothing about what the application sets for itself.
     pub fn path_of(&self, role: Oid) -> Vec<String> {
         let rank = |default: &SessionDefault| match (default.role, &default.database) {
             (Some(own), Some(place)) if own == role && *place == self.catalog.database => 3,
@@ -228,7 +231,7 @@ impl<'a> Survey<'a> {
             .iter()
             .filter(|default| default.name == "search_path" && rank(default) > 0)
             .max_by_key(|default| rank(default))
-            .map_or("\"$user\", public", |default| default.value.as_str());
+            .map_or("", |default| default.value.as_str());
         let user = self.ident(role).map_or("", Ident::as_str);
         path.split(',')
             .map(|part| part.trim().trim_matches('"').replace("\"\"", "\""))
@@ -353,6 +356,23 @@ impl<'a> Survey<'a> {
     /// The tenants whose own ground a relation, function or sequence of a schema lies on.
     pub fn ground(&self, schema: Oid) -> Option<&Territory<'a>> {
         self.territories.get(&schema)
+    }
+
+    /// The statement that gives a table a policy for the tenant column, under a name that is free.
+    pub fn policy_for(&self, oid: Oid, table: &Relation) -> Option<Sql> {
+        let tenancy = self.estate.tenancy.as_ref()?;
+        let column = table.column(&tenancy.column)?;
+        let free = |name: &Ident| self.policies(oid).iter().all(|policy| policy.name != *name);
+        let names = ["tenant_isolation", "tenant_isolation_app", "tenant_isolation_tenantctl"];
+        let name = names.into_iter().filter_map(|name| Ident::new(name).ok()).find(free)?;
+        Some(sql!(
+            "CREATE POLICY {} ON {} USING ({} = (SELECT NULLIF(current_setting({}, true), '')::{}))",
+            name,
+            table.name,
+            tenancy.column,
+            Literal(tenancy.setting.as_str()),
+            Sql::from_catalog(&column.type_name)
+        ))
     }
 
     /// A path of memberships in words: `app -> support -> admin`.

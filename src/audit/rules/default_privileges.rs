@@ -98,6 +98,11 @@ fn shares(survey: &Survey<'_>, default: &DefaultPrivilege) -> bool {
 /// Another tenant that can use a grantee's privileges.
 fn foreigner(survey: &Survey<'_>, grounds: &[&Territory<'_>], grantee: Oid) -> Option<String> {
     grounds.iter().find_map(|ground| {
+        // Whoever is a member of the tenant's own role is found by role-reaches-tenant.
+        let mut own = ground.tenants.iter().flat_map(|t| t.roles.iter().chain([&t.owner]));
+        if own.any(|role| survey.number(role) == Some(grantee)) {
+            return None;
+        }
         let foreign = survey.users_of(grantee).find(|subject| {
             !subject.tenants.is_empty()
                 && ground.tenants.iter().all(|own| !subject.acts_for(&own.id))

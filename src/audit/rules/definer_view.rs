@@ -44,12 +44,16 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
                     continue;
                 }
                 let Some(reader) = reader else { continue };
-                let foreign = survey.ground(base.schema).is_some_and(|ground| {
-                    ground.tenants.iter().all(|own| !subject.acts_for(&own.id))
-                });
+                // On the ground where the view stands, who may not read the one may not read the other.
+                let foreign = base.schema != view.schema
+                    && survey.ground(base.schema).is_some_and(|ground| {
+                        ground.tenants.iter().all(|own| !subject.acts_for(&own.id))
+                    });
                 let shared = survey.tenant_tables.contains(oid)
                     && (survey.exempt(reader, base) || relation.kind == RelationKind::Materialized);
-                if foreign || shared {
+                // Whoever can act as the owner of the table is found by role-reaches-owner.
+                let owns = subject.closure.contains_key(&base.owner);
+                if foreign || (shared && !owns) {
                     leak = leak.or(Some((base, reader)));
                 }
             }

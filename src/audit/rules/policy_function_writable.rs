@@ -20,7 +20,10 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
             for function in
                 policy.functions.iter().filter_map(|oid| survey.catalog.functions.get(oid))
             {
-                let writer = survey.users_of(function.owner).next();
+                // Whoever can act as the owner of the table is found by role-reaches-owner.
+                let writer = survey
+                    .users_of(function.owner)
+                    .find(|subject| !subject.closure.contains_key(&table.owner));
                 let Some(writer) = writer else { continue };
                 let signature = function.signature();
                 let message = format!(

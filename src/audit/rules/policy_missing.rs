@@ -37,16 +37,8 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
             "{} has row-level security on and no policy that admits a row to the application: {} holds {held} for nothing",
             table.name, subject.name
         );
-        let fix = Fix::Advice(match &survey.estate.tenancy {
-            Some(tenancy) => format!(
-                "CREATE POLICY tenant_isolation ON {} USING ({} = (SELECT NULLIF(current_setting('{}', true), '')::{}))",
-                table.name,
-                tenancy.column,
-                tenancy.setting,
-                table.column(&tenancy.column).map_or("uuid", |column| column.type_name.as_str()),
-            ),
-            None => "create a policy for the tenant column".to_owned(),
-        });
+        let Some(policy) = survey.policy_for(oid, table) else { continue };
+        let fix = Fix::Sql(vec![policy]);
         found.push(
             RULE.finding(survey.relation(table), message, fix).role(subject.name).operation(held),
         );

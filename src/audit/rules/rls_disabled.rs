@@ -34,10 +34,14 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
             "row-level security is off on {}{dormant}: {} reaches every tenant's rows",
             table.name, subject.name
         );
-        let fix = Fix::Sql(vec![
+        let mut fix = vec![
             sql!("ALTER TABLE {} ENABLE ROW LEVEL SECURITY", table.name),
             sql!("ALTER TABLE {} FORCE ROW LEVEL SECURITY", table.name),
-        ]);
+        ];
+        if !survey.policies(oid).iter().any(|policy| policy.permissive) {
+            fix.extend(survey.policy_for(oid, table));
+        }
+        let fix = Fix::Sql(fix);
         found.push(
             RULE.finding(survey.relation(table), message, fix).role(subject.name).operation(held),
         );

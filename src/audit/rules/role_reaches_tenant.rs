@@ -35,7 +35,9 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
         for (reached, path) in &subject.closure {
             let Some(others) = holders.get(reached) else { continue };
             let foreign = others.iter().all(|other| !subject.acts_for(&other.id));
-            if subject.tenants.is_empty() || !foreign {
+            // A pool's login may be the role of shared tenants as well; what it inherits is more.
+            let pool = survey.estate.login_roles.contains(subject.name) && !path.inherited;
+            if subject.tenants.is_empty() || !foreign || pool {
                 continue;
             }
             let message = format!(

@@ -140,7 +140,18 @@ impl<'c> Session<'c> {
             },
         };
         self.take_back().await?;
+        if matches!(&answer, Answer::Failed { sqlstate, .. } if sqlstate == "55P03") {
+            self.hurry().await?;
+        }
         Ok(answer)
+    }
+
+    /// Waits less for locks from now on: who holds one for seconds will hold it for the next attempt.
+    async fn hurry(&self) -> Result<(), Error> {
+        self.client
+            .batch_execute("SET LOCAL lock_timeout = '100ms'")
+            .await
+            .map_err(|error| failed("limit the wait for locks", error))
     }
 
     async fn take_back(&self) -> Result<(), Error> {

@@ -1,0 +1,435 @@
+//! `verify-rls` on a fleet that somebody broke by hand: each break is found by its own rule, by no
+//! other, and is gone after the fix that the finding prints.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::harness::{OPERATOR, World};
+use crate::verify_rls::{fleet, rules};
+
+/// One thing done by hand.
+struct Break {
+    what: &'static str,
+    database: &'static str,
+    sql: &'static str,
+    /// Puts everything back, whether the printed fix ran or not.
+    undo: &'static str,
+    /// The rules that must find it, and no others.
+    rules: &'static [&'static str],
+    /// The gravest finding.
+    severity: &'static str,
+}
+
+const fn on_app(
+    what: &'static str,
+    sql: &'static str,
+    undo: &'static str,
+    rules: &'static [&'static str],
+    severity: &'static str,
+) -> Break {
+    Break { what, database: "app", sql, undo, rules, severity }
+}
+
+/// Objects that some breaks need, made once, sound as they are.
+const STAGE: &str = "
+    CREATE ROLE support NOLOGIN;
+    CREATE ROLE chief NOLOGIN BYPASSRLS;
+    CREATE TABLE app.parts (tenant_id uuid NOT NULL, n int) PARTITION BY HASH (tenant_id);
+    CREATE TABLE app.parts_0 PARTITION OF app.parts FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+    ALTER TABLE app.parts ENABLE ROW LEVEL SECURITY;
+    ALTER TABLE app.parts FORCE ROW LEVEL SECURITY;
+    CREATE POLICY tenant_isolation ON app.parts
+        USING (tenant_id = (SELECT nullif(current_setting('app.tenant_id', true), '')::uuid));
+    GRANT SELECT, INSERT, UPDATE, DELETE ON app.parts TO app_rw;
+    CREATE SEQUENCE tenant_dan.counter;
+    CREATE VIEW tenant_dan.own_users AS SELECT * FROM tenant_dan.users;
+";
+
+const BREAKS: &[Break] = &[
+    on_app(
+        "row-level security off",
+        "ALTER TABLE app.users DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE app.users ENABLE ROW LEVEL SECURITY",
+        // The audit trigger, whose table is still closed, stops a row in another tenant's name.
+        &["rls-disabled", "probe-read", "probe-write", "probe-move"],
+        "critical",
+    ),
+    on_app(
+        "no FORCE on one of many",
+        "ALTER TABLE app.users NO FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE app.users FORCE ROW LEVEL SECURITY",
+        &["rls-not-forced"],
+        "high",
+    ),
+    on_app(
+        "no FORCE, and the application owns the table",
+        "ALTER TABLE app.users NO FORCE ROW LEVEL SECURITY; ALTER TABLE app.users OWNER TO app_rw",
+        "ALTER TABLE app.users FORCE ROW LEVEL SECURITY; ALTER TABLE app.users OWNER TO OWNER_OF_APP",
+        &["rls-not-forced", "role-reaches-owner", "probe-read", "probe-write", "probe-move"],
+        "critical",
+    ),
+    on_app(
+        "policy dropped",
+        "DO $$ DECLARE p name; BEGIN FOR p IN SELECT polname FROM pg_policy WHERE polrelid = 'app.tags'::regclass
+         LOOP EXECUTE format('DROP POLICY %I ON app.tags', p); END LOOP; END $$",
+        "DROP POLICY IF EXISTS tenant_isolation ON app.tags; CREATE POLICY tenant_isolation ON app.tags
+            USING (tenant_id = (SELECT nullif(current_setting('app.tenant_id', true), '')::uuid))",
+        &["policy-missing"],
+        "high",
+    ),
+    on_app(
+        "a second policy that admits everything",
+        "CREATE POLICY open ON app.tags USING (true)",
+        "DROP POLICY IF EXISTS open ON app.tags",
+        &["policy-ignores-tenant", "policy-write-unchecked", "probe-read", "probe-write", "probe-insert", "probe-move"],
+        "critical",
+    ),
+    on_app(
+        "a second policy that lets everything be read",
+        "CREATE POLICY open ON app.tags FOR SELECT USING (deleted_at IS NULL)",
+        "DROP POLICY IF EXISTS open ON app.tags",
+        &["policy-ignores-tenant", "probe-read"],
+        "critical",
+    ),
+    on_app(
+        "a policy that is open to whoever set no tenant",
+        "CREATE POLICY open ON app.tags FOR SELECT
+            USING (tenant_id = tenant_id AND nullif(current_setting('app.tenant_id', true), '') IS NULL)",
+        "DROP POLICY IF EXISTS open ON app.tags",
+        &["policy-ignores-tenant", "probe-read"],
+        "critical",
+    ),
+    on_app(
+        "WITH CHECK (true)",
+        "CREATE POLICY open ON app.tags FOR INSERT WITH CHECK (true)",
+        "DROP POLICY IF EXISTS open ON app.tags",
+        &["policy-write-unchecked", "probe-insert"],
+        "critical",
+    ),
+    on_app(
+        "DELETE for everything",
+        "CREATE POLICY open ON app.tags FOR DELETE USING (true)",
+        "DROP POLICY IF EXISTS open ON app.tags",
+        &["policy-ignores-tenant", "probe-write"],
+        "critical",
+    ),
+    on_app(
+        "a policy for another role, and a sound one for nobody",
+        "ALTER POLICY tenant_isolation ON app.parts TO support",
+        "ALTER POLICY tenant_isolation ON app.parts TO PUBLIC; DROP POLICY IF EXISTS tenant_isolation_app ON app.parts",
+        &["policy-missing"],
+        "high",
+    ),
+    on_app(
+        "TRUNCATE",
+        "GRANT TRUNCATE ON app.users TO app_rw",
+        "REVOKE TRUNCATE ON app.users FROM app_rw",
+        &["truncate-granted"],
+        "high",
+    ),
+    on_app(
+        "TRIGGER",
+        "GRANT TRIGGER ON app.users TO app_rw",
+        "REVOKE TRIGGER ON app.users FROM app_rw",
+        &["trigger-granted"],
+        "medium",
+    ),
+    on_app(
+        "a partition of its own right",
+        "GRANT SELECT ON app.parts_0 TO app_rw",
+        "REVOKE SELECT ON app.parts_0 FROM app_rw",
+        &["partition-exposed"],
+        "critical",
+    ),
+    on_app(
+        "a view of its owner's",
+        "CREATE VIEW app.all_users AS SELECT * FROM app.users; ALTER VIEW app.all_users OWNER TO postgres;
+         GRANT SELECT ON app.all_users TO app_rw",
+        "DROP VIEW app.all_users",
+        &["definer-view"],
+        "critical",
+    ),
+    on_app(
+        "a materialized view",
+        "CREATE MATERIALIZED VIEW app.all_users AS SELECT * FROM app.users; GRANT SELECT ON app.all_users TO app_rw",
+        "DROP MATERIALIZED VIEW app.all_users",
+        &["definer-view"],
+        "critical",
+    ),
+    on_app(
+        "a function with its owner's rights",
+        "CREATE FUNCTION app.dump() RETURNS SETOF app.users LANGUAGE sql SECURITY DEFINER AS 'SELECT * FROM app.users'",
+        "DROP FUNCTION app.dump()",
+        &["definer-function"],
+        "high",
+    ),
+    on_app(
+        "a policy's function in the application's hands",
+        "CREATE FUNCTION app.me() RETURNS uuid LANGUAGE sql STABLE
+            AS $$ SELECT nullif(current_setting('app.tenant_id', true), '')::uuid $$;
+         ALTER FUNCTION app.me() OWNER TO app_rw;
+         CREATE POLICY own ON app.tags AS RESTRICTIVE USING (tenant_id = app.me())",
+        "DROP POLICY own ON app.tags; DROP FUNCTION app.me()",
+        &["policy-function-writable"],
+        "high",
+    ),
+    on_app(
+        "lines without a tenant",
+        "CREATE TABLE app.lines (tenant uuid, document uuid, body text,
+            FOREIGN KEY (tenant, document) REFERENCES app.documents (tenant_id, id));
+         GRANT SELECT ON app.lines TO app_rw",
+        "DROP TABLE app.lines",
+        &["child-without-tenant"],
+        "high",
+    ),
+    on_app(
+        "a new table without protection",
+        "CREATE TABLE app.leads (tenant_id uuid NOT NULL, name text NOT NULL);
+         ALTER TABLE app.leads OWNER TO OWNER_OF_APP; GRANT SELECT ON app.leads TO app_rw",
+        "DROP TABLE app.leads",
+        &["rls-disabled", "probe-read"],
+        "critical",
+    ),
+    on_app(
+        "rows without a tenant",
+        "ALTER TABLE app.parts ALTER tenant_id DROP NOT NULL",
+        "ALTER TABLE app.parts ALTER tenant_id SET NOT NULL",
+        &["tenant-column-nullable"],
+        "low",
+    ),
+    on_app(
+        "history in the application's hands",
+        "GRANT DELETE ON tenant_cat.refinery_schema_history TO app_tenant_cat",
+        "REVOKE DELETE ON tenant_cat.refinery_schema_history FROM app_tenant_cat",
+        &["history-writable"],
+        "medium",
+    ),
+    on_app(
+        "a table of another tenant",
+        "GRANT USAGE ON SCHEMA tenant_dan TO app_tenant_cat; GRANT SELECT ON tenant_dan.users TO app_tenant_cat",
+        "REVOKE USAGE ON SCHEMA tenant_dan FROM app_tenant_cat; REVOKE SELECT ON tenant_dan.users FROM app_tenant_cat",
+        &["schema-cross-access", "probe-read"],
+        "critical",
+    ),
+    on_app(
+        "a column of another tenant",
+        "GRANT USAGE ON SCHEMA tenant_dan TO app_tenant_cat; GRANT SELECT (email) ON tenant_dan.users TO app_tenant_cat",
+        "REVOKE USAGE ON SCHEMA tenant_dan FROM app_tenant_cat; REVOKE SELECT (email) ON tenant_dan.users FROM app_tenant_cat",
+        &["schema-cross-access", "probe-read"],
+        "critical",
+    ),
+    on_app(
+        "a sequence of another tenant",
+        "GRANT USAGE ON SCHEMA tenant_dan TO app_tenant_cat; GRANT USAGE ON tenant_dan.counter TO app_tenant_cat",
+        "REVOKE USAGE ON SCHEMA tenant_dan FROM app_tenant_cat; REVOKE USAGE ON tenant_dan.counter FROM app_tenant_cat",
+        &["schema-cross-access"],
+        "critical",
+    ),
+    on_app(
+        "a table of another tenant, through a group",
+        "GRANT support TO app_tenant_cat; GRANT USAGE ON SCHEMA tenant_dan TO support; GRANT DELETE ON tenant_dan.users TO support",
+        "REVOKE support FROM app_tenant_cat; REVOKE USAGE ON SCHEMA tenant_dan FROM support; REVOKE DELETE ON tenant_dan.users FROM support",
+        &["schema-cross-access", "probe-write"],
+        "critical",
+    ),
+    on_app(
+        "another tenant may make objects",
+        "GRANT CREATE ON SCHEMA tenant_dan TO app_tenant_cat",
+        "REVOKE CREATE ON SCHEMA tenant_dan FROM app_tenant_cat",
+        &["schema-cross-access"],
+        "high",
+    ),
+    on_app(
+        "a schema and a table for everybody",
+        "GRANT USAGE ON SCHEMA tenant_dan TO PUBLIC; GRANT SELECT ON tenant_dan.users TO PUBLIC",
+        "REVOKE USAGE ON SCHEMA tenant_dan FROM PUBLIC; REVOKE SELECT ON tenant_dan.users FROM PUBLIC",
+        &["public-grant", "probe-read"],
+        "critical",
+    ),
+    on_app(
+        "a shared table for everybody",
+        "GRANT SELECT ON app.users TO PUBLIC",
+        "REVOKE SELECT ON app.users FROM PUBLIC",
+        &["public-grant"],
+        "high",
+    ),
+    on_app(
+        "tables to come for everybody",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE OWNER_OF_DAN IN SCHEMA tenant_dan GRANT SELECT ON TABLES TO PUBLIC",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE OWNER_OF_DAN IN SCHEMA tenant_dan REVOKE SELECT ON TABLES FROM PUBLIC",
+        &["default-privileges"],
+        "high",
+    ),
+    on_app(
+        "tables to come for another tenant",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE OWNER_OF_DAN IN SCHEMA tenant_dan GRANT SELECT ON TABLES TO app_tenant_cat",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE OWNER_OF_DAN IN SCHEMA tenant_dan REVOKE SELECT ON TABLES FROM app_tenant_cat",
+        &["default-privileges"],
+        "high",
+    ),
+    on_app(
+        "a member of another tenant's role",
+        "GRANT app_tenant_dan TO app_tenant_cat",
+        "REVOKE app_tenant_dan FROM app_tenant_cat",
+        &["role-reaches-tenant", "probe-read", "probe-write", "probe-insert"],
+        "critical",
+    ),
+    on_app(
+        "a member of another tenant's owner",
+        "GRANT OWNER_OF_DAN TO app_tenant_cat",
+        "REVOKE OWNER_OF_DAN FROM app_tenant_cat",
+        &["role-reaches-tenant", "probe-read", "probe-write", "probe-insert"],
+        "critical",
+    ),
+    on_app(
+        "BYPASSRLS",
+        "ALTER ROLE app_rw BYPASSRLS",
+        "ALTER ROLE app_rw NOBYPASSRLS",
+        &["role-bypasses-rls", "probe-read", "probe-write", "probe-insert", "probe-move"],
+        "critical",
+    ),
+    on_app(
+        "a way to BYPASSRLS",
+        "GRANT chief TO support; GRANT support TO app_rw",
+        "REVOKE support FROM app_rw; REVOKE chief FROM support",
+        &["role-reaches-exempt"],
+        "high",
+    ),
+    on_app(
+        "CREATEROLE",
+        "ALTER ROLE app_rw CREATEROLE",
+        "ALTER ROLE app_rw NOCREATEROLE",
+        &["role-creates-roles"],
+        "high",
+    ),
+    on_app(
+        "REPLICATION",
+        "ALTER ROLE app_rw REPLICATION",
+        "ALTER ROLE app_rw NOREPLICATION",
+        &["role-replicates"],
+        "high",
+    ),
+    on_app(
+        "pg_read_all_data through a group",
+        "GRANT pg_read_all_data TO support; GRANT support TO pool",
+        "REVOKE support FROM pool; REVOKE pg_read_all_data FROM support",
+        &["role-predefined"],
+        "critical",
+    ),
+    on_app(
+        "a login that inherits",
+        "ALTER ROLE pool INHERIT; GRANT app_tenant_cat, app_tenant_dan TO pool",
+        "ALTER ROLE pool NOINHERIT",
+        &["login-inherits-tenants"],
+        "high",
+    ),
+    on_app(
+        "sessions that begin as some tenant",
+        "ALTER ROLE app_rw SET app.tenant_id = '11111111-1111-1111-1111-111111111111'",
+        "ALTER ROLE app_rw RESET app.tenant_id",
+        &["context-default"],
+        "high",
+    ),
+    on_app(
+        "all sessions of a database that begin as some tenant",
+        "ALTER DATABASE app SET app.tenant_id = '11111111-1111-1111-1111-111111111111'",
+        "ALTER DATABASE app RESET app.tenant_id",
+        &["context-default"],
+        "high",
+    ),
+    on_app(
+        "names looked up where anybody makes them",
+        "GRANT CREATE ON SCHEMA public TO PUBLIC; ALTER ROLE app_rw SET search_path = app, public",
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC; ALTER ROLE app_rw RESET search_path",
+        &["search-path-open"],
+        "medium",
+    ),
+    on_app(
+        "a database of a tenant's own for everybody",
+        "GRANT CONNECT ON DATABASE tenant_eve TO PUBLIC",
+        "REVOKE CONNECT ON DATABASE tenant_eve FROM PUBLIC",
+        &["database-cross-connect"],
+        "high",
+    ),
+    on_app(
+        "a database of a tenant's own for another tenant",
+        "GRANT CONNECT ON DATABASE tenant_eve TO app_tenant_fay",
+        "REVOKE CONNECT ON DATABASE tenant_eve FROM app_tenant_fay",
+        &["database-cross-connect"],
+        "high",
+    ),
+    Break {
+        what: "a table in another tenant's database",
+        database: "tenant_eve",
+        sql: "GRANT USAGE ON SCHEMA SCHEMA_OF_EVE TO app_tenant_fay; GRANT SELECT ON SCHEMA_OF_EVE.users TO app_tenant_fay",
+        undo: "REVOKE USAGE ON SCHEMA SCHEMA_OF_EVE FROM app_tenant_fay; REVOKE SELECT ON SCHEMA_OF_EVE.users FROM app_tenant_fay",
+        rules: &["database-cross-access", "probe-read"],
+        severity: "critical",
+    },
+    on_app(
+        "the application as a superuser",
+        "ALTER ROLE app_rw SUPERUSER",
+        "ALTER ROLE app_rw NOSUPERUSER",
+        &["role-superuser", "probe-read", "probe-write", "probe-insert", "probe-move"],
+        "critical",
+    ),
+];
+
+fn audit(world: &World, code: i32) -> Value {
+    let args = ["verify-rls", "-o", "json", "--fail-on", "info", "-q"];
+    world.run(args).code(code).json()
+}
+
+#[test]
+fn every_break_is_found_by_its_own_rule_and_mended_by_the_printed_fix() {
+    let world = fleet(World::new(), OPERATOR, "app_rw");
+    let one = |query: &str, database: &str| world.rows_in(database, query)[0][0].clone();
+    let owner = |schema: &str| {
+        one(&format!("SELECT nspowner::regrole FROM pg_namespace WHERE nspname = '{schema}'"), "app")
+    };
+    let (app, dan) = (one("SELECT relowner::regrole FROM pg_class WHERE oid = 'app.users'::regclass", "app"), owner("tenant_dan"));
+    let eve = one("SELECT relnamespace::regnamespace FROM pg_class WHERE relname = 'users' AND relkind = 'r'", "tenant_eve");
+    let named = |text: &str| {
+        text.replace("OWNER_OF_APP", &app).replace("OWNER_OF_DAN", &dan).replace("SCHEMA_OF_EVE", &eve)
+    };
+    let mut wrong = Vec::new();
+    world.sql(STAGE);
+    world.sql(&format!("ALTER TABLE app.parts OWNER TO {app}; ALTER TABLE app.parts_0 OWNER TO {app}; ALTER SEQUENCE tenant_dan.counter OWNER TO {dan}; ALTER VIEW tenant_dan.own_users OWNER TO {dan}"));
+    audit(&world, 0);
+    for one in BREAKS {
+        world.sql_in(one.database, &named(one.sql));
+        let answer = world.run(["verify-rls", "-o", "json", "--fail-on", "info", "-q"]);
+        let answer = answer.json();
+        let wanted: BTreeSet<String> = one.rules.iter().map(|rule| (*rule).to_owned()).collect();
+        let found = rules(&answer);
+        if found != wanted {
+            wrong.push(format!("{}: found {found:?}, not {wanted:?}", one.what));
+        }
+        let findings = answer["findings"].as_array().unwrap();
+        if let Some(first) = findings.first() && first["severity"] != one.severity {
+            wrong.push(format!("{}: {} and not {}", one.what, first["severity"], one.severity));
+        }
+        let mut advised = false;
+        for finding in findings {
+            let fix = finding["fix"].as_str().unwrap();
+            let place = finding["object"]["database"].as_str().unwrap_or(one.database);
+            if fix.ends_with(';') {
+                if let Err(failure) = world.session(place, "postgres").attempt(fix) {
+                    wrong.push(format!("{}: {fix}: {}", one.what, failure.message));
+                }
+            } else if !finding["rule"].as_str().unwrap().starts_with("probe-") {
+                advised = true;
+            }
+        }
+        if !advised {
+            let after = rules(&world.run(["verify-rls", "-o", "json", "-q", "--static"]).json());
+            if !after.is_empty() {
+                wrong.push(format!("{}: after its fix there is still {after:?}", one.what));
+            }
+        }
+        world.sql_in(one.database, &named(one.undo));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    audit(&world, 0);
+}
