@@ -202,12 +202,13 @@ impl Finding {
         self
     }
 
-    /// The order in which findings are listed: the gravest first, then by object.
+    /// The order in which findings are listed: the gravest first, then by object, and there what
+    /// is wrong before what it was observed to do.
     pub fn sort_key(&self) -> impl Ord + '_ {
         (
             std::cmp::Reverse(self.severity),
             (&self.object.cluster, &self.object.database, &self.object.name, &self.object.parent),
-            (self.rule, &self.role, &self.operation),
+            (self.evidence, self.rule, &self.role, &self.operation),
         )
     }
 

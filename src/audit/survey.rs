@@ -204,7 +204,8 @@ impl<'a> Survey<'a> {
         }
         let here = |database: &&Database| database.name == self.catalog.database;
         let Some(database) = self.catalog.databases.iter().find(here) else { return true };
-        let public = |grant: &Grant| grant.grantee == PUBLIC && grant.privileges.has(Privilege::Connect);
+        let public =
+            |grant: &Grant| grant.grantee == PUBLIC && grant.privileges.has(Privilege::Connect);
         let foreign = |subject: &&Subject<'_>| {
             !subject.tenants.is_empty()
                 && ground.tenants.iter().all(|own| !subject.acts_for(&own.id))

@@ -73,7 +73,13 @@ fn as_user(world: &World, user: &str) -> String {
     let url = world.url("app", user);
     let text: String = text
         .lines()
-        .map(|line| if line.starts_with("url = ") { format!("url = \"{url}\"\n") } else { format!("{line}\n") })
+        .map(|line| {
+            if line.starts_with("url = ") {
+                format!("url = \"{url}\"\n")
+            } else {
+                format!("{line}\n")
+            }
+        })
         .collect();
     world.file("other.toml", &text).to_string_lossy().into_owned()
 }

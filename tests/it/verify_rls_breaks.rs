@@ -386,12 +386,23 @@ fn every_break_is_found_by_its_own_rule_and_mended_by_the_printed_fix() {
     let world = fleet(World::new(), OPERATOR, "app_rw");
     let one = |query: &str, database: &str| world.rows_in(database, query)[0][0].clone();
     let owner = |schema: &str| {
-        one(&format!("SELECT nspowner::regrole FROM pg_namespace WHERE nspname = '{schema}'"), "app")
+        one(
+            &format!("SELECT nspowner::regrole FROM pg_namespace WHERE nspname = '{schema}'"),
+            "app",
+        )
     };
-    let (app, dan) = (one("SELECT relowner::regrole FROM pg_class WHERE oid = 'app.users'::regclass", "app"), owner("tenant_dan"));
-    let eve = one("SELECT relnamespace::regnamespace FROM pg_class WHERE relname = 'users' AND relkind = 'r'", "tenant_eve");
+    let (app, dan) = (
+        one("SELECT relowner::regrole FROM pg_class WHERE oid = 'app.users'::regclass", "app"),
+        owner("tenant_dan"),
+    );
+    let eve = one(
+        "SELECT relnamespace::regnamespace FROM pg_class WHERE relname = 'users' AND relkind = 'r'",
+        "tenant_eve",
+    );
     let named = |text: &str| {
-        text.replace("OWNER_OF_APP", &app).replace("OWNER_OF_DAN", &dan).replace("SCHEMA_OF_EVE", &eve)
+        text.replace("OWNER_OF_APP", &app)
+            .replace("OWNER_OF_DAN", &dan)
+            .replace("SCHEMA_OF_EVE", &eve)
     };
     let mut wrong = Vec::new();
     world.sql(STAGE);
@@ -407,7 +418,9 @@ fn every_break_is_found_by_its_own_rule_and_mended_by_the_printed_fix() {
             wrong.push(format!("{}: found {found:?}, not {wanted:?}", one.what));
         }
         let findings = answer["findings"].as_array().unwrap();
-        if let Some(first) = findings.first() && first["severity"] != one.severity {
+        if let Some(first) = findings.first()
+            && first["severity"] != one.severity
+        {
             wrong.push(format!("{}: {} and not {}", one.what, first["severity"], one.severity));
         }
         let mut advised = false;

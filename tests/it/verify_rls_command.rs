@@ -41,7 +41,18 @@ fn the_answer_as_json_is_the_contract() {
     for finding in findings {
         assert_eq!(
             keys(finding),
-            ["evidence", "fingerprint", "fix", "message", "object", "operation", "role", "rule", "severity", "tenants"]
+            [
+                "evidence",
+                "fingerprint",
+                "fix",
+                "message",
+                "object",
+                "operation",
+                "role",
+                "rule",
+                "severity",
+                "tenants"
+            ]
         );
         assert_eq!(keys(&finding["object"]), ["cluster", "database", "kind", "name", "parent"]);
         let probe = finding["rule"].as_str().unwrap().starts_with("probe-");
@@ -67,7 +78,10 @@ fn flags_choose_the_evidence_the_tenants_and_the_limit() {
         rules(&world.run([&["verify-rls", "-o", "json"], args].concat()).code(code).json())
     };
     let looked = run(&["--static"], 2);
-    assert_eq!(looked, ["rls-disabled", "schema-cross-access", "trigger-granted"].map(str::to_owned).into());
+    assert_eq!(
+        looked,
+        ["rls-disabled", "schema-cross-access", "trigger-granted"].map(str::to_owned).into()
+    );
     let tried = run(&["--probe"], 2);
     assert!(!tried.is_empty() && tried.iter().all(|rule| rule.starts_with("probe-")), "{tried:?}");
     // Findings about nobody in particular concern everybody who shares the database.
@@ -123,9 +137,13 @@ fn a_table_that_somebody_locks_is_not_probed_and_the_others_are() {
         assert!(outcome.elapsed() < Duration::from_secs(60), "{:?}", outcome.elapsed());
         let answer = outcome.json();
         let skipped = answer["not_probed"].as_array().unwrap();
-        let of_users: Vec<_> = skipped.iter().filter(|one| one["relation"] == "app.users").collect();
+        let of_users: Vec<_> =
+            skipped.iter().filter(|one| one["relation"] == "app.users").collect();
         assert!(!of_users.is_empty());
-        assert!(of_users.iter().all(|one| one["reason"].as_str().unwrap().contains("lock timeout")), "{skipped:?}");
+        assert!(
+            of_users.iter().all(|one| one["reason"].as_str().unwrap().contains("lock timeout")),
+            "{skipped:?}"
+        );
         assert!(skipped.iter().all(|one| one["relation"] != "app.tags"), "{skipped:?}");
         locker.sql("ROLLBACK");
         let answer = world.run(["verify-rls", "-o", "json"]).ok().json();
@@ -140,7 +158,8 @@ fn a_probe_that_is_killed_leaves_nothing() {
     let mut locker = world.session("app", "postgres");
     locker.sql("BEGIN; LOCK TABLE app.users IN ACCESS EXCLUSIVE MODE");
     let mut running = world.tenantctl(["verify-rls"]).spawn();
-    let waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'platform'";
+    let waiting =
+        "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'platform'";
     running.wait_until("it waits for the lock", || !world.rows(waiting).is_empty());
     world.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'platform'");
     let outcome = running.wait();

@@ -150,7 +150,14 @@ fn holes_that_hands_make_are_found_and_nothing_else() {
             "a policy that shows everything when nothing is set",
             "CREATE POLICY q ON crm.deals USING (org_id = coalesce(crm.org(), org_id))",
             "DROP POLICY q ON crm.deals",
-            &["policy-ignores-tenant", "policy-write-unchecked", "probe-insert", "probe-move", "probe-read", "probe-write"][..],
+            &[
+                "policy-ignores-tenant",
+                "policy-write-unchecked",
+                "probe-insert",
+                "probe-move",
+                "probe-read",
+                "probe-write",
+            ][..],
         ),
         (
             "a function that forgets the tenant",
@@ -246,7 +253,10 @@ fn a_table_that_no_row_can_be_made_for_takes_one_line() {
     let outcome = world.run(["verify-rls"]).ok();
     let text = outcome.stdout();
     assert_eq!(text.matches("crm.odd as web, ").count(), 1, "{text}");
-    assert!(text.replace("\n ", "").contains("crm.hen and crm.egg need each other's rows"), "{text}");
+    assert!(
+        text.replace("\n ", "").contains("crm.hen and crm.egg need each other's rows"),
+        "{text}"
+    );
     // Policies judge a row before its constraints do: an INSERT needs no row that fits.
     let answer = audit(&world, &[], 0);
     let skipped = answer["not_probed"].as_array().unwrap();

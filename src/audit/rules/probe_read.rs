@@ -18,7 +18,7 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
     let hits = survey.probes.iter().filter(|probe| probe.attempt == Attempt::Read && probe.crossed());
     hits.map(|probe| {
         let how = match (&probe.outcome, probe.method) {
-            (Outcome::Rows(rows), Method::Statement) => format!("{rows} rows, rolled back"),
+            (Outcome::Rows(rows), Method::Statement) => format!("{rows} {}, rolled back", if *rows == 1 { "row" } else { "rows" }),
             (Outcome::Constraint(sqlstate), _) => {
                 format!("past every policy, stopped by a constraint ({sqlstate})")
             }

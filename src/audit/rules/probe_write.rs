@@ -18,7 +18,7 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
     let hits = survey.probes.iter().filter(|probe| matches!(probe.attempt, Attempt::Update | Attempt::Delete) && probe.crossed());
     hits.map(|probe| {
         let how = match (&probe.outcome, probe.method) {
-            (Outcome::Rows(rows), Method::Statement) => format!("{rows} rows, rolled back"),
+            (Outcome::Rows(rows), Method::Statement) => format!("{rows} {}, rolled back", if *rows == 1 { "row" } else { "rows" }),
             (Outcome::Constraint(sqlstate), _) => {
                 format!("past every policy, stopped by a constraint ({sqlstate})")
             }
@@ -26,8 +26,9 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
             _ => "the statement was let through".to_owned(),
         };
         let message = format!(
-            "{} can change or remove rows of tenant {} in {} {}: {how}",
+            "{} can {} rows of tenant {} in {} {}: {how}",
             probe.role,
+            if probe.attempt == Attempt::Delete { "remove" } else { "change" },
             probe.target,
             probe.relation,
             probe.context.phrase()

@@ -13,9 +13,8 @@ use tokio_postgres::{Client, Row};
 
 use crate::error::{Code, Error, ServerAnswer};
 use crate::model::catalog::{
-    Catalog, Column, Command, Database, DefaultPrivilege, Fill, ForeignKey, Function, Grant,
-    Membership, Oid, Policy, Privilege, Privileges, Relation, RelationKind, Role, Schema,
-    SessionDefault, Trigger, View,
+    Catalog, Column, Database, DefaultPrivilege, Fill, ForeignKey, Function, Grant, Membership,
+    Oid, Privilege, Privileges, Relation, RelationKind, Role, Schema, SessionDefault, Trigger,
 };
 use crate::model::ident::{Ident, QualifiedName};
 use crate::model::layout::Estate;
@@ -39,7 +38,7 @@ pub(in crate::pg) async fn catalog(
     estate: &Estate,
 ) -> Result<Catalog, Error> {
     let begin = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
-                 SET LOCAL search_path = pg_catalog";
+                 SET LOCAL search_path = pg_catalog; SET LOCAL lock_timeout = '2s'";
     client
         .batch_execute(begin)
         .await
@@ -71,8 +70,7 @@ async fn read(client: &Client, cluster: &ClusterName, estate: &Estate) -> Result
     reader.schemas(&mut catalog).await?;
     reader.relations(&mut catalog).await?;
     reader.columns(&mut catalog, estate).await?;
-    reader.views(&mut catalog).await?;
-    reader.policies(&mut catalog).await?;
+    reader.printed(&mut catalog).await?;
     reader.functions(&mut catalog, estate).await?;
     reader.defaults(&mut catalog).await?;
     unseen(&mut catalog, estate);
@@ -110,14 +108,15 @@ fn unseen(catalog: &mut Catalog, estate: &Estate) {
     catalog.unseen.append(&mut missing);
 }
 
-struct Reader<'c> {
-    client: &'c Client,
+/// Reads one kind of object after the other.
+pub(super) struct Reader<'c> {
+    pub(super) client: &'c Client,
 }
 
-type Parameter<'p> = &'p (dyn tokio_postgres::types::ToSql + Sync);
+pub(super) type Parameter<'p> = &'p (dyn tokio_postgres::types::ToSql + Sync);
 
 impl Reader<'_> {
-    async fn rows(
+    pub(super) async fn rows(
         &self,
         what: &str,
         sql: &str,
@@ -356,87 +355,6 @@ impl Reader<'_> {
         Ok(())
     }
 
-    async fn views(&self, catalog: &mut Catalog) -> Result<(), Error> {
-        // A view that reads as its caller needs no second look at its query.
-        let rows = self
-            .rows(
-                "read the views",
-                "SELECT v.oid, v.invoker, v.barrier,
-                        CASE WHEN v.invoker THEN '' ELSE coalesce(pg_get_viewdef(v.oid), '') END AS definition,
-                        (SELECT array_agg(DISTINCT d.refobjid) FROM pg_rewrite w
-                         JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
-                         WHERE w.ev_class = v.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> v.oid) AS reads
-                 FROM (SELECT c.oid,
-                              coalesce((SELECT o.option_value::bool FROM pg_options_to_table(c.reloptions) o
-                                        WHERE o.option_name = 'security_invoker'), false) AS invoker,
-                              coalesce((SELECT o.option_value::bool FROM pg_options_to_table(c.reloptions) o
-                                        WHERE o.option_name = 'security_barrier'), false) AS barrier
-                       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                       WHERE c.relkind IN ('v', 'm') AND FOREIGN) v",
-                &[],
-            )
-            .await?;
-        for row in &rows {
-            if let Some(relation) = catalog.relations.get_mut(&get(row, "oid")?) {
-                relation.view = Some(View {
-                    security_invoker: get(row, "invoker")?,
-                    security_barrier: get(row, "barrier")?,
-                    reads: get::<Option<Vec<Oid>>>(row, "reads")?.unwrap_or_default(),
-                    definition: get(row, "definition")?,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    async fn policies(&self, catalog: &mut Catalog) -> Result<(), Error> {
-        let rows = self
-            .rows(
-                "read pg_policy",
-                "SELECT p.polname::text AS name, p.polrelid AS relation, p.polcmd::text AS command, p.polpermissive AS permissive,
-                        p.polroles AS roles, pg_get_expr(p.polqual, p.polrelid) AS using_, pg_get_expr(p.polwithcheck, p.polrelid) AS check_,
-                        (SELECT array_agg(DISTINCT a.attname::text) FROM pg_depend d
-                         JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-                         WHERE d.classid = 'pg_policy'::regclass AND d.objid = p.oid
-                           AND d.refclassid = 'pg_class'::regclass AND d.refobjid = p.polrelid) AS columns,
-                        (SELECT array_agg(DISTINCT d.refobjid) FROM pg_depend d
-                         WHERE d.classid = 'pg_policy'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_proc'::regclass) AS functions,
-                        (SELECT array_agg(DISTINCT d.refobjid) FROM pg_depend d
-                         WHERE d.classid = 'pg_policy'::regclass AND d.objid = p.oid
-                           AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> p.polrelid) AS reads
-                 FROM pg_policy p ORDER BY p.polrelid, p.polname",
-                &[],
-            )
-            .await?;
-        for row in &rows {
-            let command: String = get(row, "command")?;
-            let columns: Option<Vec<String>> = get(row, "columns")?;
-            catalog.policies.push(Policy {
-                name: name(row, "name")?,
-                relation: get(row, "relation")?,
-                command: match command.as_str() {
-                    "r" => Some(Command::Select),
-                    "a" => Some(Command::Insert),
-                    "w" => Some(Command::Update),
-                    "d" => Some(Command::Delete),
-                    _ => None,
-                },
-                permissive: get(row, "permissive")?,
-                roles: get(row, "roles")?,
-                using: get(row, "using_")?,
-                check: get(row, "check_")?,
-                columns: columns
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(Ident::new)
-                    .collect::<Result<_, Error>>()?,
-                functions: get::<Option<Vec<Oid>>>(row, "functions")?.unwrap_or_default(),
-                reads: get::<Option<Vec<Oid>>>(row, "reads")?.unwrap_or_default(),
-            });
-        }
-        Ok(())
-    }
-
     async fn functions(&self, catalog: &mut Catalog, estate: &Estate) -> Result<(), Error> {
         let own = own_schemas(estate);
         // Texts of invoker functions in thousands of tenants' schemas would fill memory for nothing.
@@ -558,15 +476,15 @@ fn grants(text: Option<&str>, column: Option<&Ident>) -> Vec<Grant> {
         .collect()
 }
 
-fn get<'r, T: FromSql<'r>>(row: &'r Row, column: &str) -> Result<T, Error> {
+pub(super) fn get<'r, T: FromSql<'r>>(row: &'r Row, column: &str) -> Result<T, Error> {
     row.try_get(column).map_err(|error| failed(&format!("read column {column}"), error))
 }
 
-fn name(row: &Row, column: &str) -> Result<Ident, Error> {
+pub(super) fn name(row: &Row, column: &str) -> Result<Ident, Error> {
     Ident::new(get::<String>(row, column)?)
 }
 
-fn optional_name(row: &Row, column: &str) -> Result<Option<Ident>, Error> {
+pub(super) fn optional_name(row: &Row, column: &str) -> Result<Option<Ident>, Error> {
     get::<Option<String>>(row, column)?.map(Ident::new).transpose()
 }
 

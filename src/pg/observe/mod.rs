@@ -1,4 +1,5 @@
 //! Facts about a server, read and never changed.
 
 pub(super) mod catalog;
+mod printed;
 pub(super) mod tenant;

@@ -47,7 +47,11 @@ pub(super) fn insert(table: &Relation, shape: &Shape, values: &Known) -> Sql {
 }
 
 /// The first column that must have a value, and for whose type none is known.
-pub(super) fn unknown<'t>(table: &'t Relation, shape: &Shape, values: &Known) -> Option<&'t Column> {
+pub(super) fn unknown<'t>(
+    table: &'t Relation,
+    shape: &Shape,
+    values: &Known,
+) -> Option<&'t Column> {
     table.columns.iter().find(|column| {
         let kind = shape.kind(column);
         column.not_null

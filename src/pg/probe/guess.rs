@@ -80,8 +80,10 @@ impl Clues {
     /// Lengths and sizes that are worth trying.
     fn sizes(&self) -> Vec<usize> {
         let near = self.numbers.iter().flat_map(|number| [*number, number + 1, number - 1]);
-        let mut sizes: Vec<usize> =
-            near.filter_map(|size| usize::try_from(size).ok()).filter(|size| *size <= 4096).collect();
+        let mut sizes: Vec<usize> = near
+            .filter_map(|size| usize::try_from(size).ok())
+            .filter(|size| *size <= 4096)
+            .collect();
         sizes.sort_unstable();
         sizes.dedup();
         sizes.truncate(12);
@@ -209,7 +211,8 @@ fn texts(column: &str, clues: &Clues) -> Vec<String> {
         found.push(letters(size).to_uppercase());
         found.push("7".repeat(size));
     }
-    let usual = ["1", "a", "en", "EN", "en-US", "EUR", "UTC", "1.0.0", "+4930123456", "/", "{}", ""];
+    let usual =
+        ["1", "a", "en", "EN", "en-US", "EUR", "UTC", "1.0.0", "+4930123456", "/", "{}", ""];
     found.extend(usual.map(str::to_owned));
     // A pattern for each part of a text: a value that combines a beginning with an end.
     for (start, end) in clues.likes.iter().zip(clues.likes.iter().skip(1)) {
@@ -242,10 +245,16 @@ fn suggested(column: &str) -> Vec<&'static str> {
 
 fn numbers(clues: &Clues) -> Vec<String> {
     let known = clues.numbers.iter();
-    let near = known.flat_map(|number| [*number, number.saturating_add(1), number.saturating_sub(1)]);
+    let near =
+        known.flat_map(|number| [*number, number.saturating_add(1), number.saturating_sub(1)]);
     let middle = clues.numbers.windows(2).map(|pair| pair[0].midpoint(pair[1]));
-    let mut found: Vec<String> =
-        [1, 0, 10].into_iter().chain(near).chain(middle).chain([100, -1]).map(|n| n.to_string()).collect();
+    let mut found: Vec<String> = [1, 0, 10]
+        .into_iter()
+        .chain(near)
+        .chain(middle)
+        .chain([100, -1])
+        .map(|n| n.to_string())
+        .collect();
     found.push("0.5".to_owned());
     found
 }
@@ -320,8 +329,9 @@ fn hex(size: usize) -> String {
 
 /// Lower-case letters that stand nowhere else.
 fn letters(size: usize) -> String {
-    let letter = |digit: char| char::from(b'a' + digit.to_digit(16).map_or(0, |d| d as u8));
-    hex(size).chars().map(letter).collect()
+    let letter =
+        |digit: u8| char::from(if digit.is_ascii_digit() { digit - b'0' + b'g' } else { digit });
+    hex(size).bytes().map(letter).collect()
 }
 
 /// The type without its modifier: `timestamp(3) with time zone` is `timestamp with time zone`.
@@ -367,7 +377,8 @@ mod tests {
 
     #[test]
     fn what_a_constraint_mentions_becomes_a_candidate() {
-        let found = |column, type_name, check| others(column, &kind(type_name), &Clues::of([check]));
+        let found =
+            |column, type_name, check| others(column, &kind(type_name), &Clues::of([check]));
         let action = "(action = ANY (ARRAY['INSERT'::text, 'it''s'::text]))";
         assert_eq!(found("action", "text", action)[..2], ["INSERT", "it's"]);
         let hashes = found("hash", "bytea", "(octet_length(hash) = 32)");

@@ -102,8 +102,11 @@ impl<'c> Session<'c> {
                 })
                 .collect()),
             Err(error) if error.as_db_error().is_none() => Err(failed("probe", error)),
-            Err(_) => {
+            Err(error) => {
                 self.take_back().await?;
+                if error.code().is_some_and(|code| code.code() == "55P03") {
+                    self.hurry().await?;
+                }
                 Ok(Vec::new())
             }
         }

@@ -167,9 +167,11 @@ impl Shape {
         enter: &[Sql],
     ) -> Result<Vec<String>, Error> {
         let kind = self.kind(column);
-        let all = guess::first(&kind)
-            .into_iter()
-            .chain(guess::others(column.name.as_str(), &kind, clues));
+        let all = guess::first(&kind).into_iter().chain(guess::others(
+            column.name.as_str(),
+            &kind,
+            clues,
+        ));
         let mut fitting = Vec::new();
         for value in all.take(SINGLY) {
             let mut script = enter.to_vec();
@@ -221,9 +223,11 @@ impl Shape {
         let mut found = Vec::new();
         match self.defaults.get(&column.name) {
             // What counts on is not asked just to look.
-            Some(default) if !default.contains("nextval(") => found.push(Candidate::Omitted(
-                sql!("({})::{}", Sql::from_catalog(default), Sql::from_catalog(&column.type_name)),
-            )),
+            Some(default) if !default.contains("nextval(") => found.push(Candidate::Omitted(sql!(
+                "({})::{}",
+                Sql::from_catalog(default),
+                Sql::from_catalog(&column.type_name)
+            ))),
             Some(_) => {}
             None if column.not_null => {}
             None => found.push(Candidate::Omitted(null)),
@@ -233,9 +237,11 @@ impl Shape {
             return found;
         }
         let kind = self.kind(column);
-        let values = guess::first(&kind)
-            .into_iter()
-            .chain(guess::others(column.name.as_str(), &kind, clues));
+        let values = guess::first(&kind).into_iter().chain(guess::others(
+            column.name.as_str(),
+            &kind,
+            clues,
+        ));
         found.extend(values.map(Candidate::Given));
         found
     }
@@ -329,7 +335,8 @@ async fn fulfilled(
 
 /// Cuts the longest lists until there are no more combinations than that.
 fn shorten(lists: &mut [Vec<Candidate>], most: usize) {
-    while lists.iter().map(Vec::len).try_fold(1_usize, usize::checked_mul).is_none_or(|n| n > most) {
+    while lists.iter().map(Vec::len).try_fold(1_usize, usize::checked_mul).is_none_or(|n| n > most)
+    {
         let Some(longest) = lists.iter_mut().max_by_key(|list| list.len()) else { return };
         longest.pop();
     }

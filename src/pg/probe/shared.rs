@@ -121,7 +121,8 @@ impl<'a> Duel<'a, '_> {
         let keys = &self.survey.catalog.foreign_keys;
         let edges: Vec<_> = keys.iter().map(|key| (key.child, key.parent)).collect();
         // What tables point at beyond the tenants' own is looked for as well.
-        let outside = edges.iter().filter(|(child, parent)| oids.contains(child) && !oids.contains(parent));
+        let outside =
+            edges.iter().filter(|(child, parent)| oids.contains(child) && !oids.contains(parent));
         let mut order: Vec<Oid> = outside.map(|(_, parent)| *parent).collect();
         order.extend(canary::parents_first(&oids, &edges));
         for oid in order {
