@@ -46,7 +46,7 @@ pub(crate) fn fleet(world: World, user: &str, shared_role: &str) -> World {
     for (id, isolation) in FLEET {
         let file = format!("{id}.credentials");
         let create = ["create", id, "--isolation", isolation, "--credentials-file", &file];
-        let _ = world.run(create).ok();
+        drop(world.run(create).ok());
     }
     world
 }

@@ -90,20 +90,20 @@ fn flags_choose_the_evidence_the_tenants_and_the_limit() {
     world.sql("ALTER TABLE app.tags ENABLE ROW LEVEL SECURITY; REVOKE CREATE ON SCHEMA tenant_dan FROM app_tenant_cat");
     assert_eq!(run(&[], 0), ["trigger-granted".to_owned()].into());
     run(&["--fail-on", "medium"], 2);
-    let _ = world.run(["verify-rls", "--fail-on", "grave"]).code(64);
-    let _ = world.run(["verify-rls", "--static", "--probe"]).code(64);
-    let _ = world.run(["verify-rls", "--tenant", "nobody"]).code(1);
+    drop(world.run(["verify-rls", "--fail-on", "grave"]).code(64));
+    drop(world.run(["verify-rls", "--static", "--probe"]).code(64));
+    drop(world.run(["verify-rls", "--tenant", "nobody"]).code(1));
 }
 
 #[test]
 fn people_read_what_was_looked_at_and_what_is_wrong() {
     let world = broken();
-    let _ = world.run(["verify-rls", "-q"]).code(2).snapshot("verify_rls_broken");
+    drop(world.run(["verify-rls", "-q"]).code(2).snapshot("verify_rls_broken"));
     world.sql(
         "ALTER TABLE app.tags ENABLE ROW LEVEL SECURITY; REVOKE TRIGGER ON app.tags FROM app_rw;
          REVOKE CREATE ON SCHEMA tenant_dan FROM app_tenant_cat",
     );
-    let _ = world.run(["verify-rls", "-q"]).ok().snapshot("verify_rls_clean");
+    drop(world.run(["verify-rls", "-q"]).ok().snapshot("verify_rls_clean"));
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_table_that_somebody_locks_is_not_probed_and_the_others_are() {
         let mut locker = world.session("app", "postgres");
         locker.sql("BEGIN; LOCK TABLE app.users IN ACCESS EXCLUSIVE MODE");
         let outcome = world.run(["verify-rls", "-o", "json"]).ok();
-        assert!(outcome.elapsed() < Duration::from_secs(60), "{:?}", outcome.elapsed());
+        assert!(outcome.elapsed() < Duration::from_mins(1), "{:?}", outcome.elapsed());
         let answer = outcome.json();
         let skipped = answer["not_probed"].as_array().unwrap();
         let of_users: Vec<_> =
@@ -168,7 +168,7 @@ fn a_probe_that_is_killed_leaves_nothing() {
     assert!(text.contains("terminat") || text.contains("closed"), "{text}");
     locker.sql("ROLLBACK");
     assert_eq!(world.rows(count), [["0"]]);
-    let _ = world.run(["verify-rls"]).ok();
+    drop(world.run(["verify-rls"]).ok());
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn hundreds_of_schemas_take_seconds() {
          END LOOP; END $$"
     ));
     let outcome = world.run(["verify-rls", "-o", "json"]).ok();
-    assert!(outcome.elapsed() < Duration::from_secs(60), "{:?}", outcome.elapsed());
+    assert!(outcome.elapsed() < Duration::from_mins(1), "{:?}", outcome.elapsed());
     let answer = outcome.json();
     assert_eq!(answer["coverage"]["tables"], 1800, "{}", answer["coverage"]);
     assert_eq!(answer["coverage"]["not_probed"], 0);
