@@ -29,3 +29,7 @@ mod public_directory;
 mod refinery_alternates;
 mod registry;
 mod template;
+mod verify_rls;
+mod verify_rls_breaks;
+mod verify_rls_command;
+mod verify_rls_foreign;
