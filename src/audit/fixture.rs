@@ -10,7 +10,7 @@ use crate::model::catalog::{
 };
 use crate::model::ident::{Ident, QualifiedName};
 use crate::model::layout::{Estate, Setting, Tenancy};
-use crate::model::probe::Probe;
+use crate::model::probe::{Attempt, Context, Method, Outcome, Probe};
 use crate::model::tenant::{ClusterName, Isolation, Placement, State, Tenant, TenantId};
 
 /// The condition of a sound policy, as the server prints it.
@@ -100,6 +100,21 @@ impl World {
     fn number(&mut self) -> Oid {
         self.next += 1;
         self.next
+    }
+
+    /// Adds what a probe of bob's rows by ann observed.
+    pub(crate) fn probe(&mut self, attempt: Attempt, outcome: Outcome) {
+        self.probes.push(Probe {
+            isolation: Isolation::Shared,
+            acting: TenantId::new("ann").unwrap(),
+            target: TenantId::new("bob").unwrap(),
+            role: ident("app_rw"),
+            relation: QualifiedName::new(ident("app"), ident("notes")),
+            attempt,
+            context: Context::Own,
+            method: Method::Statement,
+            outcome,
+        });
     }
 
     pub(crate) fn oid(&self, role: &str) -> Oid {

@@ -4,11 +4,13 @@
 //! reaches an object, and nothing that binds it to its tenant there. A table that nobody is granted,
 //! or an owner that nobody can become, is not accused.
 
+mod crossed;
 mod crossing;
 mod expression;
 pub mod finding;
 #[cfg(test)]
 mod fixture;
+mod granted;
 pub mod reach;
 pub mod rules;
 pub mod survey;

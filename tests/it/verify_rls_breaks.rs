@@ -31,6 +31,9 @@ const fn on_app(
     Break { what, database: "app", sql, undo, rules, severity }
 }
 
+/// From PostgreSQL 16 on this is less grave.
+const LIGHTER: &str = "high or medium";
+
 /// Objects that some breaks need, made once, sound as they are.
 const STAGE: &str = "
     CREATE ROLE support NOLOGIN;
@@ -301,7 +304,7 @@ const BREAKS: &[Break] = &[
         "ALTER ROLE app_rw CREATEROLE",
         "ALTER ROLE app_rw NOCREATEROLE",
         &["role-creates-roles"],
-        "high",
+        LIGHTER,
     ),
     on_app(
         "REPLICATION",
@@ -320,7 +323,8 @@ const BREAKS: &[Break] = &[
     on_app(
         "a login that inherits",
         "ALTER ROLE pool INHERIT; GRANT app_tenant_cat, app_tenant_dan TO pool",
-        "ALTER ROLE pool NOINHERIT",
+        // From 16 on a membership is inherited or not by itself, whatever the role says.
+        "ALTER ROLE pool NOINHERIT; REVOKE app_tenant_cat, app_tenant_dan FROM pool",
         &["login-inherits-tenants"],
         "high",
     ),
@@ -419,7 +423,7 @@ fn every_break_is_found_by_its_own_rule_and_mended_by_the_printed_fix() {
         }
         let findings = answer["findings"].as_array().unwrap();
         if let Some(first) = findings.first()
-            && first["severity"] != one.severity
+            && !one.severity.split(" or ").any(|severity| first["severity"] == severity)
         {
             wrong.push(format!("{}: {} and not {}", one.what, first["severity"], one.severity));
         }

@@ -259,3 +259,24 @@ fn a_table_that_no_row_can_be_made_for_takes_one_line() {
     let skipped = answer["not_probed"].as_array().unwrap();
     assert!(skipped.iter().all(|one| one["operation"] != "INSERT"), "{answer:#}");
 }
+
+/// In a superuser's session any function may say RESET ROLE: the application's must not run there.
+#[test]
+fn a_superuser_does_not_run_what_the_application_wrote() {
+    let world = World::new();
+    world.sql(BY_HAND);
+    world.sql(
+        "CREATE FUNCTION crm.trap() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RESET ROLE; PERFORM pg_catalog.set_config('x.trapped', 'yes', false);
+               COPY (SELECT 1) TO PROGRAM 'touch trapped'; RETURN NEW; END $$;
+         ALTER FUNCTION crm.trap() OWNER TO web;
+         CREATE TRIGGER trap BEFORE INSERT ON crm.deals FOR EACH ROW EXECUTE FUNCTION crm.trap()",
+    );
+    by_hand(&world, "postgres");
+    let answer = audit(&world, &[], 0);
+    let skipped = answer["not_probed"].as_array().unwrap();
+    let why = "web can rewrite crm.trap(), which might run: probe as a role that is no superuser";
+    assert!(skipped.iter().any(|one| one["reason"] == why), "{answer:#}");
+    let trapped = world.rows("SELECT count(*) FROM pg_ls_dir('.') AS file WHERE file = 'trapped'");
+    assert_eq!(trapped, [["0"]]);
+}

@@ -21,7 +21,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    fn finding(&self, object: Object, message: String, fix: Fix) -> Finding {
+    pub(super) fn finding(&self, object: Object, message: String, fix: Fix) -> Finding {
         let finding = Finding::new(self.id, self.severity, object, message, fix);
         if self.evidence == Evidence::Probe { finding.observed() } else { finding }
     }

@@ -1,9 +1,10 @@
 //! A tenant added a row in another tenant's name.
 
 use super::Rule;
-use crate::audit::finding::{Evidence, Finding, Fix, Severity};
+use crate::audit::crossed::crossed;
+use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
-use crate::model::probe::{Attempt, Method, Outcome};
+use crate::model::probe::Attempt;
 
 pub(super) static RULE: Rule = Rule {
     id: "probe-insert",
@@ -15,56 +16,18 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Finding> {
-    let hits = survey.probes.iter().filter(|probe| probe.attempt == Attempt::Insert && probe.crossed());
-    hits.map(|probe| {
-        let how = match (&probe.outcome, probe.method) {
-            (Outcome::Rows(rows), Method::Statement) => format!("{rows} {}, rolled back", if *rows == 1 { "row" } else { "rows" }),
-            (Outcome::Constraint(sqlstate), _) => {
-                format!("past every policy, stopped by a constraint ({sqlstate})")
-            }
-            (_, Method::Predicate) => "the policy admits such a row".to_owned(),
-            _ => "the statement was let through".to_owned(),
-        };
-        let message = format!(
-            "{} can add rows in the name of tenant {} in {} {}: {how}",
-            probe.role,
-            probe.target,
-            probe.relation,
-            probe.context.phrase()
-        );
-        let fix = Fix::Advice(
-            "see the static findings on this table: the probe shows that the hole is real"
-                .to_owned(),
-        );
-        RULE.finding(survey.object("table", &probe.relation), message, fix)
-            .role(&probe.role)
-            .operation(probe.attempt.word())
-            .tenants([&probe.acting, &probe.target])
-    })
-    .collect()
+    crossed(survey, &RULE, &[Attempt::Insert], |probe| format!("add rows in the name of tenant {}", probe.target))
 }
 
 #[cfg(test)]
 mod tests {
     use crate::audit::fixture::*;
-    use crate::model::ident::QualifiedName;
     use crate::model::probe::*;
-    use crate::model::tenant::*;
 
     #[test]
     fn what_was_observed_is_reported_and_a_refusal_is_not() {
         let mut world = World::new();
-        world.probes.push(Probe {
-            isolation: Isolation::Shared,
-            acting: TenantId::new("ann").unwrap(),
-            target: TenantId::new("bob").unwrap(),
-            role: ident("app_rw"),
-            relation: QualifiedName::new(ident("app"), ident("notes")),
-            attempt: Attempt::Insert,
-            context: Context::Own,
-            method: Method::Statement,
-            outcome: Outcome::Refused,
-        });
+        world.probe(Attempt::Insert, Outcome::Refused);
         assert!(world.rules().is_empty());
         world.probes[0].outcome = Outcome::Rows(1);
         assert_eq!(world.rules(), ["probe-insert"]);

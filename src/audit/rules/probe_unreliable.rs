@@ -37,24 +37,12 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use crate::audit::fixture::*;
-    use crate::model::ident::QualifiedName;
     use crate::model::probe::*;
-    use crate::model::tenant::*;
 
     #[test]
     fn what_was_observed_is_reported_and_a_refusal_is_not() {
         let mut world = World::new();
-        world.probes.push(Probe {
-            isolation: Isolation::Shared,
-            acting: TenantId::new("ann").unwrap(),
-            target: TenantId::new("bob").unwrap(),
-            role: ident("app_rw"),
-            relation: QualifiedName::new(ident("app"), ident("notes")),
-            attempt: Attempt::Control,
-            context: Context::Own,
-            method: Method::Statement,
-            outcome: Outcome::Rows(1),
-        });
+        world.probe(Attempt::Control, Outcome::Rows(1));
         assert!(world.rules().is_empty());
         world.probes[0].outcome = Outcome::Rows(0);
         assert_eq!(world.rules(), ["probe-unreliable"]);

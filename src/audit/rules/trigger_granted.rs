@@ -1,9 +1,10 @@
 //! The application may attach code to a table that tenants share.
 
 use super::Rule;
-use crate::audit::finding::{Evidence, Finding, Fix, Severity};
+use crate::audit::finding::{Evidence, Finding, Severity};
+use crate::audit::granted::granted;
 use crate::audit::survey::Survey;
-use crate::model::catalog::{Privilege, Privileges};
+use crate::model::catalog::Privilege;
 use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
@@ -16,34 +17,9 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let wanted = Privileges::NONE.with(Privilege::Trigger);
-    for (_, table) in survey.tables() {
-        for (subject, held) in survey.reaching(table, wanted) {
-            // The owner has a rule of its own, and needs no grant.
-            if subject.closure.contains_key(&table.owner) {
-                continue;
-            }
-            let message = format!("role {} may create triggers on {}, which see every tenant's writes", subject.name, table.name);
-            let fix = table
-                .grants
-                .iter()
-                .filter(|grant| grant.privileges.has(Privilege::Trigger))
-                .find_map(|grant| {
-                    subject.closure.contains_key(&grant.grantee).then_some(survey.ident(grant.grantee)?)
-                })
-                .map_or_else(
-                    || sql!("REVOKE TRIGGER ON {} FROM PUBLIC", table.name),
-                    |grantee| sql!("REVOKE TRIGGER ON {} FROM {}", table.name, grantee),
-                );
-            found.push(
-                RULE.finding(survey.relation(table), message, Fix::Sql(vec![fix]))
-                    .role(subject.name)
-                    .operation(held),
-            );
-        }
-    }
-    found
+    granted(survey, &RULE, Privilege::Trigger, &sql!("TRIGGER"), |role, table| {
+        format!("role {role} may create triggers on {table}, which see every tenant's writes")
+    })
 }
 
 #[cfg(test)]
