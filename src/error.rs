@@ -100,7 +100,8 @@ impl fmt::Display for Code {
     }
 }
 
-/// What the server said, in its own words. Never holds a parameter's value or a password.
+/// What the server said, in its own words. Its detail may quote a row; no statement of ours puts a
+/// password into one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerAnswer {
     /// SQLSTATE, five characters.

@@ -94,7 +94,7 @@ impl Args {
         let options = CreateOptions {
             if_not_exists: self.if_not_exists,
             dry_run: self.dry_run,
-            show_credentials: self.credentials_file.is_none() && app.format() != Format::Human,
+            show_credentials: self.credentials_file.is_none() && app.format() == Format::Json,
             credentials_file: self.credentials_file,
             lock_wait: self.waiting.tenant_lock_wait,
             limits: self.waiting.limits(),

@@ -28,7 +28,8 @@ impl Args {
         let tells = app.format() == Format::Human && !app.quiet();
         let tell = |scene: &_| {
             if tells {
-                output::answer(&output::scene(scene, app.style()));
+                // A scene that nobody can read is no reason to leave the server behind.
+                drop(output::answer(&output::scene(scene, app.style())));
             }
         };
         ops::demo(self.keep, observer.as_ref(), app.interrupt(), tell).await

@@ -70,8 +70,10 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
         ExitCode::from(USAGE)
     } else {
         let colour = console::colors_enabled();
-        output::answer(&if colour { text.ansi().to_string() } else { text.to_string() });
-        ExitCode::from(DONE)
+        match output::answer(&if colour { text.ansi().to_string() } else { text.to_string() }) {
+            Ok(()) => ExitCode::from(DONE),
+            Err(_lost) => ExitCode::from(ERROR),
+        }
     }
 }
 

@@ -98,17 +98,26 @@ async fn run(cli: Cli) -> ExitCode {
     match outcome {
         Ok(report) => {
             let verdict = report.verdict();
-            output::answer(&output::render(&report, app.format(), app.style()));
-            ExitCode::from(exit::of_verdict(verdict))
+            match output::answer(&output::render(&report, app.format(), app.style())) {
+                Ok(()) => ExitCode::from(exit::of_verdict(verdict)),
+                Err(lost) => fail(&app, &lost.into()),
+            }
         }
         Err(error) => {
-            if app.format() != output::Format::Human {
-                output::answer(&output::failure_json(&error));
+            if app.format() != output::Format::Human
+                && let Err(lost) = output::answer(&output::failure_json(&error))
+            {
+                return fail(&app, &lost.into());
             }
-            output::story(&output::failure_human(&error, app.error_style()));
-            ExitCode::from(exit::of_error(&error))
+            fail(&app, &error)
         }
     }
+}
+
+/// Tells a failure on stderr.
+fn fail(app: &App, error: &anyhow::Error) -> ExitCode {
+    output::story(&output::failure_human(error, app.error_style()));
+    ExitCode::from(exit::of_error(error))
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ impl Interrupt {
     pub fn check(&self, what: &str) -> Result<(), Error> {
         if self.is_raised() {
             return Err(Error::new(Code::Interrupted, format!("{what} was interrupted"))
-                .hint("nothing is half done: run the same command again to go on"));
+                .hint("what was begun is finished by the same command: run it again"));
         }
         Ok(())
     }

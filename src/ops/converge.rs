@@ -49,7 +49,7 @@ pub(super) async fn converge(
     patience: Patience,
 ) -> Result<Converged, Error> {
     let mut converged = Converged::default();
-    let mut layout_lock = None;
+    let mut layout_lock: Option<pg::Held<'_>> = None;
     for round in 1..=ROUNDS {
         cx.interrupt.check(&format!("making tenant {}", desired.tenant.id))?;
         let observed = pg::observe(cx.servers, Some(control), desired).await?;
@@ -59,7 +59,7 @@ pub(super) async fn converge(
         if !plan.touches_layout()
             && let Some(held) = layout_lock.take()
         {
-            release(held).await?;
+            held.release().await?;
         }
         if plan.is_empty() {
             converged.notes = plan.notes;
@@ -97,10 +97,6 @@ fn appeared_meanwhile(error: &Error) -> bool {
             ["42710", "42P04", "42P06", "42P07", "42723", "23505"]
                 .contains(&answer.sqlstate.as_str())
         })
-}
-
-async fn release(held: pg::Held<'_>) -> Result<(), Error> {
-    held.release().await
 }
 
 async fn carry_out(

@@ -19,19 +19,27 @@ impl Selection {
     ///
     /// # Errors
     ///
-    /// [`Code::NotFound`] for an id that does not exist, with the ids that look like it.
+    /// [`Code::NotFound`] for an id that does not exist, with the ids that look like it, and for
+    /// a selection that nobody fits: a check of nothing must not pass.
     pub fn pick(&self, tenants: Vec<Tenant>) -> Result<Vec<Tenant>, Error> {
         for id in self.tenants.iter().chain(&self.exclude) {
             if !tenants.iter().any(|tenant| tenant.id == *id) {
                 return Err(unknown(id, &tenants));
             }
         }
-        Ok(tenants
+        let fleet = tenants.len();
+        let picked: Vec<Tenant> = tenants
             .into_iter()
             .filter(|tenant| self.tenants.is_empty() || self.tenants.contains(&tenant.id))
             .filter(|tenant| !self.exclude.contains(&tenant.id))
             .filter(|tenant| self.selector.as_ref().is_none_or(|selector| selector.fits(tenant)))
-            .collect())
+            .collect();
+        if picked.is_empty() && fleet > 0 {
+            return Err(Error::new(Code::NotFound, "no tenant fits the selection").hint(
+                "see ids, tiers and states with tenantctl list, and labels with tenantctl show ID",
+            ));
+        }
+        Ok(picked)
     }
 }
 
@@ -173,7 +181,8 @@ mod tests {
         assert_eq!(picked(&by("tier=pro")), ["acme", "corp"]);
         assert_eq!(picked(&by("tier=pro,wave!=canary")), ["corp"]);
         assert_eq!(picked(&by("tier!=pro")), ["bolt"]);
-        assert_eq!(picked(&by("isolation=database")), [""; 0]);
+        let nobody = by("isolation=database").pick(vec![tenant("acme", None, &[])]).unwrap_err();
+        assert_eq!(nobody.code, Code::NotFound);
         assert!("tier".parse::<Selector>().is_err());
     }
 

@@ -23,18 +23,26 @@ pub(super) fn document(report: &Report) -> String {
     text(&value(report))
 }
 
-/// One line per item of a list, or the one document in a line.
+/// One line per item of a list, each with its format; what is no list is one line.
 pub(super) fn lines(report: &Report) -> String {
     let whole = value(report);
-    let items = ["targets", "tenants", "findings", "checks"]
-        .into_iter()
-        .find_map(|key| whole.get(key).and_then(Value::as_array).filter(|list| !list.is_empty()));
-    let mut text = String::new();
-    for item in items.map_or_else(|| vec![&whole], |items| items.iter().collect()) {
-        text.push_str(&item.to_string());
-        text.push('\n');
+    let list = match report {
+        Report::Tenants(_) => Some("tenants"),
+        Report::Migration(_) => Some("targets"),
+        Report::Findings(_) => Some("findings"),
+        Report::Doctor(_) => Some("checks"),
+        _ => None,
+    };
+    match list.and_then(|key| whole.get(key)).and_then(Value::as_array) {
+        Some(items) => items.iter().map(line).collect(),
+        None => line(&whole),
     }
-    text
+}
+
+fn line(item: &Value) -> String {
+    let mut item = item.clone();
+    item["format"] = FORMAT.into();
+    format!("{item}\n")
 }
 
 pub(super) fn text(value: &impl Serialize) -> String {

@@ -24,7 +24,7 @@ pub fn start_log(verbosity: u8, format: LogFormat, progress: Progress) {
         0 => "off",
         1 => "warn,tenantctl=info,refinery_core=info",
         2 => "info,tenantctl=debug,refinery_core=info",
-        _ => "debug",
+        _ => "debug,tokio_postgres=info",
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))

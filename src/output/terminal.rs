@@ -1,20 +1,26 @@
-//! stdout and stderr. A reader that goes away ends the output, not the verdict.
+//! stdout and stderr.
 
 use std::io::{self, Write as _};
 
-/// Writes an answer to stdout.
-pub fn answer(text: &str) {
-    quietly(io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()));
-}
+use crate::error::{Code, Error};
 
-/// Writes to stderr.
-pub fn story(text: &str) {
-    quietly(io::stderr().lock().write_all(text.as_bytes()));
-}
-
-fn quietly(written: io::Result<()>) {
-    if let Err(error) = written {
-        // The pipe is closed: there is nobody left to tell.
-        log::debug!("output ended: {error}");
+/// Writes an answer to stdout. A reader that has gone away, such as `head`, is no failure.
+///
+/// # Errors
+///
+/// [`Code::Io`] when the answer could not be written for any other reason: it is lost.
+pub fn answer(text: &str) -> Result<(), Error> {
+    let written =
+        io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::new(Code::Io, "write the answer to stdout").because(error))
+        }
+        _ => Ok(()),
     }
+}
+
+/// Writes to stderr. Nobody can be told when that fails.
+pub fn story(text: &str) {
+    drop(io::stderr().lock().write_all(text.as_bytes()));
 }

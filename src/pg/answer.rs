@@ -3,7 +3,7 @@
 use crate::error::{Code, Error, ServerAnswer};
 
 /// What the server said, when it was the server that refused.
-pub fn server_answer(error: &tokio_postgres::Error) -> Option<ServerAnswer> {
+pub(super) fn server_answer(error: &tokio_postgres::Error) -> Option<ServerAnswer> {
     error.as_db_error().map(|refusal| ServerAnswer {
         sqlstate: refusal.code().code().to_owned(),
         message: refusal.message().to_owned(),
@@ -14,7 +14,7 @@ pub fn server_answer(error: &tokio_postgres::Error) -> Option<ServerAnswer> {
 }
 
 /// What kind of failure a SQLSTATE is.
-pub fn code_of(sqlstate: &str) -> Code {
+pub(super) fn code_of(sqlstate: &str) -> Code {
     match sqlstate {
         "42501" => Code::Permission,
         "55P03" => Code::LockBusy,
@@ -28,7 +28,7 @@ pub fn code_of(sqlstate: &str) -> Code {
 }
 
 /// Makes the failure of a statement: what was attempted, and how it went.
-pub fn failed(error: tokio_postgres::Error, attempted: impl Into<String>) -> Error {
+pub(super) fn failed(error: tokio_postgres::Error, attempted: impl Into<String>) -> Error {
     let failure = match server_answer(&error) {
         Some(answer) => Error::new(code_of(&answer.sqlstate), attempted).answered(answer),
         None if is_lost(&error) => Error::new(Code::Unreachable, attempted)
@@ -40,7 +40,7 @@ pub fn failed(error: tokio_postgres::Error, attempted: impl Into<String>) -> Err
 }
 
 /// Whether the connection is gone, and no statement will work on it again.
-pub fn is_lost(error: &tokio_postgres::Error) -> bool {
+pub(super) fn is_lost(error: &tokio_postgres::Error) -> bool {
     use std::error::Error as _;
     error.is_closed()
         || error.source().is_some_and(|source| source.downcast_ref::<std::io::Error>().is_some())

@@ -22,7 +22,9 @@ tokio::task_local! {
 ///
 /// A pool passes on nothing but the driver's error, which has no room for our reason. The pool
 /// calls [`Connector::connect`] inside the caller's own future, so the reason waits there.
-pub async fn checkout<T>(get: impl Future<Output = Result<T, PoolError>>) -> Result<T, Error> {
+pub(super) async fn checkout<T>(
+    get: impl Future<Output = Result<T, PoolError>>,
+) -> Result<T, Error> {
     FAILURE
         .scope(RefCell::new(None), async {
             let outcome = get.await;
@@ -32,6 +34,20 @@ pub async fn checkout<T>(get: impl Future<Output = Result<T, PoolError>>) -> Res
             })
         })
         .await
+}
+
+/// Leaves the reason why no connection is made to whoever waits in [`checkout`], and returns what
+/// a pool takes as a failure.
+pub(super) async fn refused(reason: Error) -> tokio_postgres::Error {
+    leave(reason);
+    driver_error().await
+}
+
+fn leave(reason: Error) {
+    // Outside of `checkout` nobody asks for the reason.
+    if let Err(_nobody) = FAILURE.try_with(|slot| slot.replace(Some(reason))) {
+        log::debug!("a connection failed outside of a checkout");
+    }
 }
 
 impl deadpool_postgres::Connect for Connector {
@@ -45,11 +61,7 @@ impl deadpool_postgres::Connect for Connector {
                 Ok(connection) => return Ok((connection.client, connection.driver)),
                 Err(failures) => failures,
             };
-            let failure = self.report(&failures);
-            // Outside of `checkout` nobody asks for the reason.
-            if let Err(_nobody) = FAILURE.try_with(|slot| slot.replace(Some(failure))) {
-                log::debug!("a connection failed outside of a checkout");
-            }
+            leave(self.report(&failures));
             match failures.into_iter().next_back().map(|failure| failure.cause) {
                 Some(Cause::Driver(error) | Cause::Handshake(error)) => Err(error),
                 _ => Err(driver_error().await),

@@ -1,10 +1,10 @@
 //! The server: the only layer that speaks PostgreSQL's protocol.
 
-pub mod answer;
+mod answer;
 mod attempt;
 mod audit;
-pub mod cancel;
-pub mod checkout;
+mod cancel;
+mod checkout;
 pub mod connect;
 mod execute;
 mod identity;
@@ -23,6 +23,7 @@ mod trial;
 pub mod vitals;
 
 pub use audit::{read_catalog, run_probes};
+pub use cancel::Canceller;
 pub use execute::{Sessions, Work, run};
 pub use lock::LockKey;
 pub use migrate::{Histories, Target, histories, migrate_target};

@@ -13,7 +13,7 @@ use crate::model::desired::Desired;
 use crate::model::observed::Observed;
 use crate::model::tenant::Isolation;
 
-/// A lock, and the session that owns it. Dropping it ends the session, and with it the lock.
+/// A lock that a session owns: given back by [`Held::release`], or when the session ends.
 pub struct Held<'a> {
     session: &'a Session,
     key: LockKey,

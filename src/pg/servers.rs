@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
-use super::checkout::checkout;
+use super::checkout::{checkout, refused};
 use super::connect::Connector;
 use super::session::Session;
 use crate::error::{Code, Error};
@@ -225,15 +225,13 @@ impl deadpool_postgres::Connect for Dial {
     ) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
         let config = config.clone();
         Box::pin(async move {
-            let permit = permit(&self.budget, self.limit).await;
+            let permit = match permit(&self.budget, self.limit).await {
+                Ok(permit) => permit,
+                Err(exhausted) => return Err(refused(exhausted).await),
+            };
             let (client, driver) =
                 deadpool_postgres::Connect::connect(&self.connector, &config).await?;
-            let driver = match permit {
-                Ok(permit) => holding(permit, driver),
-                // Waited long enough: one connection too many beats a hang.
-                Err(_) => driver,
-            };
-            Ok((client, driver))
+            Ok((client, holding(permit, driver)))
         })
     }
 }

@@ -194,7 +194,13 @@ impl MigrationRun {
                 Verdict::Partial
             };
         }
-        if self.check && summary.pending > 0 { Verdict::No } else { Verdict::Done }
+        if self.check && summary.pending + summary.skipped > 0 {
+            return Verdict::No;
+        }
+        if summary.skipped > 0 && summary.skipped == self.targets.len() {
+            return Verdict::Failed(self.shared_code());
+        }
+        Verdict::Done
     }
 
     /// The code of every failure, when they agree.
