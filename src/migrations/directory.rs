@@ -23,7 +23,7 @@ pub fn read(directory: &Path) -> Result<MigrationSet, Error> {
     if migrations.migrations().is_empty() {
         return Err(Error::new(Code::Migrations, format!("use {set}: it holds no migrations"))
             .hint("name the directory of the V<version>__<name>.sql files in [migrations]")
-            .hint("write the first one: tenantctl migrate new <name>"));
+            .hint("write the first one: V1__<name>.sql"));
     }
     Ok(migrations)
 }

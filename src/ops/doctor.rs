@@ -1,9 +1,11 @@
 //! Checks what every other command relies on, before it is needed.
 
+use std::collections::BTreeMap;
+
 use super::Context;
 use crate::error::Error;
 use crate::model::ident::Ident;
-use crate::model::tenant::{ClusterName, Isolation};
+use crate::model::tenant::{ClusterName, Isolation, Tenant};
 use crate::pg::registry::{self, Readiness};
 use crate::pg::vitals::{Vitals, vitals};
 use crate::report::{Doctor, Health, Report};
@@ -142,8 +144,8 @@ async fn check_registry(cx: &Context<'_>, doctor: &mut Doctor) {
         let session = cx.servers.session(cluster, Some(database)).await?;
         let readiness = registry::readiness(&session, cx.sets.registry()).await?;
         let tenants = match readiness {
-            Readiness::Absent => 0,
-            Readiness::Behind | Readiness::Ready => registry::tenants(&session).await?.len(),
+            Readiness::Absent => Vec::new(),
+            Readiness::Behind | Readiness::Ready => registry::tenants(&session).await?,
         };
         Ok::<_, Error>((readiness, tenants))
     };
@@ -154,12 +156,32 @@ async fn check_registry(cx: &Context<'_>, doctor: &mut Doctor) {
             Health::Ok,
             format!("not yet: the first create makes it in {database} on {cluster}"),
         ),
-        Ok((_, tenants)) => doctor.push(
-            "registry",
-            "present",
-            Health::Ok,
-            format!("{} in {database} on {cluster}", crate::model::count(tenants, "tenant")),
-        ),
+        Ok((_, tenants)) => {
+            let number = crate::model::count(tenants.len(), "tenant");
+            let detail = format!("{number} in {database} on {cluster}");
+            doctor.push("registry", "present", Health::Ok, detail);
+            check_homes(cx, doctor, &tenants);
+        }
         Err(error) => failed(doctor, "registry", "readable", &error),
+    }
+}
+
+/// Tenants keep the name of their cluster: a cluster that is called otherwise loses them.
+fn check_homes(cx: &Context<'_>, doctor: &mut Doctor, tenants: &[Tenant]) {
+    let mut lost: BTreeMap<&ClusterName, usize> = BTreeMap::new();
+    for tenant in tenants {
+        let cluster = &tenant.placement.cluster;
+        if !cx.fleet.clusters.contains_key(cluster) {
+            *lost.entry(cluster).or_default() += 1;
+        }
+    }
+    for (cluster, number) in lost {
+        let detail = format!(
+            "{} on cluster {cluster}, which is not configured",
+            crate::model::count(number, "tenant")
+        );
+        doctor.push("registry", "clusters", Health::Failed, detail);
+        doctor
+            .hint(format!("give the cluster its name back in tenants.toml: [clusters.{cluster}]"));
     }
 }

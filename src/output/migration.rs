@@ -79,41 +79,65 @@ fn row(target: &TargetReport, verb: Verb, style: &Style) -> Vec<String> {
 
 /// Each failure once, with the tenants that it struck.
 fn failures(run: &MigrationRun, style: &Style) -> String {
-    let mut text = String::new();
-    let mut told: Vec<(&str, &str)> = Vec::new();
-    for target in &run.targets {
-        let Some(failure) = &target.error else {
-            continue;
-        };
-        let schema = target.placement.schema.as_str();
-        if told.contains(&(schema, failure.message.as_str())) {
-            continue;
-        }
-        told.push((schema, &failure.message));
-        let name = format!("{} {}", target.status.word(), target.tenant);
-        text.push_str(&format!("{}: {}\n", style.bad(&name), failure.message));
-        if let Some(file) = &failure.file {
-            let place = match (failure.line, failure.column) {
-                (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
-                _ => file.clone(),
-            };
-            text.push_str(&format!("  at: {place}\n"));
-        }
-        if let Some(sqlstate) = &failure.sqlstate {
-            text.push_str(&format!("  sqlstate: {sqlstate}\n"));
-        }
-        for detail in &failure.details {
-            text.push_str(&format!("  {detail}\n"));
-        }
-        for hint in &failure.hints {
-            text.push_str(&format!("  {}: {hint}\n", style.attention("hint")));
+    let mut groups: Vec<(String, Vec<&TargetReport>)> = Vec::new();
+    for target in run.targets.iter().filter(|target| target.error.is_some()) {
+        let seen = without_its_place(target);
+        match groups.iter_mut().find(|(same, _)| *same == seen) {
+            Some((_, struck)) => struck.push(target),
+            None => groups.push((seen, vec![target])),
         }
     }
+    let mut text: String = groups.iter().map(|(_, struck)| failure(struck, style)).collect();
     if !text.is_empty() {
         text.push('\n');
     }
     text
 }
+
+/// A failure as it would read for any other tenant: what must agree for two to be one.
+fn without_its_place(target: &TargetReport) -> String {
+    let Some(failure) = &target.error else {
+        return String::new();
+    };
+    let status = target.status.word();
+    let said = format!("{status} {:?} {:?} {}", failure.file, failure.line, failure.message);
+    said.replace(target.tenant.as_str(), "").replace(target.placement.schema.as_str(), "")
+}
+
+fn failure(struck: &[&TargetReport], style: &Style) -> String {
+    let Some((first, failure)) =
+        struck.first().and_then(|first| Some((first, first.error.as_ref()?)))
+    else {
+        return String::new();
+    };
+    let names: Vec<&str> = struck.iter().take(NAMED).map(|target| target.tenant.as_str()).collect();
+    let more = match struck.len() - names.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let name = format!("{} {}{more}", first.status.word(), names.join(", "));
+    let mut text = format!("{}: {}\n", style.bad(&name), failure.message);
+    if let Some(file) = &failure.file {
+        let place = match (failure.line, failure.column) {
+            (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
+            _ => file.clone(),
+        };
+        text.push_str(&format!("  at: {place}\n"));
+    }
+    if let Some(sqlstate) = &failure.sqlstate {
+        text.push_str(&format!("  sqlstate: {sqlstate}\n"));
+    }
+    for detail in &failure.details {
+        text.push_str(&format!("  {detail}\n"));
+    }
+    for hint in &failure.hints {
+        text.push_str(&format!("  {}: {hint}\n", style.attention("hint")));
+    }
+    text
+}
+
+/// So many tenants of one failure are named.
+const NAMED: usize = 10;
 
 fn closing(run: &MigrationRun, style: &Style) -> String {
     if run.targets.is_empty() {

@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use refinery::error::Kind;
 use refinery::{Migration as Unit, Runner};
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
-use tokio_postgres::error::ErrorPosition;
+use tokio_postgres::error::{ErrorPosition, SqlState};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::answer::{failed, is_lost, server_answer};
@@ -294,6 +294,12 @@ impl SchemaTarget<'_> {
             Some(CarryError::File(statements, server)) => {
                 let attempt = format!("apply {} to {schema}", migration.path);
                 let mut failure = refused(server, attempt);
+                if server.code() == Some(&SqlState::ACTIVE_SQL_TRANSACTION) {
+                    failure = failure.hint(format!(
+                        "begin {} with the line: -- tenantctl:no-transaction",
+                        migration.path
+                    ));
+                }
                 if migration.runs_outside_a_transaction() {
                     failure = failure.hint(format!(
                         "what was done before stays done: {} of {}; make the file fit to run \
@@ -398,8 +404,7 @@ pub(super) async fn history(session: &Client, schema: &Ident) -> Result<Option<H
         }
         Err(error)
             if error.code().is_some_and(|code| {
-                *code == tokio_postgres::error::SqlState::UNDEFINED_TABLE
-                    || *code == tokio_postgres::error::SqlState::INVALID_SCHEMA_NAME
+                *code == SqlState::UNDEFINED_TABLE || *code == SqlState::INVALID_SCHEMA_NAME
             }) =>
         {
             Ok(None)

@@ -49,7 +49,7 @@ fn disagreements(set: &MigrationSet, history: &History) -> Vec<Disagreement> {
                     applied.version, applied.name, applied.applied_on
                 ),
                 remedy: format!(
-                    "restore V{}__{}.sql in {}, or use the release that has it",
+                    "restore V{}__{}.sql in {}; is --migrations, or [migrations] in tenants.toml, the right one?",
                     applied.version,
                     applied.name,
                     set.name()
@@ -94,17 +94,15 @@ fn diverged(migration: &Migration, applied_name: &str, difference: Difference) -
         ),
         Difference::LineEndings => (
             "was applied with CRLF line endings and is otherwise unchanged".to_owned(),
-            "the SQL is the same: accept the file's checksum with `tenantctl migrate repair`"
-                .to_owned(),
+            "the SQL is the same: bring the file back to the bytes that were applied".to_owned(),
         ),
         Difference::EdgeWhitespace => (
             "changed only in white space at its beginning or end".to_owned(),
-            "the SQL is the same: accept the file's checksum with `tenantctl migrate repair`"
-                .to_owned(),
+            "the SQL is the same: bring the file back to the bytes that were applied".to_owned(),
         ),
         Difference::NarrowVersion => (
             "was recorded by a refinery without int8-versions and is unchanged".to_owned(),
-            "take the history over with `tenantctl migrate repair`".to_owned(),
+            "its checksums are of another kind, which cannot be continued yet: finish with that refinery".to_owned(),
         ),
         Difference::Edited => (
             "was changed after it was applied".to_owned(),
