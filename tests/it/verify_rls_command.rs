@@ -96,6 +96,20 @@ fn flags_choose_the_evidence_the_tenants_and_the_limit() {
 }
 
 #[test]
+fn whoever_shares_a_table_hears_what_probes_found_in_it() {
+    let world = fleet(World::new(), OPERATOR, "app_rw");
+    drop(world.run(["create", "zoe", "--isolation", "shared"]).ok());
+    world.sql("ALTER TABLE app.tags DISABLE ROW LEVEL SECURITY");
+    for tenant in ["ann", "bob", "zoe"] {
+        let args = ["verify-rls", "--probe", "--tenant", tenant, "-o", "json"];
+        let answer = world.run(args).code(2).json();
+        assert!(rules(&answer).contains("probe-read"), "{tenant}: {answer:#}");
+    }
+    // A tenant with a schema of its own has no part in it.
+    drop(world.run(["verify-rls", "--probe", "--tenant", "cat"]).ok());
+}
+
+#[test]
 fn people_read_what_was_looked_at_and_what_is_wrong() {
     let world = broken();
     drop(world.run(["verify-rls", "-q"]).code(2).snapshot("verify_rls_broken"));
