@@ -56,7 +56,7 @@ impl Fleet {
     /// # Errors
     ///
     /// * [`Code::NotFound`] for a cluster or tier that does not exist.
-    /// * [`Code::Refused`] when its region and its cluster's differ.
+    /// * [`Code::Refused`] when its cluster is not known to be in its region.
     /// * [`Code::NameTaken`] when a name would not fit.
     /// * [`Code::Config`] when the key is not of the shared tables' type.
     pub fn desired(&self, request: &Request, uuid: Uuid) -> Result<Desired, Error> {
@@ -138,9 +138,11 @@ impl Fleet {
         };
         if let Some(name) = named {
             let cluster = self.cluster(&name)?;
-            if let (Some(wanted), Some(has)) = (region, &cluster.region)
-                && wanted != has
+            // A cluster that says no region could be anywhere.
+            if let Some(wanted) = region
+                && cluster.region.as_deref() != Some(wanted)
             {
+                let has = cluster.region.as_deref().unwrap_or("no region that tenants.toml names");
                 return Err(Error::new(
                     Code::Refused,
                     format!(

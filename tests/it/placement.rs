@@ -240,6 +240,22 @@ fn tenants_go_to_the_cluster_of_their_region_and_to_no_other() {
 }
 
 #[test]
+fn a_cluster_that_says_no_region_takes_no_tenant_that_must_stay_in_one() {
+    let world = World::new();
+    let url = world.url("app", OPERATOR);
+    world.config(&format!("[clusters.spare]\nurl = \"{url}\"\n"));
+    drop(world.run(["create", "paris", "--cluster", "spare"]).ok());
+    world.config(&format!(
+        "[clusters.spare]\nurl = \"{url}\"\n\
+         [[tenants]]\nid = \"rome\"\nregion = \"eu\"\ncluster = \"spare\"\n"
+    ));
+    let refused = world.run(["create", "rome"]).code(4);
+    let says = "tenant rome must stay in region eu, and cluster spare is in no region that tenants.toml names";
+    assert!(refused.stderr().contains(says), "{}", refused.transcript());
+    assert_eq!(world.rows("SELECT to_regnamespace('tenant_rome')"), [["NULL"]]);
+}
+
+#[test]
 fn what_tenants_toml_says_of_a_tenant_is_what_it_becomes() {
     let world = World::new();
     world.config(
