@@ -110,6 +110,20 @@ fn whoever_shares_a_table_hears_what_probes_found_in_it() {
 }
 
 #[test]
+fn a_tenant_alone_in_its_tables_cannot_be_tried_and_that_is_said() {
+    let world = World::new();
+    drop(world.run(["create", "ann", "--isolation", "shared"]).ok());
+    let answer = world.run(["verify-rls", "-o", "json", "--fail-on", "info"]).ok().json();
+    assert_eq!(answer["coverage"]["probes"], 0, "{answer:#}");
+    let silent = answer["not_probed"].as_array().unwrap();
+    assert!(silent.iter().any(|one| one["relation"] == "app.tags"), "{answer:#}");
+    assert!(
+        silent.iter().all(|one| one["reason"] == "there is no second tenant to try it against"),
+        "{answer:#}"
+    );
+}
+
+#[test]
 fn people_read_what_was_looked_at_and_what_is_wrong() {
     let world = broken();
     drop(world.run(["verify-rls", "-q"]).code(2).snapshot("verify_rls_broken"));
