@@ -4,6 +4,7 @@
 //! reaches an object, and nothing that binds it to its tenant there. A table that nobody is granted,
 //! or an owner that nobody can become, is not accused.
 
+mod attribute;
 mod crossed;
 mod crossing;
 mod expression;

@@ -56,7 +56,7 @@ impl Fleet {
     /// # Errors
     ///
     /// * [`Code::NotFound`] for a cluster or tier that does not exist.
-    /// * [`Code::Refused`] when its region and its cluster's differ.
+    /// * [`Code::Refused`] when its cluster is not known to be in its region.
     /// * [`Code::NameTaken`] when a name would not fit.
     /// * [`Code::Config`] when the key is not of the shared tables' type.
     pub fn desired(&self, request: &Request, uuid: Uuid) -> Result<Desired, Error> {
@@ -138,9 +138,11 @@ impl Fleet {
         };
         if let Some(name) = named {
             let cluster = self.cluster(&name)?;
-            if let (Some(wanted), Some(has)) = (region, &cluster.region)
-                && wanted != has
+            // A cluster that says no region could be anywhere.
+            if let Some(wanted) = region
+                && cluster.region.as_deref() != Some(wanted)
             {
+                let has = cluster.region.as_deref().unwrap_or("no region that tenants.toml names");
                 return Err(Error::new(
                     Code::Refused,
                     format!(
@@ -198,19 +200,46 @@ impl Fleet {
         Ok(Placement { cluster: cluster.clone(), database, schema: layout.schema.name(id)? })
     }
 
+    /// Whether the file declares any tenant.
+    pub fn declares(&self) -> bool {
+        !self.tenants.is_empty()
+    }
+
     /// The tenants that the file declares, resolved. A tenant without a uuid has the nil one.
     ///
     /// # Errors
     ///
-    /// As [`Fleet::desired`], for the first that cannot be resolved.
+    /// As [`Fleet::desired`], for the first that cannot be resolved; [`Code::Config`] when a
+    /// tenant of shared tables has no key, or another's: who is who there could not be told.
     pub fn declared(&self) -> Result<Vec<Tenant>, Error> {
-        self.tenants
-            .iter()
-            .map(|tenant| {
-                self.desired(&Request::new(tenant.id.clone()), Uuid::nil())
-                    .map(|desired| desired.tenant)
-            })
-            .collect()
+        let mut tenants = Vec::with_capacity(self.tenants.len());
+        for entry in &self.tenants {
+            let tenant = self.desired(&Request::new(entry.id.clone()), Uuid::nil())?.tenant;
+            if tenant.isolation == Isolation::Shared && entry.uuid.is_none() && entry.key.is_none()
+            {
+                return Err(Error::new(
+                    Code::Config,
+                    format!("[[tenants]] gives {} of shared tables no uuid or key", tenant.id),
+                )
+                .hint("add the one that its rows carry: uuid = \"…\", or key = …"));
+            }
+            tenants.push(tenant);
+        }
+        let mut keys = BTreeMap::new();
+        for tenant in tenants.iter().filter(|tenant| tenant.isolation == Isolation::Shared) {
+            let key = (&tenant.placement, &tenant.key);
+            if let Some(other) = keys.insert(key, &tenant.id) {
+                return Err(Error::new(
+                    Code::Config,
+                    format!(
+                        "[[tenants]] gives {other} and {} of the same shared tables one key, {:?}",
+                        tenant.id, tenant.key
+                    ),
+                )
+                .hint("give each the uuid or key that its own rows carry"));
+            }
+        }
+        Ok(tenants)
     }
 
     /// What is audited together: tenants of one database, and what they share there.

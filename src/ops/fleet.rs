@@ -11,19 +11,21 @@ use crate::report::Source;
 ///
 /// # Errors
 ///
-/// As [`registry::readiness`] and [`registry::tenants`].
+/// As [`registry::readiness`] and [`registry::tenants`], and as [`declared`] where the file is asked.
+///
+/// [`declared`]: crate::config::Fleet::declared
 pub(super) async fn tenants(cx: &Context<'_>) -> Result<(Vec<Tenant>, Source), Error> {
     let (cluster, database) = &cx.fleet.registry;
-    let declared = cx.fleet.declared()?;
     let session = cx.servers.session(cluster, Some(database)).await?;
     match registry::readiness(&session, cx.sets.registry()).await {
-        Ok(Readiness::Absent) => Ok((declared, Source::Declared)),
+        // The list is read only where it decides: a slip in it breaks nothing beside a registry.
+        Ok(Readiness::Absent) => Ok((cx.fleet.declared()?, Source::Declared)),
         Ok(Readiness::Ready | Readiness::Behind) => {
             Ok((registry::tenants(&session).await?, Source::Registry))
         }
         // An auditor need not be let into the registry when the file lists the tenants.
-        Err(error) if error.code == Code::Permission && !declared.is_empty() => {
-            Ok((declared, Source::Declared))
+        Err(error) if error.code == Code::Permission && cx.fleet.declares() => {
+            Ok((cx.fleet.declared()?, Source::Declared))
         }
         Err(error) => Err(error),
     }

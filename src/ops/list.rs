@@ -57,7 +57,11 @@ async fn versions(cx: &Context<'_>, tenants: Vec<Tenant>) -> Vec<Listed> {
                     Some(Ok(history)) => {
                         Listed { version: history.version(), unread: None, tenant }
                     }
-                    None => Listed { version: None, unread: None, tenant },
+                    // Not the same as a schema in which nothing was ever applied.
+                    None => {
+                        let why = format!("there is no schema {}", tenant.placement.schema);
+                        Listed { version: None, unread: Some(why), tenant }
+                    }
                 },
                 Some(Err(error)) => Listed { version: None, unread: Some(short(error)), tenant },
                 None => Listed { version: None, unread: None, tenant },

@@ -93,6 +93,8 @@ fn databases(
                 })
                 .cloned(),
         );
+        // The first two tenants of shared tables are who tries them: whoever is asked about acts.
+        inside.sort_by_key(|tenant| !selected.contains(&tenant.id));
     }
     databases
 }

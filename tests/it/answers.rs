@@ -127,3 +127,13 @@ fn tenants_are_selected() {
     let unknown = world.run(["list", "--tenant", "d"]).code(1);
     assert!(unknown.stderr().contains("tenant d"), "{}", unknown.transcript());
 }
+
+#[test]
+fn a_tenant_without_its_schema_is_told_from_one_that_was_never_migrated() {
+    let world = World::new();
+    drop(world.run(["create", "acme"]).ok());
+    world.sql("DROP SCHEMA tenant_acme CASCADE");
+    let listed = world.run(["list", "-o", "json"]).ok().json();
+    assert_eq!(listed["tenants"][0]["version"], serde_json::Value::Null, "{listed:#}");
+    assert_eq!(listed["tenants"][0]["error"], "there is no schema tenant_acme", "{listed:#}");
+}

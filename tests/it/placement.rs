@@ -240,6 +240,45 @@ fn tenants_go_to_the_cluster_of_their_region_and_to_no_other() {
 }
 
 #[test]
+fn a_cluster_that_says_no_region_takes_no_tenant_that_must_stay_in_one() {
+    let world = World::new();
+    let url = world.url("app", OPERATOR);
+    world.config(&format!("[clusters.spare]\nurl = \"{url}\"\n"));
+    drop(world.run(["create", "paris", "--cluster", "spare"]).ok());
+    world.config(&format!(
+        "[clusters.spare]\nurl = \"{url}\"\n\
+         [[tenants]]\nid = \"rome\"\nregion = \"eu\"\ncluster = \"spare\"\n"
+    ));
+    let refused = world.run(["create", "rome"]).code(4);
+    let says = "tenant rome must stay in region eu, and cluster spare is in no region that tenants.toml names";
+    assert!(refused.stderr().contains(says), "{}", refused.transcript());
+    assert_eq!(world.rows("SELECT to_regnamespace('tenant_rome')"), [["NULL"]]);
+}
+
+#[test]
+fn declared_tenants_of_shared_tables_need_keys_of_their_own_unless_a_registry_knows_them() {
+    let world = World::new();
+    let entry = |id, key| format!("[[tenants]]\nid = \"{id}\"\nisolation = \"shared\"\n{key}\n");
+    let uuid = "uuid = \"11111111-1111-1111-1111-111111111111\"";
+    for (entries, says) in [
+        (entry("acme", ""), "[[tenants]] gives acme of shared tables no uuid or key"),
+        (
+            entry("acme", uuid) + &entry("bolt", uuid),
+            "[[tenants]] gives acme and bolt of the same shared tables one key",
+        ),
+    ] {
+        world.config(&entries);
+        let refused = world.run(["list"]).code(1);
+        assert!(refused.stderr().contains(says), "{}", refused.transcript());
+    }
+    world.config("");
+    drop(world.run(["create", "acme", "--isolation", "shared"]).ok());
+    world.config(&entry("bolt", ""));
+    let listed = world.run(["list", "-o", "json"]).ok().json();
+    assert_eq!(listed["tenants"][0]["id"], "acme", "{listed:#}");
+}
+
+#[test]
 fn what_tenants_toml_says_of_a_tenant_is_what_it_becomes() {
     let world = World::new();
     world.config(

@@ -96,6 +96,34 @@ fn flags_choose_the_evidence_the_tenants_and_the_limit() {
 }
 
 #[test]
+fn whoever_shares_a_table_hears_what_probes_found_in_it() {
+    let world = fleet(World::new(), OPERATOR, "app_rw");
+    drop(world.run(["create", "zoe", "--isolation", "shared"]).ok());
+    world.sql("ALTER TABLE app.tags DISABLE ROW LEVEL SECURITY");
+    for tenant in ["ann", "bob", "zoe"] {
+        let args = ["verify-rls", "--probe", "--tenant", tenant, "-o", "json"];
+        let answer = world.run(args).code(2).json();
+        assert!(rules(&answer).contains("probe-read"), "{tenant}: {answer:#}");
+    }
+    // A tenant with a schema of its own has no part in it.
+    drop(world.run(["verify-rls", "--probe", "--tenant", "cat"]).ok());
+}
+
+#[test]
+fn a_tenant_alone_in_its_tables_cannot_be_tried_and_that_is_said() {
+    let world = World::new();
+    drop(world.run(["create", "ann", "--isolation", "shared"]).ok());
+    let answer = world.run(["verify-rls", "-o", "json", "--fail-on", "info"]).ok().json();
+    assert_eq!(answer["coverage"]["probes"], 0, "{answer:#}");
+    let silent = answer["not_probed"].as_array().unwrap();
+    assert!(silent.iter().any(|one| one["relation"] == "app.tags"), "{answer:#}");
+    assert!(
+        silent.iter().all(|one| one["reason"] == "there is no second tenant to try it against"),
+        "{answer:#}"
+    );
+}
+
+#[test]
 fn people_read_what_was_looked_at_and_what_is_wrong() {
     let world = broken();
     drop(world.run(["verify-rls", "-q"]).code(2).snapshot("verify_rls_broken"));

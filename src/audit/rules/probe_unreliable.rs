@@ -29,7 +29,7 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
             RULE.finding(survey.object("table", &probe.relation), message, fix)
                 .role(&probe.role)
                 .operation(probe.attempt.word())
-                .tenants([&probe.target])
+                .tenants([&probe.acting, &probe.target])
         })
         .collect()
 }
@@ -46,5 +46,7 @@ mod tests {
         assert!(world.rules().is_empty());
         world.probes[0].outcome = Outcome::Rows(0);
         assert_eq!(world.rules(), ["probe-unreliable"]);
+        let concerned = &world.findings("probe-unreliable")[0].tenants;
+        assert!(concerned.contains(&world.probes[0].acting), "it has no proof either");
     }
 }

@@ -1,7 +1,8 @@
 //! The application connects as a role that bypasses row-level security.
 
 use super::Rule;
-use crate::audit::finding::{Evidence, Finding, Fix, Severity};
+use crate::audit::attribute::held;
+use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
 use crate::sql;
 
@@ -15,19 +16,8 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Finding> {
-    let mut found = Vec::new();
-    for subject in &survey.subjects {
-        if survey.catalog.roles.get(&subject.role).is_some_and(|role| role.bypass_rls) {
-            let message = format!("role {} has BYPASSRLS: no policy binds it", subject.name);
-            let fix = Fix::Sql(vec![sql!("ALTER ROLE {} NOBYPASSRLS", subject.name)]);
-            found.push(
-                RULE.finding(survey.role(subject.role), message, fix)
-                    .role(subject.name)
-                    .tenants(subject.tenants.iter().map(|tenant| &tenant.id)),
-            );
-        }
-    }
-    found
+    let said = "has BYPASSRLS: no policy binds it";
+    held(survey, &RULE, |role| role.bypass_rls, &sql!("NOBYPASSRLS"), said)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! A role of the application that can make roles, and so grant itself others.
 
 use super::Rule;
-use crate::audit::finding::{Evidence, Finding, Fix, Severity};
+use crate::audit::attribute::reached;
+use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
 use crate::sql;
 
@@ -15,31 +16,12 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Finding> {
-    let mut found = Vec::new();
-    for subject in &survey.subjects {
-        for (reached, path) in &subject.closure {
-            let Some(role) = survey.catalog.roles.get(reached) else { continue };
-            // A superuser is worse, and has rules of its own.
-            if !role.create_role || role.superuser || !path.becomes {
-                continue;
-            }
-            let message = format!(
-                "role {} can make and grant roles as {}",
-                subject.name,
-                survey.path(&path.roles)
-            );
-            let fix = Fix::Sql(vec![sql!("ALTER ROLE {} NOCREATEROLE", role.name)]);
-            let grave =
-                if survey.catalog.version < 160_000 { Severity::High } else { Severity::Medium };
-            found.push(
-                RULE.finding(survey.role(*reached), message, fix)
-                    .severity(grave)
-                    .role(subject.name)
-                    .tenants(subject.tenants.iter().map(|tenant| &tenant.id)),
-            );
-        }
-    }
-    found
+    let said = "can make and grant roles";
+    let grave = if survey.catalog.version < 160_000 { Severity::High } else { Severity::Medium };
+    reached(survey, &RULE, |role| role.create_role, &sql!("NOCREATEROLE"), said)
+        .into_iter()
+        .map(|finding| finding.severity(grave))
+        .collect()
 }
 
 #[cfg(test)]

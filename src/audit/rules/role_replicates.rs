@@ -1,7 +1,8 @@
 //! The application reaches a role that may replicate.
 
 use super::Rule;
-use crate::audit::finding::{Evidence, Finding, Fix, Severity};
+use crate::audit::attribute::reached;
+use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
 use crate::sql;
 
@@ -15,28 +16,8 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Finding> {
-    let mut found = Vec::new();
-    for subject in &survey.subjects {
-        for (reached, path) in &subject.closure {
-            let Some(role) = survey.catalog.roles.get(reached) else { continue };
-            // A superuser is worse, and has rules of its own.
-            if !role.replication || role.superuser || !path.becomes {
-                continue;
-            }
-            let message = format!(
-                "role {} can stream every tenant's changes, or copy the cluster, as {}",
-                subject.name,
-                survey.path(&path.roles)
-            );
-            let fix = Fix::Sql(vec![sql!("ALTER ROLE {} NOREPLICATION", role.name)]);
-            found.push(
-                RULE.finding(survey.role(*reached), message, fix)
-                    .role(subject.name)
-                    .tenants(subject.tenants.iter().map(|tenant| &tenant.id)),
-            );
-        }
-    }
-    found
+    let said = "can stream every tenant's changes, or copy the cluster,";
+    reached(survey, &RULE, |role| role.replication, &sql!("NOREPLICATION"), said)
 }
 
 #[cfg(test)]

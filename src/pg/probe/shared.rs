@@ -28,9 +28,9 @@ pub(super) async fn probe(session: &Session<'_>, survey: &Survey<'_>) -> Result<
             && tenant.placement.cluster == survey.catalog.cluster
     };
     let mut tenants = survey.estate.of(Isolation::Shared).filter(here);
-    let (Some(acting), Some(target)) = (tenants.next(), tenants.next()) else {
-        return Ok(Vec::new());
-    };
+    let Some(acting) = tenants.next() else { return Ok(Vec::new()) };
+    let second = tenants.next();
+    let target = second.unwrap_or(acting);
     let mut pairs: Vec<(&Ident, &Ident)> = acting
         .roles
         .iter()
@@ -48,6 +48,13 @@ pub(super) async fn probe(session: &Session<'_>, survey: &Survey<'_>) -> Result<
         home: target.role(),
         probes: Vec::new(),
     };
+    if second.is_none() {
+        for (role, _) in &pairs {
+            duel.role = role;
+            duel.skip("there is no second tenant to try it against");
+        }
+        return Ok(duel.probes);
+    }
     // The state of a session in which nobody ever set the tenant ends with the first canary.
     for (role, home) in &pairs {
         (duel.role, duel.home) = (role, home);
@@ -111,9 +118,7 @@ impl<'a> Duel<'a, '_> {
                 None => trust::distrusted(self.session, self.survey, role),
             };
             if let Some(why) = why {
-                for (_, table) in &tables {
-                    self.note(table, Attempt::Read, Context::Own, Outcome::NotProbed(why.clone()));
-                }
+                self.skip(&why);
                 return Ok(());
             }
         }
@@ -134,6 +139,14 @@ impl<'a> Duel<'a, '_> {
             self.table(oid, table, rows).await?;
         }
         Ok(())
+    }
+
+    /// Says of every table that the role uses why nothing was tried there.
+    fn skip(&mut self, why: &str) {
+        for (_, table) in self.tables() {
+            let outcome = Outcome::NotProbed(why.to_owned());
+            self.note(table, Attempt::Read, Context::Own, outcome);
+        }
     }
 
     async fn table(
