@@ -93,7 +93,7 @@ impl Servers {
         let user = connector.settings().user.clone();
         let pool = link.pool(&connector)?;
         let object = link
-            .making_room(Some(&name), checkout(pool.get()))
+            .making_room(Some((&name, &pool)), || checkout(pool.get()))
             .await
             .map_err(|error| on(cluster, error))?;
         Ok(Session::pooled(object, cluster.clone(), name, user))
@@ -115,7 +115,7 @@ impl Servers {
         let name = connector.settings().database.clone();
         let user = connector.settings().user.clone();
         let permit = link
-            .making_room(None, permit(&link.budget, link.limit))
+            .making_room(None, || permit(&link.budget, link.limit))
             .await
             .map_err(|error| on(cluster, error))?;
         let connection = connector.connect().await.map_err(|error| on(cluster, error))?;
@@ -187,12 +187,23 @@ impl Link {
 
     /// Waits for something that needs a connection, and makes room for it as long as it waits: a
     /// session that is in use now may be idle, and in the way, a moment later.
-    async fn making_room<T>(&self, keep: Option<&str>, wanted: impl Future<Output = T>) -> T {
-        let mut wanted = Box::pin(wanted);
+    ///
+    /// Whoever wants a session of a pool has decided to open one when there was none to give out;
+    /// when there is one by now, it is asked for anew instead of waiting for the budget.
+    async fn making_room<T, F: Future<Output = T>>(
+        &self,
+        pool: Option<(&str, &Pool)>,
+        want: impl Fn() -> F,
+    ) -> T {
+        let mut wanted = Box::pin(want());
         loop {
-            self.make_room(keep);
+            self.make_room(pool.map(|(name, _)| name));
             if let Ok(done) = tokio::time::timeout(LOOK_AGAIN, &mut wanted).await {
                 return done;
+            }
+            let idle = pool.is_some_and(|(_, pool)| pool.status().available > 0);
+            if idle && self.budget.available_permits() == 0 {
+                wanted = Box::pin(want());
             }
         }
     }

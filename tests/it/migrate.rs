@@ -160,8 +160,13 @@ fn an_unknown_tenant_is_an_error_with_a_suggestion() {
 #[test]
 fn a_selection_of_nobody_says_so() {
     let fleet = Fleet::of_schemas(&["acme"]);
-    let up = fleet.tenantctl(["migrate", "up", "--selector", "wave=none"]).run().ok();
-    assert!(up.stdout().contains("no tenant"), "{}", up.transcript());
+    // A check of nothing must not pass: a mistyped selector would keep a pipeline green for ever.
+    for command in [["migrate", "up"], ["migrate", "status"]] {
+        let nobody = fleet.tenantctl(command).args(["--selector", "wave=none"]).run().code(1);
+        assert!(nobody.stderr().contains("no tenant fits"), "{}", nobody.transcript());
+    }
+    let audit = fleet.tenantctl(["verify-rls", "--selector", "wave=none"]).run().code(1);
+    assert!(audit.stderr().contains("no tenant fits"), "{}", audit.transcript());
 }
 
 #[test]
