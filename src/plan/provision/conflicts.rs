@@ -24,6 +24,7 @@ pub(super) fn refuse(desired: &Desired, observed: &Observed) -> Result<(), Error
         )
         .hint("ids that differ only in '-' and '_' map to one name: choose another id"));
     }
+    refuse_to_begin_anew(desired, observed)?;
     if observed.registered.is_none() {
         let mut own: Vec<&Ident> = Vec::new();
         if tenant.isolation != Isolation::Shared {
@@ -70,6 +71,26 @@ pub(super) fn refuse(desired: &Desired, observed: &Observed) -> Result<(), Error
         }
     }
     Ok(())
+}
+
+/// An active tenant has rows somewhere: an empty schema in their place would look like all is well.
+fn refuse_to_begin_anew(desired: &Desired, observed: &Observed) -> Result<(), Error> {
+    if observed.registered.as_ref().is_none_or(|row| row.state != State::Active) {
+        return Ok(());
+    }
+    let placement = &desired.tenant.placement;
+    let gone = if observed.database.as_ref().is_none_or(|facts| facts.invalid) {
+        format!("database {}", placement.database)
+    } else if observed.schema.is_none() {
+        format!("schema {} in database {}", placement.schema, placement.database)
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(
+        Code::Refused,
+        format!("tenant {} is active, and there is no {gone}", desired.tenant.id),
+    )
+    .hint("bring it back from a backup; if it was never lost, check that the URL names the right server"))
 }
 
 /// Before PostgreSQL 16 a member's own INHERIT decides whether it has an owner's privileges, and to
