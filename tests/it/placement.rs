@@ -63,6 +63,20 @@ fn a_setting_that_only_a_superuser_may_give_says_what_to_grant() {
 }
 
 #[test]
+fn a_shared_role_that_somebody_else_made_says_what_to_grant() {
+    let world = World::new();
+    world.sql("CREATE ROLE app_owner");
+    // Before PostgreSQL 16, CREATEROLE was enough.
+    if world.server().version().major() >= 16 {
+        let refused = world.run(["create", "acme", "--isolation", "shared"]).code(1);
+        let hint = "hint: as a superuser: GRANT app_owner TO platform WITH ADMIN OPTION;";
+        assert!(refused.stderr().contains(hint), "{}", refused.transcript());
+        world.sql("GRANT app_owner TO platform WITH ADMIN OPTION");
+    }
+    world.run(["create", "acme", "--isolation", "shared"]).ok();
+}
+
+#[test]
 fn limits_of_a_role_that_serves_everybody_are_not_applied_and_that_is_said() {
     let world = World::new();
     world.config("[tiers.free]\nisolation = \"shared\"\nstatement_timeout = \"30s\"\n");
