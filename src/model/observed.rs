@@ -66,6 +66,10 @@ pub struct Registered {
     pub isolation: Isolation,
     /// Where it lives.
     pub placement: Placement,
+    /// The role that owns its objects.
+    pub owner: Ident,
+    /// The roles that the application works as.
+    pub roles: Vec<Ident>,
     /// Where it stands in its life.
     pub state: State,
 }
@@ -76,6 +80,8 @@ impl From<&Tenant> for Registered {
             uuid: tenant.uuid,
             isolation: tenant.isolation,
             placement: tenant.placement.clone(),
+            owner: tenant.owner.clone(),
+            roles: tenant.roles.clone(),
             state: tenant.state,
         }
     }

@@ -12,7 +12,7 @@ use crate::model::observed::{
     DatabaseFacts, DefaultGrant, DefaultKind, HelperFacts, Observed, OperatorReach, Registered,
     RoleFacts, SchemaFacts, TableFacts, TemplateFacts,
 };
-use crate::model::tenant::{Isolation, Tenant};
+use crate::model::tenant::Isolation;
 
 /// What a migration makes: its table, and perhaps a sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,9 +94,7 @@ impl World {
                 versions.iter().try_for_each(|version| self.migrate(desired, set, *version))
             }
             Change::Record(state) => {
-                let Tenant { uuid, isolation, ref placement, .. } = desired.tenant;
-                let placement = placement.clone();
-                let row = Registered { uuid, isolation, placement, state: *state };
+                let row = Registered { state: *state, ..Registered::from(&desired.tenant) };
                 self.facts.registered = Some(row);
                 Ok(())
             }

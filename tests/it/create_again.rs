@@ -57,6 +57,31 @@ fn another_shape_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn roles_that_were_renamed_afterwards_are_refused() {
+    let world = World::new();
+    world.config("");
+    world.run(["create", "acme", "--isolation", "schema"]).ok();
+    let before = catalog(&world);
+    for (layout, says) in [
+        (
+            "role = \"rw_{tenant}\"",
+            "its roles are app_tenant_acme, and tenants.toml now names rw_acme",
+        ),
+        (
+            "role = [\"app_tenant_{tenant}\", \"worker_{tenant}\"]",
+            "its roles are app_tenant_acme, and tenants.toml now names app_tenant_acme, worker_acme",
+        ),
+    ] {
+        world.config(&format!("[isolation.schema]\n{layout}\n"));
+        for more in [&[][..], &["--dry-run"], &["--if-not-exists"]] {
+            let refused = world.run(["create", "acme"].iter().chain(more)).code(4);
+            assert!(refused.stderr().contains(says), "{}", refused.transcript());
+        }
+    }
+    assert_eq!(catalog(&world), before);
+}
+
+#[test]
 fn an_active_tenant_that_lost_its_place_is_not_made_anew() {
     let world = World::new();
     for (tenant, model) in

@@ -5,7 +5,7 @@ use crate::error::{Code, Error};
 use crate::model::desired::Desired;
 use crate::model::ident::Ident;
 use crate::model::observed::{Observed, Registered, ServerFacts};
-use crate::model::tenant::{Isolation, State};
+use crate::model::tenant::{Isolation, State, Tenant};
 
 /// Refuses what a plan must never paper over, before anything is touched.
 pub(super) fn refuse(desired: &Desired, observed: &Observed) -> Result<(), Error> {
@@ -109,7 +109,7 @@ fn refuse_powerless_operator(server: &ServerFacts) -> Result<(), Error> {
     .hint(format!("as a superuser: ALTER ROLE {operator} INHERIT;")))
 }
 
-/// Refuses a tenant that exists already with another identity, isolation, place or state.
+/// Refuses a tenant that exists already with another identity, isolation, place, state or roles.
 ///
 /// # Errors
 ///
@@ -141,7 +141,29 @@ pub fn refuse_another_shape(desired: &Desired, row: &Registered) -> Result<(), E
             format!("tenant {} exists already and is {}", tenant.id, row.state),
         ));
     }
-    Ok(())
+    refuse_other_roles(tenant, row)
+}
+
+/// The registry keeps the roles that a tenant was made with, and everything else believes it: a role
+/// that it does not know would reach the tenant's rows unseen.
+fn refuse_other_roles(tenant: &Tenant, row: &Registered) -> Result<(), Error> {
+    let listed =
+        |roles: &[Ident]| roles.iter().map(ToString::to_string).collect::<Vec<String>>().join(", ");
+    let (was, wanted) = if row.owner != tenant.owner {
+        (format!("owner is {}", row.owner), tenant.owner.to_string())
+    } else if row.roles != tenant.roles {
+        (format!("roles are {}", listed(&row.roles)), listed(&tenant.roles))
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(
+        Code::Refused,
+        format!(
+            "tenant {} exists already: its {was}, and tenants.toml now names {wanted}",
+            tenant.id
+        ),
+    )
+    .hint("put the names in tenants.toml back: a tenant keeps the roles that it was made with"))
 }
 
 /// Taking an object over would hand one customer's data to another.

@@ -36,13 +36,7 @@ fn standing(desired: &Desired) -> Observed {
 }
 
 fn registered(desired: &Desired, state: State) -> Registered {
-    let tenant = &desired.tenant;
-    Registered {
-        uuid: tenant.uuid,
-        isolation: tenant.isolation,
-        placement: tenant.placement.clone(),
-        state,
-    }
+    Registered { state, ..Registered::from(&desired.tenant) }
 }
 
 #[test]
@@ -75,6 +69,22 @@ fn an_identity_never_changes() {
     let error = refusal(&wanted, &observed);
     assert_eq!(error.code, Code::Refused);
     assert!(error.message.contains("never changes"), "{error}");
+}
+
+#[test]
+fn roles_that_the_registry_does_not_know_are_refused() {
+    let wanted = desired(Isolation::Schema, "acme");
+    let mut observed = standing(&wanted);
+    let row = registered(&wanted, State::Active);
+    observed.registered = Some(Registered { roles: vec![name("old_acme")], ..row.clone() });
+    let error = refusal(&wanted, &observed);
+    assert_eq!(error.code, Code::Refused);
+    assert!(error.message.contains("its roles are old_acme, and tenants.toml now"), "{error}");
+    observed.registered = Some(Registered { owner: name("old_owner"), ..row.clone() });
+    let error = refusal(&wanted, &observed);
+    assert!(error.message.contains("its owner is old_owner, and tenants.toml now"), "{error}");
+    observed.registered = Some(row);
+    accepted(&wanted, &observed);
 }
 
 #[test]
