@@ -9,8 +9,8 @@ use crate::model::desired::Desired;
 use crate::model::ident::Ident;
 use crate::model::migration::{Applied, History, MigrationSet, Version};
 use crate::model::observed::{
-    DatabaseFacts, DefaultGrant, DefaultKind, HelperFacts, Observed, OperatorReach, Registered,
-    RoleFacts, SchemaFacts, TableFacts, TemplateFacts,
+    DatabaseFacts, DefaultGrant, DefaultKind, HelperFacts, MembershipFacts, Observed,
+    OperatorReach, Registered, RoleFacts, SchemaFacts, TableFacts, TemplateFacts,
 };
 use crate::model::tenant::Isolation;
 
@@ -45,7 +45,7 @@ impl World {
         };
         seen.roles.retain(|role, _| named(role));
         seen.operator.retain(|role, _| named(role));
-        seen.members.retain(|(role, member)| named(role) && named(member));
+        seen.members.retain(|(role, member), _| named(role) && named(member));
         if seen.database.as_ref().is_none_or(|database| database.invalid) {
             seen.schema = None;
         }
@@ -133,7 +133,9 @@ impl World {
                     self.facts.operator.insert(role.clone(), OperatorReach { set: true, inherit });
                 } else {
                     self.role(member)?;
-                    self.facts.members.insert((role.clone(), member.clone()));
+                    let inherit = *inherit && self.facts.server.membership_options();
+                    let facts = MembershipFacts { set: true, inherit, inherits_from: None };
+                    self.facts.members.insert((role.clone(), member.clone()), facts);
                 }
                 Ok(())
             }

@@ -142,6 +142,35 @@ fn a_pool_may_become_its_tenants_and_is_nobody_by_itself() {
 }
 
 #[test]
+fn a_pool_that_was_granted_a_tenants_role_in_full_loses_what_is_too_much() {
+    on_every_version(|world| {
+        if world.server().version().major() < 16 {
+            return;
+        }
+        world.config("[isolation.schema]\nlogin_role = \"pool\"\n");
+        world.run(["create", "acme", "--isolation", "schema"]).ok();
+        let mut operator = world.session("app", OPERATOR);
+        let mut pool = world.session("app", "pool");
+        operator.sql("GRANT app_tenant_acme TO pool WITH INHERIT TRUE, SET FALSE");
+        pool.sql("SELECT * FROM tenant_acme.users");
+        let repaired = world.run(["create", "acme"]).ok();
+        assert!(repaired.stdout().starts_with("put right 1 thing"), "{}", repaired.transcript());
+        let failure = pool.attempt("SELECT * FROM tenant_acme.users").unwrap_err();
+        assert_eq!(failure.sqlstate, "42501");
+        pool.sql("SET ROLE app_tenant_acme; SELECT * FROM tenant_acme.users; RESET ROLE");
+
+        // What somebody else granted is theirs to take back.
+        world.sql("GRANT app_tenant_acme TO pool WITH INHERIT TRUE");
+        let refused = world.run(["create", "acme"]).code(4);
+        let hint = "REVOKE INHERIT OPTION FOR app_tenant_acme FROM pool GRANTED BY postgres;";
+        assert!(refused.stderr().contains(hint), "{}", refused.transcript());
+        world.sql(hint);
+        let settled = world.run(["create", "acme"]).ok();
+        assert!(settled.stdout().starts_with("nothing to do"), "{}", settled.transcript());
+    });
+}
+
+#[test]
 fn a_team_may_have_its_own_column_setting_and_type_of_key() {
     on_every_version(|world| {
         world.config(

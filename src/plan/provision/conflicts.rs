@@ -53,6 +53,7 @@ pub(super) fn refuse(desired: &Desired, observed: &Observed) -> Result<(), Error
             .hint("name another role in tenants.toml, or take these attributes away"));
         }
     }
+    refuse_a_pool_that_is_everybody(desired, observed)?;
     if let Some(database) = &observed.database
         && tenant.isolation == Isolation::Database
         && database.owner != tenant.owner.as_str()
@@ -68,6 +69,26 @@ pub(super) fn refuse(desired: &Desired, observed: &Observed) -> Result<(), Error
         // A schema of the right owner that no registry row explains was not made by us.
         if observed.registered.is_none() && tenant.isolation == Isolation::Schema {
             return Err(taken("schema", &tenant.placement.schema, &schema.owner, desired));
+        }
+    }
+    Ok(())
+}
+
+/// The operator's own grant can be granted anew with other options, somebody else's cannot.
+fn refuse_a_pool_that_is_everybody(desired: &Desired, observed: &Observed) -> Result<(), Error> {
+    let Some(pool) = &desired.login_role else {
+        return Ok(());
+    };
+    for role in desired.users() {
+        let facts = observed.members.get(&(role.clone(), pool.clone()));
+        if let Some(grantor) = facts.and_then(|facts| facts.inherits_from.as_ref()) {
+            return Err(Error::new(
+                Code::Refused,
+                format!("role {pool} has the privileges of {role} without SET ROLE"),
+            )
+            .hint(format!(
+                "as {grantor}: REVOKE INHERIT OPTION FOR {role} FROM {pool} GRANTED BY {grantor};"
+            )));
         }
     }
     Ok(())
