@@ -27,8 +27,8 @@ pub struct Observed {
     pub templates: BTreeMap<Ident, TemplateFacts>,
     /// The roles that exist, among those the plan may name.
     pub roles: BTreeMap<Ident, RoleFacts>,
-    /// `(role, member)` for direct memberships among them.
-    pub members: BTreeSet<(Ident, Ident)>,
+    /// Direct memberships among them, by `(role, member)`.
+    pub members: BTreeMap<(Ident, Ident), MembershipFacts>,
     /// What the operator may do with each role.
     pub operator: BTreeMap<Ident, OperatorReach>,
     /// The tenant's database, when it exists.
@@ -66,6 +66,10 @@ pub struct Registered {
     pub isolation: Isolation,
     /// Where it lives.
     pub placement: Placement,
+    /// The role that owns its objects.
+    pub owner: Ident,
+    /// The roles that the application works as.
+    pub roles: Vec<Ident>,
     /// Where it stands in its life.
     pub state: State,
 }
@@ -76,6 +80,8 @@ impl From<&Tenant> for Registered {
             uuid: tenant.uuid,
             isolation: tenant.isolation,
             placement: tenant.placement.clone(),
+            owner: tenant.owner.clone(),
+            roles: tenant.roles.clone(),
             state: tenant.state,
         }
     }
@@ -105,6 +111,18 @@ pub struct OperatorReach {
     pub set: bool,
     /// Use its privileges without `SET ROLE`.
     pub inherit: bool,
+}
+
+/// A membership, as PostgreSQL 16 and later know it; before, `set` always holds and `inherit` never
+/// does: it is the member's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MembershipFacts {
+    /// Whether the member may `SET ROLE`.
+    pub set: bool,
+    /// Whether the member has the role's privileges without `SET ROLE`.
+    pub inherit: bool,
+    /// Another than the operator who granted it so: only for them can it be taken back.
+    pub inherits_from: Option<Ident>,
 }
 
 /// A database.

@@ -73,7 +73,7 @@ pub(super) async fn converge(
         }
         match carry_out(cx, control, desired, &plan, patience).await {
             // What a killed run has asked for, the server finishes after the run's lock is gone.
-            Err(error) if round < ROUNDS && appeared_meanwhile(&error) => {
+            Err(error) if round < ROUNDS && changed_meanwhile(&error) => {
                 log::info!("planning again: {error}");
                 continue;
             }
@@ -88,13 +88,14 @@ pub(super) async fn converge(
     .hint("something else changes the same objects; see what with: tenantctl create --dry-run"))
 }
 
-/// Whether a step failed because what it makes was not there when it was planned, and is now.
-fn appeared_meanwhile(error: &Error) -> bool {
-    error.code == Code::Server
+/// Whether a step failed because what it makes was not there when it was planned, and is now; or
+/// because the template it copies was there, and is not.
+fn changed_meanwhile(error: &Error) -> bool {
+    matches!(error.code, Code::Server | Code::NotFound)
         && error.answer.as_ref().is_some_and(|answer| {
             // Objects, databases, schemas, tables, functions; and the catalogue's own indexes, where
-            // two make one thing at the same moment.
-            ["42710", "42P04", "42P06", "42P07", "42723", "23505"]
+            // two make one thing at the same moment. At the end, a database that is gone.
+            ["42710", "42P04", "42P06", "42P07", "42723", "23505", "3D000"]
                 .contains(&answer.sqlstate.as_str())
         })
 }

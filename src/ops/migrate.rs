@@ -250,7 +250,7 @@ impl<'a> Unit<'a> {
                 let Placement { database, schema, .. } = &self.placement;
                 let what = format!("there is no schema {schema} in database {database}");
                 gone = Error::new(Code::NotFound, what).hint(
-                    "bring it back from a backup, or make it anew, empty, with: tenantctl create",
+                    "bring it back from a backup, or check that the URL names the right server",
                 );
                 &gone
             }

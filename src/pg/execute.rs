@@ -223,6 +223,10 @@ fn remedy(change: &Change, operator: &str, work: &Work<'_>) -> Option<String> {
         Change::CreateRole { .. } => {
             Some(format!("as a superuser: ALTER ROLE {operator} CREATEROLE;"))
         }
+        // PostgreSQL 16 lets nobody give away a role that somebody else made.
+        Change::GrantRole { role, .. } => {
+            Some(format!("as a superuser: GRANT {role} TO {operator} WITH ADMIN OPTION;"))
+        }
         // Settings with a dot belong to nobody that the server knows (PostgreSQL 15).
         Change::SetForRole { setting, .. } | Change::SetForDatabase { setting, .. } => {
             Some(format!("as a superuser: GRANT SET ON PARAMETER {setting} TO {operator};"))

@@ -168,7 +168,8 @@ pub(super) async fn observe(
     let placement = &tenant.placement;
     let rows = client
         .query_typed(
-            "SELECT uuid, isolation, cluster, database, schema, state FROM tenantctl.tenants WHERE id = $1",
+            "SELECT uuid, isolation, cluster, database, schema, owner, roles, state \
+             FROM tenantctl.tenants WHERE id = $1",
             &[(&tenant.id.as_str(), Type::TEXT)],
         )
         .await
@@ -179,7 +180,9 @@ pub(super) async fn observe(
             uuid: row.get(0),
             isolation: row.get::<_, &str>(1).parse()?,
             placement: self::placement(row, 2)?,
-            state: row.get::<_, &str>(5).parse()?,
+            owner: Ident::new(row.get::<_, String>(5))?,
+            roles: roles(row, 6)?,
+            state: row.get::<_, &str>(7).parse()?,
         }),
     };
     let here: [(&(dyn ToSql + Sync), Type); 5] = [
@@ -264,7 +267,6 @@ pub(super) async fn record(client: &Client, tenant: &Tenant, state: State) -> Re
 }
 
 fn tenant(row: &Row) -> Result<Tenant, Error> {
-    let roles: Vec<String> = row.get(8);
     let labels: serde_json::Value = row.get(11);
     Ok(Tenant {
         id: TenantId::new(row.get::<_, String>(0))?,
@@ -273,12 +275,16 @@ fn tenant(row: &Row) -> Result<Tenant, Error> {
         isolation: row.get::<_, &str>(3).parse::<Isolation>()?,
         placement: placement(row, 4)?,
         owner: Ident::new(row.get::<_, String>(7))?,
-        roles: roles.into_iter().map(Ident::new).collect::<Result<_, _>>()?,
+        roles: roles(row, 8)?,
         tier: row.get(9),
         region: row.get(10),
         labels: serde_json::from_value::<BTreeMap<String, String>>(labels).unwrap_or_default(),
         state: row.get::<_, &str>(12).parse::<State>()?,
     })
+}
+
+fn roles(row: &Row, at: usize) -> Result<Vec<Ident>, Error> {
+    row.get::<_, Vec<String>>(at).into_iter().map(Ident::new).collect()
 }
 
 fn placement(row: &Row, from: usize) -> Result<Placement, Error> {

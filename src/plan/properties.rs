@@ -310,7 +310,7 @@ fn losses(world: &World, desired: &Desired, settled: &Plan) -> Vec<(World, Vec<C
             vec![Change::AllowLogin(role.clone())],
         );
     }
-    for (role, member) in &world.facts.members {
+    for (role, member) in world.facts.members.keys() {
         if desired.users().any(|name| name == role) {
             let (role, member) = (role.clone(), member.clone());
             let repair =
@@ -318,6 +318,13 @@ fn losses(world: &World, desired: &Desired, settled: &Plan) -> Vec<(World, Vec<C
             lose(
                 &|facts| {
                     facts.members.remove(&(role.clone(), member.clone()));
+                },
+                vec![repair.clone()],
+            );
+            lose(
+                &|facts| {
+                    let at = (role.clone(), member.clone());
+                    facts.members.get_mut(&at).unwrap().inherit = true;
                 },
                 vec![repair],
             );

@@ -9,10 +9,10 @@ use crate::model::desired::Desired;
 use crate::model::ident::Ident;
 use crate::model::migration::{Applied, History, MigrationSet, Version};
 use crate::model::observed::{
-    DatabaseFacts, DefaultGrant, DefaultKind, HelperFacts, Observed, OperatorReach, Registered,
-    RoleFacts, SchemaFacts, TableFacts, TemplateFacts,
+    DatabaseFacts, DefaultGrant, DefaultKind, HelperFacts, MembershipFacts, Observed,
+    OperatorReach, Registered, RoleFacts, SchemaFacts, TableFacts, TemplateFacts,
 };
-use crate::model::tenant::{Isolation, Tenant};
+use crate::model::tenant::Isolation;
 
 /// What a migration makes: its table, and perhaps a sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl World {
         };
         seen.roles.retain(|role, _| named(role));
         seen.operator.retain(|role, _| named(role));
-        seen.members.retain(|(role, member)| named(role) && named(member));
+        seen.members.retain(|(role, member), _| named(role) && named(member));
         if seen.database.as_ref().is_none_or(|database| database.invalid) {
             seen.schema = None;
         }
@@ -94,9 +94,7 @@ impl World {
                 versions.iter().try_for_each(|version| self.migrate(desired, set, *version))
             }
             Change::Record(state) => {
-                let Tenant { uuid, isolation, ref placement, .. } = desired.tenant;
-                let placement = placement.clone();
-                let row = Registered { uuid, isolation, placement, state: *state };
+                let row = Registered { state: *state, ..Registered::from(&desired.tenant) };
                 self.facts.registered = Some(row);
                 Ok(())
             }
@@ -135,7 +133,9 @@ impl World {
                     self.facts.operator.insert(role.clone(), OperatorReach { set: true, inherit });
                 } else {
                     self.role(member)?;
-                    self.facts.members.insert((role.clone(), member.clone()));
+                    let inherit = *inherit && self.facts.server.membership_options();
+                    let facts = MembershipFacts { set: true, inherit, inherits_from: None };
+                    self.facts.members.insert((role.clone(), member.clone()), facts);
                 }
                 Ok(())
             }

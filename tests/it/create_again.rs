@@ -57,6 +57,59 @@ fn another_shape_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn roles_that_were_renamed_afterwards_are_refused() {
+    let world = World::new();
+    world.config("");
+    world.run(["create", "acme", "--isolation", "schema"]).ok();
+    let before = catalog(&world);
+    for (layout, says) in [
+        (
+            "role = \"rw_{tenant}\"",
+            "its roles are app_tenant_acme, and tenants.toml now names rw_acme",
+        ),
+        (
+            "role = [\"app_tenant_{tenant}\", \"worker_{tenant}\"]",
+            "its roles are app_tenant_acme, and tenants.toml now names app_tenant_acme, worker_acme",
+        ),
+    ] {
+        world.config(&format!("[isolation.schema]\n{layout}\n"));
+        for more in [&[][..], &["--dry-run"], &["--if-not-exists"]] {
+            let refused = world.run(["create", "acme"].iter().chain(more)).code(4);
+            assert!(refused.stderr().contains(says), "{}", refused.transcript());
+        }
+    }
+    assert_eq!(catalog(&world), before);
+}
+
+#[test]
+fn an_active_tenant_that_lost_its_place_is_not_made_anew() {
+    let world = World::new();
+    for (tenant, model) in
+        [("one", Model::Shared), ("two", Model::Schema), ("three", Model::Database)]
+    {
+        world.run(["create", tenant, "--isolation", model.word()]).ok();
+    }
+    let mut session = world.session("app", "postgres");
+    session.sql("DROP SCHEMA app, tenant_two CASCADE");
+    session.sql("DROP DATABASE tenant_three");
+    let before = catalog(&world);
+    for (tenant, gone) in [
+        ("one", "schema app in database app"),
+        ("two", "schema tenant_two in database app"),
+        ("three", "database tenant_three"),
+    ] {
+        for dry in [&[][..], &["--dry-run"]] {
+            let refused = world.run(["create", tenant].iter().chain(dry)).code(4);
+            let says =
+                format!("error[refused]: tenant {tenant} is active, and there is no {gone}\n");
+            assert!(refused.stderr().contains(&says), "{}", refused.transcript());
+            assert!(refused.stderr().contains("from a backup"), "{}", refused.transcript());
+        }
+    }
+    assert_eq!(catalog(&world), before);
+}
+
+#[test]
 fn if_not_exists_makes_a_tenant_that_does_not_exist_and_finishes_one_that_was_begun() {
     let world = World::new();
     let made = world.run(["create", "acme", "--if-not-exists"]).ok();

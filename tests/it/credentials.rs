@@ -1,10 +1,11 @@
 //! Passwords: made by the client, written where the user says, shown once, and nowhere else.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use crate::harness::{OPERATOR_PASSWORD, Proxy, World};
+use crate::harness::{Model, OPERATOR_PASSWORD, Proxy, World};
 
 fn password(file: &Path, role: &str) -> String {
     let document: serde_json::Value =
@@ -149,6 +150,46 @@ fn a_run_that_is_killed_loses_no_password() {
         states.len() < 4 && states.contains(&"f".into()) && states.contains(&"t".into()),
         "{states:?}"
     );
+}
+
+#[test]
+fn a_run_that_is_killed_loses_no_password_of_a_role_that_others_will_share() {
+    let world = World::tls();
+    let create = ["create", "acme", "--isolation", "shared", "--credentials-file", "acme.json"];
+    let start_over = || {
+        world.sql("DROP SCHEMA app CASCADE; DELETE FROM tenantctl.tenants");
+        for role in [Model::Shared.owner("acme"), Model::Shared.role("acme")] {
+            world.sql(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+        }
+        fs::remove_file(world.path("acme.json")).unwrap();
+    };
+    world.run(create).ok();
+    start_over();
+    let counting = Proxy::start(&world, None);
+    world.tenantctl(create).env("DATABASE_URL", counting.operator_url(&world)).run().ok();
+    let requests = counting.requests();
+    start_over();
+
+    // From before the password is set until the tenant is active and looked at once more.
+    let mut left = BTreeSet::new();
+    for at in requests.saturating_sub(40)..requests {
+        let proxy = Proxy::start(&world, Some(at));
+        let killed =
+            world.tenantctl(create).env("DATABASE_URL", proxy.operator_url(&world)).spawn();
+        proxy.aim_at(killed.pid());
+        killed.wait().signal(9);
+        left.extend(world.rows(
+            "SELECT state, rolpassword IS NOT NULL FROM tenantctl.tenants, pg_authid WHERE rolname = 'app_rw'",
+        ));
+        let kept = password(&world.path("acme.json"), "app_rw");
+        let finished = world.run(create).ok();
+        assert_eq!(password(&world.path("acme.json"), "app_rw"), kept);
+        assert!(logs_in(&world, "app", "app_rw", &kept), "{at}: {}", finished.transcript());
+        start_over();
+    }
+    let moments = [["provisioning", "f"], ["provisioning", "t"], ["active", "t"]];
+    let moments = moments.map(|moment| moment.map(str::to_owned).to_vec());
+    assert_eq!(left, BTreeSet::from(moments));
 }
 
 #[test]

@@ -63,6 +63,20 @@ fn a_setting_that_only_a_superuser_may_give_says_what_to_grant() {
 }
 
 #[test]
+fn a_shared_role_that_somebody_else_made_says_what_to_grant() {
+    let world = World::new();
+    world.sql("CREATE ROLE app_owner");
+    // Before PostgreSQL 16, CREATEROLE was enough.
+    if world.server().version().major() >= 16 {
+        let refused = world.run(["create", "acme", "--isolation", "shared"]).code(1);
+        let hint = "hint: as a superuser: GRANT app_owner TO platform WITH ADMIN OPTION;";
+        assert!(refused.stderr().contains(hint), "{}", refused.transcript());
+        world.sql("GRANT app_owner TO platform WITH ADMIN OPTION");
+    }
+    world.run(["create", "acme", "--isolation", "shared"]).ok();
+}
+
+#[test]
 fn limits_of_a_role_that_serves_everybody_are_not_applied_and_that_is_said() {
     let world = World::new();
     world.config("[tiers.free]\nisolation = \"shared\"\nstatement_timeout = \"30s\"\n");
@@ -124,6 +138,35 @@ fn a_pool_may_become_its_tenants_and_is_nobody_by_itself() {
         pool.sql("RESET ROLE; SET ROLE read_three");
         assert_eq!(pool.rows("SELECT count(*) FROM users"), [["1"]]);
         assert_eq!(pool.attempt("DELETE FROM users").unwrap_err().sqlstate, "42501");
+    });
+}
+
+#[test]
+fn a_pool_that_was_granted_a_tenants_role_in_full_loses_what_is_too_much() {
+    on_every_version(|world| {
+        if world.server().version().major() < 16 {
+            return;
+        }
+        world.config("[isolation.schema]\nlogin_role = \"pool\"\n");
+        world.run(["create", "acme", "--isolation", "schema"]).ok();
+        let mut operator = world.session("app", OPERATOR);
+        let mut pool = world.session("app", "pool");
+        operator.sql("GRANT app_tenant_acme TO pool WITH INHERIT TRUE, SET FALSE");
+        pool.sql("SELECT * FROM tenant_acme.users");
+        let repaired = world.run(["create", "acme"]).ok();
+        assert!(repaired.stdout().starts_with("put right 1 thing"), "{}", repaired.transcript());
+        let failure = pool.attempt("SELECT * FROM tenant_acme.users").unwrap_err();
+        assert_eq!(failure.sqlstate, "42501");
+        pool.sql("SET ROLE app_tenant_acme; SELECT * FROM tenant_acme.users; RESET ROLE");
+
+        // What somebody else granted is theirs to take back.
+        world.sql("GRANT app_tenant_acme TO pool WITH INHERIT TRUE");
+        let refused = world.run(["create", "acme"]).code(4);
+        let hint = "REVOKE INHERIT OPTION FOR app_tenant_acme FROM pool GRANTED BY postgres;";
+        assert!(refused.stderr().contains(hint), "{}", refused.transcript());
+        world.sql(hint);
+        let settled = world.run(["create", "acme"]).ok();
+        assert!(settled.stdout().starts_with("nothing to do"), "{}", settled.transcript());
     });
 }
 

@@ -10,8 +10,8 @@ use crate::model::desired::Desired;
 use crate::model::ident::Ident;
 use crate::model::layout::HISTORY_TABLE;
 use crate::model::observed::{
-    DatabaseFacts, DefaultGrant, DefaultKind, HelperFacts, Observed, OperatorReach, RoleFacts,
-    SchemaFacts, ServerFacts, TableFacts, TemplateFacts,
+    DatabaseFacts, DefaultGrant, DefaultKind, HelperFacts, MembershipFacts, Observed,
+    OperatorReach, RoleFacts, SchemaFacts, ServerFacts, TableFacts, TemplateFacts,
 };
 use crate::model::tenant::Isolation;
 use crate::pg::answer::failed;
@@ -110,15 +110,32 @@ async fn roles(
     }
     let rows = session
         .query_typed(
-            "SELECT r.rolname::text, m.rolname::text FROM pg_catalog.pg_auth_members a \
-             JOIN pg_catalog.pg_roles r ON r.oid = a.roleid JOIN pg_catalog.pg_roles m ON m.oid = a.member \
-             WHERE r.rolname = ANY ($1) AND m.rolname = ANY ($1)",
+            // Since PostgreSQL 16 every grantor has a row, and what superusers grant is granted by
+            // the first of them (oid 10).
+            "SELECT a.role, a.member, pg_catalog.bool_or(a.may_set), pg_catalog.bool_or(a.inherits), \
+                    pg_catalog.min(g.rolname::text) FILTER (WHERE a.inherits AND g.oid <> \
+                      CASE WHEN o.rolsuper THEN 10::oid ELSE o.oid END) \
+             FROM (SELECT r.rolname::text AS role, m.rolname::text AS member, am.grantor, \
+                          coalesce((pg_catalog.to_jsonb(am) ->> 'set_option')::bool, true) AS may_set, \
+                          coalesce((pg_catalog.to_jsonb(am) ->> 'inherit_option')::bool, false) AS inherits \
+                   FROM pg_catalog.pg_auth_members am \
+                   JOIN pg_catalog.pg_roles r ON r.oid = am.roleid \
+                   JOIN pg_catalog.pg_roles m ON m.oid = am.member \
+                   WHERE r.rolname = ANY ($1) AND m.rolname = ANY ($1)) a \
+             JOIN pg_catalog.pg_roles o ON o.rolname = current_user \
+             LEFT JOIN pg_catalog.pg_roles g ON g.oid = a.grantor GROUP BY 1, 2",
             &[(&names, Type::TEXT_ARRAY)],
         )
         .await
         .map_err(|error| failed(error, "read the memberships"))?;
     for row in &rows {
-        observed.members.insert((ident(row, 0)?, ident(row, 1)?));
+        let grantor: Option<String> = row.get(4);
+        let facts = MembershipFacts {
+            set: row.get(2),
+            inherit: row.get(3),
+            inherits_from: grantor.map(Ident::new).transpose()?,
+        };
+        observed.members.insert((ident(row, 0)?, ident(row, 1)?), facts);
     }
     Ok(())
 }

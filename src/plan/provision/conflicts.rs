@@ -5,7 +5,7 @@ use crate::error::{Code, Error};
 use crate::model::desired::Desired;
 use crate::model::ident::Ident;
 use crate::model::observed::{Observed, Registered, ServerFacts};
-use crate::model::tenant::{Isolation, State};
+use crate::model::tenant::{Isolation, State, Tenant};
 
 /// Refuses what a plan must never paper over, before anything is touched.
 pub(super) fn refuse(desired: &Desired, observed: &Observed) -> Result<(), Error> {
@@ -24,6 +24,7 @@ pub(super) fn refuse(desired: &Desired, observed: &Observed) -> Result<(), Error
         )
         .hint("ids that differ only in '-' and '_' map to one name: choose another id"));
     }
+    refuse_to_begin_anew(desired, observed)?;
     if observed.registered.is_none() {
         let mut own: Vec<&Ident> = Vec::new();
         if tenant.isolation != Isolation::Shared {
@@ -52,6 +53,7 @@ pub(super) fn refuse(desired: &Desired, observed: &Observed) -> Result<(), Error
             .hint("name another role in tenants.toml, or take these attributes away"));
         }
     }
+    refuse_a_pool_that_is_everybody(desired, observed)?;
     if let Some(database) = &observed.database
         && tenant.isolation == Isolation::Database
         && database.owner != tenant.owner.as_str()
@@ -72,6 +74,46 @@ pub(super) fn refuse(desired: &Desired, observed: &Observed) -> Result<(), Error
     Ok(())
 }
 
+/// The operator's own grant can be granted anew with other options, somebody else's cannot.
+fn refuse_a_pool_that_is_everybody(desired: &Desired, observed: &Observed) -> Result<(), Error> {
+    let Some(pool) = &desired.login_role else {
+        return Ok(());
+    };
+    for role in desired.users() {
+        let facts = observed.members.get(&(role.clone(), pool.clone()));
+        if let Some(grantor) = facts.and_then(|facts| facts.inherits_from.as_ref()) {
+            return Err(Error::new(
+                Code::Refused,
+                format!("role {pool} has the privileges of {role} without SET ROLE"),
+            )
+            .hint(format!(
+                "as {grantor}: REVOKE INHERIT OPTION FOR {role} FROM {pool} GRANTED BY {grantor};"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// An active tenant has rows somewhere: an empty schema in their place would look like all is well.
+fn refuse_to_begin_anew(desired: &Desired, observed: &Observed) -> Result<(), Error> {
+    if observed.registered.as_ref().is_none_or(|row| row.state != State::Active) {
+        return Ok(());
+    }
+    let placement = &desired.tenant.placement;
+    let gone = if observed.database.as_ref().is_none_or(|facts| facts.invalid) {
+        format!("database {}", placement.database)
+    } else if observed.schema.is_none() {
+        format!("schema {} in database {}", placement.schema, placement.database)
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(
+        Code::Refused,
+        format!("tenant {} is active, and there is no {gone}", desired.tenant.id),
+    )
+    .hint("bring it back from a backup; if it was never lost, check that the URL names the right server"))
+}
+
 /// Before PostgreSQL 16 a member's own INHERIT decides whether it has an owner's privileges, and to
 /// those who lack them the server answers `REVOKE … FROM PUBLIC` with a warning and success.
 fn refuse_powerless_operator(server: &ServerFacts) -> Result<(), Error> {
@@ -88,7 +130,7 @@ fn refuse_powerless_operator(server: &ServerFacts) -> Result<(), Error> {
     .hint(format!("as a superuser: ALTER ROLE {operator} INHERIT;")))
 }
 
-/// Refuses a tenant that exists already with another identity, isolation, place or state.
+/// Refuses a tenant that exists already with another identity, isolation, place, state or roles.
 ///
 /// # Errors
 ///
@@ -120,7 +162,29 @@ pub fn refuse_another_shape(desired: &Desired, row: &Registered) -> Result<(), E
             format!("tenant {} exists already and is {}", tenant.id, row.state),
         ));
     }
-    Ok(())
+    refuse_other_roles(tenant, row)
+}
+
+/// The registry keeps the roles that a tenant was made with, and everything else believes it: a role
+/// that it does not know would reach the tenant's rows unseen.
+fn refuse_other_roles(tenant: &Tenant, row: &Registered) -> Result<(), Error> {
+    let listed =
+        |roles: &[Ident]| roles.iter().map(ToString::to_string).collect::<Vec<String>>().join(", ");
+    let (was, wanted) = if row.owner != tenant.owner {
+        (format!("owner is {}", row.owner), tenant.owner.to_string())
+    } else if row.roles != tenant.roles {
+        (format!("roles are {}", listed(&row.roles)), listed(&tenant.roles))
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(
+        Code::Refused,
+        format!(
+            "tenant {} exists already: its {was}, and tenants.toml now names {wanted}",
+            tenant.id
+        ),
+    )
+    .hint("put the names in tenants.toml back: a tenant keeps the roles that it was made with"))
 }
 
 /// Taking an object over would hand one customer's data to another.

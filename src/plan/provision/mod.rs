@@ -69,7 +69,7 @@ pub fn provision(
     if !active && !plan.continues {
         for (role, credential) in &desired.credentials {
             let change = Change::SetPassword { role: role.clone(), credential: credential.clone() };
-            plan.push(Reach::Tenant, Site::Server, change);
+            plan.push(user_reach(desired), Site::Server, change);
         }
         plan.push(Reach::Tenant, Site::Registry, Change::Record(State::Active));
     }
@@ -136,4 +136,36 @@ fn user_reach(desired: &Desired) -> Reach {
 /// Whose the objects are that hold the tenant's rows.
 fn owner_reach(desired: &Desired) -> Reach {
     if desired.tenant.isolation == Isolation::Shared { Reach::Layout } else { Reach::Tenant }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::model::desired::Credential;
+    use crate::plan::properties::{desired, server};
+
+    #[test]
+    fn a_password_that_others_use_is_set_under_the_layouts_lock_alone() {
+        let none = MigrationSet::new("none", Vec::new()).unwrap();
+        let observed = Observed { server: server(150_000), ..Observed::default() };
+        for (isolation, reach) in [
+            (Isolation::Shared, Reach::Layout),
+            (Isolation::Schema, Reach::Tenant),
+            (Isolation::Database, Reach::Tenant),
+        ] {
+            let mut desired = desired(isolation, "acme");
+            let credential = Credential { verifier: "SCRAM-SHA-256$…".to_owned() };
+            desired.credentials.insert(desired.tenant.role().clone(), credential);
+            let plan = provision(&desired, &none, &observed).unwrap();
+            let set: Vec<Reach> = plan
+                .steps
+                .iter()
+                .filter(|step| matches!(step.change, Change::SetPassword { .. }))
+                .map(|step| step.reach)
+                .collect();
+            assert_eq!(set, [reach], "{isolation}");
+        }
+    }
 }

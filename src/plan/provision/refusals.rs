@@ -25,20 +25,24 @@ fn nothing() -> Observed {
     Observed { server: server(150_000), ..Observed::default() }
 }
 
-fn registered(desired: &Desired, state: State) -> Registered {
-    let tenant = &desired.tenant;
-    Registered {
-        uuid: tenant.uuid,
-        isolation: tenant.isolation,
-        placement: tenant.placement.clone(),
-        state,
+/// A server on which the tenant has a place to live.
+fn standing(desired: &Desired) -> Observed {
+    let owner = desired.tenant.owner.as_str().to_owned();
+    Observed {
+        database: Some(DatabaseFacts { owner: owner.clone(), ..DatabaseFacts::default() }),
+        schema: Some(SchemaFacts { owner, ..SchemaFacts::default() }),
+        ..nothing()
     }
+}
+
+fn registered(desired: &Desired, state: State) -> Registered {
+    Registered { state, ..Registered::from(&desired.tenant) }
 }
 
 #[test]
 fn a_tenant_of_another_isolation_is_refused() {
     let wanted = desired(Isolation::Schema, "acme");
-    let mut observed = nothing();
+    let mut observed = standing(&wanted);
     observed.registered = Some(registered(&desired(Isolation::Database, "acme"), State::Active));
     let error = refusal(&wanted, &observed);
     assert_eq!(error.code, Code::Refused);
@@ -68,6 +72,22 @@ fn an_identity_never_changes() {
 }
 
 #[test]
+fn roles_that_the_registry_does_not_know_are_refused() {
+    let wanted = desired(Isolation::Schema, "acme");
+    let mut observed = standing(&wanted);
+    let row = registered(&wanted, State::Active);
+    observed.registered = Some(Registered { roles: vec![name("old_acme")], ..row.clone() });
+    let error = refusal(&wanted, &observed);
+    assert_eq!(error.code, Code::Refused);
+    assert!(error.message.contains("its roles are old_acme, and tenants.toml now"), "{error}");
+    observed.registered = Some(Registered { owner: name("old_owner"), ..row.clone() });
+    let error = refusal(&wanted, &observed);
+    assert!(error.message.contains("its owner is old_owner, and tenants.toml now"), "{error}");
+    observed.registered = Some(row);
+    accepted(&wanted, &observed);
+}
+
+#[test]
 fn a_tenant_that_left_is_not_made_again() {
     let wanted = desired(Isolation::Schema, "acme");
     for (state, refused) in [
@@ -76,13 +96,41 @@ fn a_tenant_that_left_is_not_made_again() {
         (State::Suspended, true),
         (State::Deleted, true),
     ] {
-        let mut observed = nothing();
+        let mut observed = standing(&wanted);
         observed.registered = Some(registered(&wanted, state));
         if refused {
             assert_eq!(refusal(&wanted, &observed).code, Code::Refused, "{state}");
         } else {
             accepted(&wanted, &observed);
         }
+    }
+}
+
+#[test]
+fn an_active_tenant_is_never_begun_anew() {
+    for isolation in Isolation::ALL {
+        let wanted = desired(isolation, "acme");
+        let whole = standing(&wanted);
+        let without_schema = Observed { schema: None, ..whole.clone() };
+        let without_database = Observed { database: None, ..without_schema.clone() };
+        let mut unusable = without_schema.clone();
+        unusable.database.as_mut().unwrap().invalid = true;
+        for (lost, says) in [
+            (without_schema, "is active, and there is no schema "),
+            (without_database, "is active, and there is no database "),
+            (unusable, "is active, and there is no database "),
+        ] {
+            let mut observed = lost;
+            observed.registered = Some(registered(&wanted, State::Active));
+            let error = refusal(&wanted, &observed);
+            assert_eq!(error.code, Code::Refused);
+            assert!(error.message.contains(says), "{error}");
+            // One that was only begun has nothing to lose.
+            observed.registered = Some(registered(&wanted, State::Provisioning));
+            accepted(&wanted, &observed);
+        }
+        let registered = Some(registered(&wanted, State::Active));
+        accepted(&wanted, &Observed { registered, ..whole });
     }
 }
 

@@ -31,7 +31,9 @@ pub(super) fn make(plan: &mut Plan, desired: &Desired, observed: &Observed) {
             plan.push(Reach::Layout, Site::Server, Change::StopInheriting(pool.clone()));
         }
         for name in desired.users() {
-            if !observed.members.contains(&(name.clone(), pool.clone())) {
+            let facts = observed.members.get(&(name.clone(), pool.clone()));
+            // A pool that inherits would be every tenant at once.
+            if facts.is_none_or(|facts| !facts.set || facts.inherit) {
                 let change =
                     Change::GrantRole { role: name.clone(), member: pool.clone(), inherit: false };
                 plan.push(users_reach, Site::Server, change);

@@ -65,7 +65,9 @@ pub(super) fn is_unadopted(desired: &Desired, observed: &Observed) -> bool {
 pub(super) fn adopt(plan: &mut Plan, desired: &Desired) -> Option<()> {
     let from = owner()?;
     let change = Change::AdoptCopy { from, to: desired.tenant.owner.clone() };
-    plan.push(Reach::Tenant, Site::Database { role: None }, change);
+    // It takes from the owner of templates what it may do in every database, one in which another
+    // tenant's run builds a template included.
+    plan.push(Reach::Layout, Site::Database { role: None }, change);
     // The tables that came with it are seen by the next observation.
     plan.continues = true;
     Some(())
