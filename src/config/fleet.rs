@@ -533,7 +533,8 @@ fn tier(name: &str, raw: raw::Tier) -> Result<Tier, Error> {
             && setting
                 .chars()
                 .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_.".contains(c));
-        if !plain || NOT_FOR_TIERS.contains(&setting.as_str()) {
+        let named = setting.split('.').all(|part| Ident::new(part).is_ok());
+        if !plain || !named || NOT_FOR_TIERS.contains(&setting.as_str()) {
             return Err(Error::new(
                 Code::Config,
                 format!("[tiers.{name}] may not set {setting:?}"),

@@ -357,20 +357,6 @@ impl ConnectionSettings {
         other
     }
 
-    /// The same target, logged in as somebody else, with a password of their own or none.
-    ///
-    /// A client certificate stays: a server may ask for one (`clientcert=verify-ca`) beside it.
-    #[must_use]
-    pub fn with_login(&self, user: &str, password: Option<Secret>) -> Self {
-        let mut other = self.clone();
-        user.clone_into(&mut other.user);
-        other.password = password.map_or(Password::Missing, Password::Given);
-        for parameter in ["user", "password"] {
-            other.origins.insert(parameter, Origin::Tenantctl);
-        }
-        other
-    }
-
     /// The same target under this `application_name`, unless the user chose one.
     #[must_use]
     pub fn with_default_application_name(&self, name: &str) -> Self {

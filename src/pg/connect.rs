@@ -22,7 +22,6 @@ use crate::model::connection::{
     ChannelBinding, ConnectionSettings, Host, LoadBalanceHosts, Server, SslMode, SslNegotiation,
     TargetSessionAttrs,
 };
-use crate::model::secret::Secret;
 
 use super::attempt::{self, Cause, Failure};
 use super::cancel::Canceller;
@@ -76,12 +75,6 @@ impl Connector {
     #[must_use]
     pub fn with_database(&self, database: &str) -> Self {
         self.towards(self.settings.with_database(database))
-    }
-
-    /// The same target, as another role.
-    #[must_use]
-    pub fn with_login(&self, user: &str, password: Option<Secret>) -> Self {
-        self.towards(self.settings.with_login(user, password))
     }
 
     /// The same target under this `application_name`, unless the user chose one.
@@ -426,6 +419,7 @@ mod tests {
     use super::*;
     use crate::error::Code;
     use crate::model::connection::{Password, TcpSettings, TlsSettings, TlsVersion};
+    use crate::model::secret::Secret;
 
     /// A listener of this machine that says one thing to whoever connects.
     async fn listener(says: &[u8]) -> Server {

@@ -181,12 +181,12 @@ async fn transaction(
 }
 
 fn begin(steps: &[Step]) -> Sql {
-    let limits = "SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = warning";
+    let limits = sql!("SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = warning");
     match steps.first().and_then(|step| step.site.role()) {
         Some(role) => {
-            sql!("BEGIN; SET LOCAL ROLE {}; {}", role, Sql::trusted(limits.to_owned()))
+            sql!("BEGIN; SET LOCAL ROLE {}; {}", role, limits)
         }
-        None => sql!("BEGIN; {}", Sql::trusted(limits.to_owned())),
+        None => sql!("BEGIN; {}", limits),
     }
 }
 

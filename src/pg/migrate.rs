@@ -166,6 +166,5 @@ async fn read(session: &Session, schemas: &[Ident]) -> Result<Histories, Error> 
 }
 
 fn union(parts: &[Sql]) -> Sql {
-    let text: Vec<&str> = parts.iter().map(Sql::as_str).collect();
-    Sql::trusted(format!("{} ORDER BY 1, 2", text.join(" UNION ALL ")))
+    sql!("{} ORDER BY 1, 2", Sql::joined(parts, " UNION ALL "))
 }

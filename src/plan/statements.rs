@@ -173,8 +173,7 @@ fn setting_name(name: &str) -> Sql {
         .filter_map(|part| Ident::new(part).ok())
         .map(|part| sql!("{}", part))
         .collect();
-    let text: Vec<&str> = parts.iter().map(Sql::as_str).collect();
-    Sql::trusted(text.join("."))
+    Sql::joined(&parts, ".")
 }
 
 /// The current tenant's key: typed, NULL when the setting is unset or empty.

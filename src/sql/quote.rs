@@ -15,9 +15,10 @@ impl Sql {
         Self(text)
     }
 
-    /// Takes a migration file's text, which runs as its author wrote it.
-    pub fn file(text: &str) -> Self {
-        Self(text.to_owned())
+    /// Puts statements, or parts of one, behind each other with a text of this crate between them.
+    pub fn joined(parts: &[Self], between: &'static str) -> Self {
+        let parts: Vec<&str> = parts.iter().map(Self::as_str).collect();
+        Self(parts.join(between))
     }
 
     /// Takes an expression that the server itself printed (`pg_get_expr`, `format_type`, …).
