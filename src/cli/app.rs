@@ -6,11 +6,11 @@ use super::args::Global;
 use crate::config::conninfo::Environment;
 use crate::config::{Fleet, Sources};
 use crate::error::{Code, Error};
-use crate::model::event::Observer;
 use crate::model::interrupt::Interrupt;
 use crate::ops::{self, Context, Sets};
 use crate::output::{self, Format, Progress, Style};
 use crate::report::Report;
+use crate::report::event::Observer;
 
 /// How wide answers are that no screen shows: whoever reads them can cut, and not put together.
 const UNBOUND: usize = 200;
@@ -18,7 +18,7 @@ const UNBOUND: usize = 200;
 /// One run of the program.
 pub(super) struct App {
     global: Global,
-    command: &'static str,
+    command: String,
     style: Style,
     error_style: Style,
     progress: Progress,
@@ -26,7 +26,7 @@ pub(super) struct App {
 }
 
 impl App {
-    pub(super) fn new(global: Global, command: &'static str) -> Self {
+    pub(super) fn new(global: Global, command: &str) -> Self {
         let asked =
             !global.no_color && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
         let terminal = std::io::stderr().is_terminal();
@@ -42,7 +42,14 @@ impl App {
         let error_style = Style::new(asked && terminal, width);
         let progress = Progress::new(terminal && !global.quiet);
         output::start_log(global.verbose, global.log_format.into(), progress.clone());
-        Self { global, command, style, error_style, progress, interrupt: Interrupt::default() }
+        Self {
+            global,
+            command: command.to_owned(),
+            style,
+            error_style,
+            progress,
+            interrupt: Interrupt::default(),
+        }
     }
 
     pub(super) fn format(&self) -> Format {
@@ -109,7 +116,7 @@ impl App {
     ) -> anyhow::Result<Report> {
         let fleet = self.fleet()?;
         let sets = Sets::load(&fleet)?;
-        let servers = ops::servers(&fleet, self.command);
+        let servers = ops::servers(&fleet, &self.command);
         let observer = self.observer();
         let context = Context {
             fleet: &fleet,

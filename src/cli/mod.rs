@@ -13,7 +13,7 @@ use crate::report::Report;
 use app::App;
 use args::Global;
 
-/// Declares every top-level command: its module, its variant and its arm. Help comes from the doc
+/// Declares commands, at the top or below one: module, variant and arm. Help comes from the doc
 /// comment on the module's `Args`.
 macro_rules! commands {
     ($($module:ident => $name:ident),* $(,)?) => {
@@ -25,13 +25,6 @@ macro_rules! commands {
         }
 
         impl Command {
-            /// The word that sessions call themselves by: `tenantctl/<word>`.
-            fn word(&self) -> &'static str {
-                match self {
-                    $(Self::$name(_) => stringify!($module),)*
-                }
-            }
-
             async fn run(self, app: &App) -> anyhow::Result<Report> {
                 match self {
                     $(Self::$name(args) => args.run(app).await,)*
@@ -83,7 +76,8 @@ pub fn main() -> ExitCode {
             return ExitCode::from(exit::ERROR);
         }
     };
-    runtime.block_on(run(cli))
+    let command = matches.subcommand_name().unwrap_or_default();
+    runtime.block_on(run(cli, command))
 }
 
 /// The whole command line, as clap, completions and the manual know it.
@@ -91,8 +85,8 @@ fn command() -> clap::Command {
     Cli::command()
 }
 
-async fn run(cli: Cli) -> ExitCode {
-    let app = App::new(cli.global, cli.command.word());
+async fn run(cli: Cli, command: &str) -> ExitCode {
+    let app = App::new(cli.global, command);
     app.listen_for_interrupts();
     let outcome = cli.command.run(&app).await;
     match outcome {

@@ -3,7 +3,6 @@
 pub mod catalog;
 pub mod connection;
 pub mod desired;
-pub mod event;
 pub mod ident;
 pub mod interrupt;
 pub mod layout;

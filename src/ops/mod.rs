@@ -29,11 +29,11 @@ use std::collections::BTreeMap;
 use crate::config::Fleet;
 use crate::error::Error;
 use crate::migrations::{directory, embedded};
-use crate::model::event::Observer;
 use crate::model::interrupt::Interrupt;
 use crate::model::migration::MigrationSet;
 use crate::model::tenant::Isolation;
 use crate::pg::Servers;
+use crate::report::event::Observer;
 
 /// What every use case works with. Holds handles; behaviour lives in the use cases.
 pub struct Context<'a> {

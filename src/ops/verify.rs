@@ -7,11 +7,11 @@ use super::select::Selection;
 use super::{Context, fleet};
 use crate::audit::{self, Severity};
 use crate::error::{Code, Error};
-use crate::model::event::Event;
 use crate::model::ident::Ident;
 use crate::model::layout::Estate;
 use crate::model::tenant::{ClusterName, Isolation, Tenant, TenantId};
 use crate::pg;
+use crate::report::event::Event;
 use crate::report::{Coverage, FindingsReport, Report, Verified};
 
 /// How `verify-rls` looks.
@@ -43,18 +43,20 @@ pub async fn verify(cx: &Context<'_>, options: &VerifyOptions) -> anyhow::Result
         options.selection.pick(tenants.clone())?.into_iter().map(|tenant| tenant.id).collect();
     let databases = databases(&tenants, &selected);
     let mut answer = FindingsReport::default();
-    cx.observer.on(&Event::RunStarted { what: "verify", targets: databases.len() });
+    cx.observer.on(&Event::RunStarted { what: "verify", targets: databases.len(), clusters: &[] });
     for ((cluster, database), estate) in databases {
         cx.interrupt.check("the audit")?;
         let name = format!("{cluster}/{}", database.as_str());
         let began = Instant::now();
-        cx.observer.on(&Event::TargetStarted { target: &name });
+        cx.observer.on(&Event::TargetStarted { cluster: None, target: &name });
         let estate = cx.fleet.estate(estate);
         let before = answer.findings.len();
         audit_database(cx, &cluster, &database, &estate, options, &selected, &mut answer).await?;
         let found = answer.findings.len() - before;
         cx.observer.on(&Event::TargetDone {
+            cluster: None,
             target: &name,
+            rows: &[],
             outcome: crate::model::count(found, "finding"),
             failed: false,
             took: began.elapsed(),

@@ -7,7 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::style::Style;
 use super::terminal;
-use crate::model::event::{Event, Nobody, Observer};
+use crate::report::event::{Event, Nobody, Observer};
 
 /// The part of the screen that progress is drawn on. Clones draw on the same part.
 #[derive(Clone, Debug)]
@@ -52,11 +52,11 @@ impl Observer for Lines {
             Event::StepDone { what, took, .. } => {
                 terminal::story(&format!("{what} ({})\n", duration(*took)));
             }
-            Event::TargetDone { target, outcome, failed, took } => {
+            Event::TargetDone { target, outcome, failed, took, .. } => {
                 let word = if *failed { "failed" } else { "done" };
                 terminal::story(&format!("{word} {target}: {outcome} ({})\n", duration(*took)));
             }
-            Event::RunStarted { what, targets } if *targets > 0 => {
+            Event::RunStarted { what, targets, .. } if *targets > 0 => {
                 terminal::story(&format!("{what} {}\n", crate::model::count(*targets, "target")));
             }
             _ => {}
@@ -99,7 +99,7 @@ impl Bars {
 impl Observer for Bars {
     fn on(&self, event: &Event<'_>) {
         match event {
-            Event::RunStarted { what, targets } if *targets > 0 => self.with(|slot| {
+            Event::RunStarted { what, targets, .. } if *targets > 0 => self.with(|slot| {
                 let bar = ProgressBar::new(*targets as u64).with_message((*what).to_owned());
                 *slot = Some(self.styled(bar, "{msg} {bar:30} {pos}/{len} {elapsed} eta {eta}"));
             }),
@@ -120,7 +120,12 @@ impl Observer for Bars {
                 }
             }),
             // The answer says what was done; on the way there the spinner is enough.
-            Event::RunStarted { .. } | Event::TargetStarted { .. } | Event::StepDone { .. } => {}
+            Event::RunStarted { .. }
+            | Event::WaveStarted { .. }
+            | Event::Holding { .. }
+            | Event::TargetStarted { .. }
+            | Event::TargetWaiting { .. }
+            | Event::StepDone { .. } => {}
         }
     }
 }

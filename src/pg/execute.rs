@@ -14,12 +14,12 @@ use super::refinery::Limits;
 use super::registry;
 use super::session::Session;
 use crate::error::{Code, Error};
-use crate::model::event::{Event, Observer};
 use crate::model::ident::Ident;
 use crate::model::interrupt::Interrupt;
 use crate::model::migration::MigrationSet;
 use crate::model::tenant::Tenant;
 use crate::plan::{self, Change, Plan, Site, Step};
+use crate::report::event::{Event, Observer};
 use crate::sql;
 use crate::sql::Sql;
 

@@ -6,25 +6,24 @@
 //! and every answer is checked: the server answers `COMMIT` of a failed transaction with success.
 //! Only a file that asks for it runs outside, statement by statement, and is recorded afterwards.
 
-use std::fmt;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use refinery::error::Kind;
 use refinery::{Migration as Unit, Runner};
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
-use tokio_postgres::error::{ErrorPosition, SqlState};
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
-use super::answer::{failed, is_lost, server_answer};
+use super::answer::failed;
+use super::carry::{CarryError, carry};
+use super::outside::run_outside;
+use super::refusal::{place, refused};
 use crate::error::{Code, Error, Location};
 use crate::model::ident::Ident;
 use crate::model::layout::HISTORY_TABLE;
 use crate::model::migration::{Applied, History, Migration, MigrationSet, Version};
 use crate::sql;
-use crate::sql::position::{Position, line_column, line_column_of_character};
-use crate::sql::scan::{Shape, statements};
 use crate::sql::{Literal, Sql};
 
 /// How long a migration may wait and work.
@@ -150,36 +149,6 @@ struct SchemaTarget<'a> {
     done: usize,
 }
 
-/// What went wrong while refinery's statements were carried.
-#[derive(Debug)]
-enum CarryError {
-    /// The server refused a statement of a file, after so many others of it.
-    File(usize, tokio_postgres::Error),
-    /// The server refused one of ours.
-    Ours(tokio_postgres::Error),
-    /// The history holds a row that refinery never wrote.
-    History(String),
-}
-
-impl fmt::Display for CarryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(..) => f.write_str("the server refused a statement of the migration"),
-            Self::Ours(_) => f.write_str("the server refused a statement"),
-            Self::History(row) => write!(f, "{HISTORY_TABLE} holds {row}"),
-        }
-    }
-}
-
-impl std::error::Error for CarryError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::File(_, error) | Self::Ours(error) => Some(error),
-            Self::History(_) => None,
-        }
-    }
-}
-
 impl AsyncTransaction for SchemaTarget<'_> {
     type Error = CarryError;
 
@@ -195,7 +164,7 @@ impl AsyncTransaction for SchemaTarget<'_> {
             return Ok(0);
         }
         if is_migration && self.next().is_some_and(Migration::runs_outside_a_transaction) {
-            self.run_outside(queries.remove(0)).await?;
+            run_outside(self.session, &self.session_setup, queries.remove(0)).await?;
         }
         let mut messages = vec![self.begin.as_str()];
         for (at, query) in queries.iter().enumerate() {
@@ -226,19 +195,6 @@ impl AsyncTransaction for SchemaTarget<'_> {
     }
 }
 
-/// Carries a script to the server. A failure comes with the number of statements before it.
-async fn carry(session: &Client, script: &str) -> Result<(), (usize, tokio_postgres::Error)> {
-    let answers = session.simple_query_raw(script).await.map_err(|error| (0, error))?;
-    let mut answers = std::pin::pin!(answers);
-    let mut done = 0;
-    while let Some(answer) = answers.next().await {
-        if let SimpleQueryMessage::CommandComplete(_) = answer.map_err(|error| (done, error))? {
-            done += 1;
-        }
-    }
-    Ok(())
-}
-
 impl AsyncQuery<Vec<Unit>> for SchemaTarget<'_> {
     async fn query<'a>(&'a mut self, query: &'a str) -> Result<Vec<Unit>, CarryError> {
         let rows = self.session.query_typed(query, &[]).await.map_err(CarryError::Ours)?;
@@ -262,23 +218,6 @@ impl SchemaTarget<'_> {
     /// The migration that is refinery's next.
     fn next(&self) -> Option<&Migration> {
         self.pending.get(self.done).copied()
-    }
-
-    /// Sends the statements of a file one by one. The session is as it was afterwards, unless it is
-    /// gone.
-    async fn run_outside(&self, file: &str) -> Result<(), CarryError> {
-        let ours = |(_, error)| CarryError::Ours(error);
-        carry(self.session, self.session_setup.as_str()).await.map_err(ours)?;
-        let mut outcome = Ok(());
-        let waiting = statements(file).filter(|statement| statement.shape != Shape::Blank);
-        for (done, statement) in waiting.enumerate() {
-            if let Err((_, error)) = carry(self.session, statement.text).await {
-                outcome = Err(CarryError::File(done, error));
-                break;
-            }
-        }
-        let reset = carry(self.session, "RESET ROLE; RESET ALL").await.map_err(ours);
-        outcome.and(reset)
     }
 
     /// Turns refinery's failure into one that names the file, the place and the server's words.
@@ -323,48 +262,6 @@ impl SchemaTarget<'_> {
             _ => Error::new(Code::HistoryDiverged, format!("migrate {schema}")).because(error),
         }
     }
-}
-
-/// What a server said about a migration. A migration may raise any SQLSTATE it likes: only those
-/// that nobody raises by hand say what kind of failure it is.
-fn refused(server: &tokio_postgres::Error, attempt: String) -> Error {
-    let Some(answer) = server_answer(server) else {
-        let lost = is_lost(server);
-        let failure = Error::new(if lost { Code::Unreachable } else { Code::Bug }, attempt);
-        return failure.hint("the connection to the server was lost: look into the server's log");
-    };
-    let code = match answer.sqlstate.as_str() {
-        "42501" => Code::Permission,
-        "55P03" => Code::LockBusy,
-        "57P01" | "57P02" => Code::Unreachable,
-        _ => Code::Server,
-    };
-    Error::new(code, attempt).answered(answer)
-}
-
-/// Where in a file a failure stands: where the server says; or, when it speaks of a query inside a
-/// function, where that query stands in the statement; or where the statement begins that failed
-/// after `done` others. Most refusals of data and of existing objects come without a place.
-fn place(migration: &Migration, error: &tokio_postgres::Error, done: usize) -> Option<Position> {
-    let refusal = error.as_db_error()?;
-    let sql = &migration.sql;
-    let statement = statements(sql).filter(|statement| statement.shape != Shape::Blank).nth(done);
-    if let Some(ErrorPosition::Original(at)) = refusal.position() {
-        // What was sent alone is counted from its own beginning.
-        let sent_alone = statement.filter(|_| migration.runs_outside_a_transaction());
-        let before = sent_alone.map_or(0, |alone| sql[..alone.range.start].chars().count());
-        return Some(line_column_of_character(sql, before + usize::try_from(*at).ok()?));
-    }
-    let statement = statement?;
-    if let Some(ErrorPosition::Internal { position, query }) = refusal.position() {
-        let mut found = statement.text.match_indices(query.as_str());
-        if let (Some((at, _)), None) = (found.next(), found.next()) {
-            let before = usize::try_from(*position).ok()?.saturating_sub(1);
-            let inside = query.char_indices().nth(before).map_or(query.len(), |(at, _)| at);
-            return Some(line_column(sql, statement.range.start + at + inside));
-        }
-    }
-    Some(statement.position)
 }
 
 /// Reads a row of the history from column `at` on.

@@ -3,6 +3,7 @@
 mod configuration;
 mod demo;
 mod doctor;
+pub mod event;
 mod findings;
 mod migration;
 mod planned;

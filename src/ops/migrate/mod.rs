@@ -12,13 +12,13 @@ use super::select::Selection;
 use super::{Context, fleet};
 use crate::config::Request;
 use crate::error::{Code, Error};
-use crate::model::event::Event;
 use crate::model::interrupt::Interrupt;
 use crate::model::layout::Template;
 use crate::model::migration::{History, Migration, Version};
 use crate::model::tenant::{Isolation, Placement, State, Tenant};
 use crate::pg::{self, LockKey};
 use crate::plan::{self, pending::decide};
+use crate::report::event::Event;
 use crate::report::{Failure, MigrationRun, Report, Source, Status, TargetReport, Verb};
 
 /// How `migrate status` looks.
@@ -77,7 +77,7 @@ pub async fn up(cx: &Context<'_>, options: &UpOptions) -> anyhow::Result<Report>
         .iter_mut()
         .filter(|unit| unit.status == Status::Pending || unit.may_lack_guard())
         .collect();
-    cx.observer.on(&Event::RunStarted { what: "migrate", targets });
+    cx.observer.on(&Event::RunStarted { what: "migrate", targets, clusters: &[] });
     let stop = Interrupt::default();
     let jobs = options.jobs.unwrap_or(DEFAULT_JOBS).max(1);
     stream::iter(waiting)
@@ -283,7 +283,8 @@ impl<'a> Unit<'a> {
     async fn migrate(&mut self, cx: &Context<'_>, options: &UpOptions) {
         let started = Instant::now();
         let name = self.name();
-        cx.observer.on(&Event::TargetStarted { target: &name });
+        cx.observer
+            .on(&Event::TargetStarted { cluster: Some(&self.placement.cluster), target: &name });
         match self.apply(cx, options).await {
             Ok((from, applied)) => {
                 self.from = from;
@@ -296,8 +297,11 @@ impl<'a> Unit<'a> {
             }
         }
         self.took = started.elapsed();
+        let rows: Vec<TargetReport> = self.reports().collect();
         cx.observer.on(&Event::TargetDone {
+            cluster: Some(&self.placement.cluster),
             target: &name,
+            rows: &rows,
             outcome: self.outcome(),
             failed: self.error.is_some(),
             took: self.took,

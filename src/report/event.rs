@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::tenant::TenantId;
+use super::TargetReport;
+use crate::model::tenant::{ClusterName, TenantId};
 
 /// Something that just happened.
 #[derive(Clone, Debug)]
@@ -13,6 +14,22 @@ pub enum Event<'a> {
         what: &'a str,
         /// How many targets.
         targets: usize,
+        /// How many of them on which cluster, for a run over several at once; empty otherwise.
+        clusters: &'a [(ClusterName, usize)],
+    },
+    /// A wave of a run begins; a run without waves has none.
+    WaveStarted {
+        /// Its number, from 1.
+        number: usize,
+        /// What it was asked for as: `wave=canary`, `10%`, `rest`.
+        name: &'a str,
+        /// How many targets it has.
+        targets: usize,
+    },
+    /// The run waits before it begins anything else: for a soak to end, for a cluster to be well.
+    Holding {
+        /// For what, in words.
+        what: &'a str,
     },
     /// Something that is no step of a plan begins, and may take a moment.
     Working {
@@ -37,13 +54,30 @@ pub enum Event<'a> {
     },
     /// A target begins.
     TargetStarted {
+        /// Where it is, when the run is over several clusters.
+        cluster: Option<&'a ClusterName>,
         /// Its name.
         target: &'a str,
     },
-    /// A target is done, well or badly.
-    TargetDone {
+    /// A target has to wait: it is held by somebody, and will be tried again.
+    TargetWaiting {
+        /// Where it is.
+        cluster: &'a ClusterName,
         /// Its name.
         target: &'a str,
+        /// For whom or what, in words.
+        cause: &'a str,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// A target is done, well or badly.
+    TargetDone {
+        /// Where it is, when the run is over several clusters.
+        cluster: Option<&'a ClusterName>,
+        /// Its name.
+        target: &'a str,
+        /// What a migration answers about it: one row per tenant; empty for other operations.
+        rows: &'a [TargetReport],
         /// What came of it, in words.
         outcome: String,
         /// Whether it failed.

@@ -1,0 +1,54 @@
+//! Carries scripts to the server, and says which statement of them was refused.
+
+use std::fmt;
+
+use futures_util::StreamExt as _;
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use crate::model::layout::HISTORY_TABLE;
+
+/// What went wrong while refinery's statements were carried.
+#[derive(Debug)]
+pub(super) enum CarryError {
+    /// The server refused a statement of a file, after so many others of it.
+    File(usize, tokio_postgres::Error),
+    /// The server refused one of ours.
+    Ours(tokio_postgres::Error),
+    /// The history holds a row that refinery never wrote.
+    History(String),
+}
+
+impl fmt::Display for CarryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(..) => f.write_str("the server refused a statement of the migration"),
+            Self::Ours(_) => f.write_str("the server refused a statement"),
+            Self::History(row) => write!(f, "{HISTORY_TABLE} holds {row}"),
+        }
+    }
+}
+
+impl std::error::Error for CarryError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::File(_, error) | Self::Ours(error) => Some(error),
+            Self::History(_) => None,
+        }
+    }
+}
+
+/// Carries a script to the server. A failure comes with the number of statements before it.
+pub(super) async fn carry(
+    session: &Client,
+    script: &str,
+) -> Result<(), (usize, tokio_postgres::Error)> {
+    let answers = session.simple_query_raw(script).await.map_err(|error| (0, error))?;
+    let mut answers = std::pin::pin!(answers);
+    let mut done = 0;
+    while let Some(answer) = answers.next().await {
+        if let SimpleQueryMessage::CommandComplete(_) = answer.map_err(|error| (done, error))? {
+            done += 1;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! What the server said about a migration: the kind of failure, and its place in the file.
+
+use tokio_postgres::error::ErrorPosition;
+
+use super::answer::{is_lost, server_answer};
+use crate::error::{Code, Error};
+use crate::model::migration::Migration;
+use crate::sql::position::{Position, line_column, line_column_of_character};
+use crate::sql::scan::{Shape, statements};
+
+/// What a server said about a migration. A migration may raise any SQLSTATE it likes: only those
+/// that nobody raises by hand say what kind of failure it is.
+pub(super) fn refused(server: &tokio_postgres::Error, attempt: String) -> Error {
+    let Some(answer) = server_answer(server) else {
+        let lost = is_lost(server);
+        let failure = Error::new(if lost { Code::Unreachable } else { Code::Bug }, attempt);
+        return failure.hint("the connection to the server was lost: look into the server's log");
+    };
+    let code = match answer.sqlstate.as_str() {
+        "42501" => Code::Permission,
+        "55P03" => Code::LockBusy,
+        "57P01" | "57P02" => Code::Unreachable,
+        _ => Code::Server,
+    };
+    Error::new(code, attempt).answered(answer)
+}
+
+/// Where in a file a failure stands: where the server says; or, when it speaks of a query inside a
+/// function, where that query stands in the statement; or where the statement begins that failed
+/// after `done` others. Most refusals of data and of existing objects come without a place.
+pub(super) fn place(
+    migration: &Migration,
+    error: &tokio_postgres::Error,
+    done: usize,
+) -> Option<Position> {
+    let refusal = error.as_db_error()?;
+    let sql = &migration.sql;
+    let statement = statements(sql).filter(|statement| statement.shape != Shape::Blank).nth(done);
+    if let Some(ErrorPosition::Original(at)) = refusal.position() {
+        // What was sent alone is counted from its own beginning.
+        let sent_alone = statement.filter(|_| migration.runs_outside_a_transaction());
+        let before = sent_alone.map_or(0, |alone| sql[..alone.range.start].chars().count());
+        return Some(line_column_of_character(sql, before + usize::try_from(*at).ok()?));
+    }
+    let statement = statement?;
+    if let Some(ErrorPosition::Internal { position, query }) = refusal.position() {
+        let mut found = statement.text.match_indices(query.as_str());
+        if let (Some((at, _)), None) = (found.next(), found.next()) {
+            let before = usize::try_from(*position).ok()?.saturating_sub(1);
+            let inside = query.char_indices().nth(before).map_or(query.len(), |(at, _)| at);
+            return Some(line_column(sql, statement.range.start + at + inside));
+        }
+    }
+    Some(statement.position)
+}
