@@ -11,6 +11,7 @@ pub mod observed;
 pub mod passfile;
 pub mod privilege;
 pub mod probe;
+pub mod run;
 pub mod secret;
 pub mod tenant;
 
