@@ -68,6 +68,11 @@ impl App {
         self.global.quiet
     }
 
+    /// What was typed after the program's name, as it may be typed again.
+    pub(super) fn asked(&self) -> String {
+        std::env::args().skip(1).collect::<Vec<_>>().join(" ")
+    }
+
     pub(super) fn interrupt(&self) -> &Interrupt {
         &self.interrupt
     }
@@ -78,20 +83,24 @@ impl App {
         config.is_some() || database_url.is_some() || migrations.is_some()
     }
 
-    /// The first interrupt lets what was begun finish; the second ends the process.
+    /// The first interrupt lets what was begun finish; the second cancels it on the server, where
+    /// the command can; one more ends the process.
     pub(super) fn listen_for_interrupts(&self) {
         let interrupt = self.interrupt.clone();
         let style = self.error_style;
         tokio::spawn(async move {
+            let tell = |what: &str| {
+                output::story(&format!("{}: {what}\n", style.attention("interrupted")));
+            };
             while tokio::signal::ctrl_c().await.is_ok() {
-                if interrupt.is_raised() {
+                if !interrupt.is_raised() {
+                    interrupt.raise();
+                    tell("finishing what was begun; interrupt again to stop at once");
+                } else if !interrupt.is_cancelled() && interrupt.cancel() {
+                    tell("cancelling what is running on the servers");
+                } else {
                     super::exit::at_once();
                 }
-                interrupt.raise();
-                output::story(&format!(
-                    "{}: finishing what was begun; interrupt again to stop at once\n",
-                    style.attention("interrupted")
-                ));
             }
         });
     }

@@ -11,6 +11,7 @@ use crate::model::tenant::TenantId;
 use crate::ops::{Selection, Selector};
 use crate::output;
 use crate::pg;
+use crate::plan::waves::{Share, Wave};
 
 /// Flags of every command.
 #[derive(Args)]
@@ -158,6 +159,20 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let refused = || format!("{text:?} is no duration; write 500ms, 30s, 2m or 1h");
     let signed: jiff::SignedDuration = text.parse().map_err(|_| refused())?;
     Duration::try_from(signed).map_err(|_| refused())
+}
+
+/// Reads a wave of a run.
+pub(super) fn wave(text: &str) -> Result<Wave, String> {
+    let wave: Wave = text.parse().map_err(spoken)?;
+    if let Wave::Fitting(condition) = &wave {
+        condition.parse::<Selector>().map_err(spoken)?;
+    }
+    Ok(wave)
+}
+
+/// Reads a number or a percentage of targets.
+pub(super) fn share(text: &str) -> Result<Share, String> {
+    text.parse().map_err(spoken)
 }
 
 /// Reads a migration's version, with or without its `V`.

@@ -317,6 +317,18 @@ pub struct ConnectionSettings {
     pub origins: BTreeMap<&'static str, Origin>,
 }
 
+impl ConnectionSettings {
+    /// Whether every server is on this machine, as far as its name says.
+    pub fn is_local(&self) -> bool {
+        self.servers.iter().all(|server| match &server.host {
+            Host::Unix(_) => true,
+            Host::Tcp { name, address } => address
+                .or_else(|| name.parse().ok())
+                .map_or(name == "localhost", |address: IpAddr| address.is_loopback()),
+        })
+    }
+}
+
 /// One line of `config show`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ShownParameter {

@@ -6,18 +6,44 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::error::{Code, Error};
 
 /// A wish to stop that any part of an operation can hear. Clones hear the same wish.
+///
+/// The first wish lets what was begun finish. A second one asks to cancel it, where somebody can:
+/// who cannot is ended.
 #[derive(Clone, Debug, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt(Arc<Wishes>);
+
+#[derive(Debug, Default)]
+struct Wishes {
+    stop: AtomicBool,
+    cancel: AtomicBool,
+    cancels: AtomicBool,
+}
 
 impl Interrupt {
     /// Asks to stop.
     pub fn raise(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.stop.store(true, Ordering::Relaxed);
     }
 
     /// Whether somebody asked to stop.
     pub fn is_raised(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.stop.load(Ordering::Relaxed)
+    }
+
+    /// Says that the running operation hears [`Self::cancel`], or no longer does.
+    pub fn set_cancels(&self, cancels: bool) {
+        self.0.cancels.store(cancels, Ordering::Relaxed);
+    }
+
+    /// Asks to cancel what is running. Returns whether there is somebody to hear it.
+    pub fn cancel(&self) -> bool {
+        self.0.cancel.store(true, Ordering::Relaxed);
+        self.0.cancels.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody asked to cancel.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.cancel.load(Ordering::Relaxed)
     }
 
     /// Ends an operation between two steps when somebody asked to stop.

@@ -296,6 +296,31 @@ impl History {
     }
 }
 
+impl History {
+    /// The history of a schema to which the first `count` migrations of a set were applied. Nobody
+    /// asks for the times of it.
+    pub fn of_first(set: &MigrationSet, count: usize) -> Self {
+        let applied = |migration: &Migration| Applied {
+            version: migration.version,
+            name: migration.name.clone(),
+            applied_on: "1970-01-01T00:00:00Z".to_owned(),
+            checksum: migration.checksum,
+        };
+        Self(set.migrations().iter().take(count).map(applied).collect())
+    }
+}
+
+/// A history summed up: what it takes to see whether it is the beginning of a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Digest {
+    /// How many migrations were applied.
+    pub rows: usize,
+    /// The newest version that was applied.
+    pub newest: Option<Version>,
+    /// The sum of their checksums.
+    pub checksums: u128,
+}
+
 /// refinery's checksum, as it is with the feature `int8-versions`.
 fn checksum(name: &str, version: Version, sql: &str) -> u64 {
     hash(name, version.0, sql)

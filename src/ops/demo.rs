@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Context, CreateOptions, Selection, Sets, StatusOptions, UpOptions, VerifyOptions};
+use super::{Context, CreateOptions, Selection, Sets, UpOptions, VerifyOptions};
 use crate::audit::{Fix, Severity};
 use crate::config::conninfo::{self, Environment, Source};
 use crate::config::{Fleet, Request, Sources};
@@ -427,13 +427,7 @@ fn verify_options() -> VerifyOptions {
 }
 
 fn up_options() -> UpOptions {
-    UpOptions {
-        scope: StatusOptions::default(),
-        jobs: None,
-        stop_on_error: false,
-        lock_wait: WAIT,
-        limits: LIMITS,
-    }
+    UpOptions { lock_wait: WAIT, limits: LIMITS, ..UpOptions::default() }
 }
 
 fn cluster() -> Result<ClusterName, Error> {

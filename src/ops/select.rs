@@ -116,7 +116,7 @@ impl std::str::FromStr for Selector {
 }
 
 impl Selector {
-    fn fits(&self, tenant: &Tenant) -> bool {
+    pub(super) fn fits(&self, tenant: &Tenant) -> bool {
         self.0.iter().all(|condition| {
             let value = match condition.name.as_str() {
                 "id" => Some(tenant.id.as_str()),

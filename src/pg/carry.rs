@@ -10,8 +10,21 @@ use crate::model::layout::HISTORY_TABLE;
 /// What went wrong while refinery's statements were carried.
 #[derive(Debug)]
 pub(super) enum CarryError {
-    /// The server refused a statement of a file, after so many others of it.
-    File(usize, tokio_postgres::Error),
+    /// The server refused a statement of a file.
+    File {
+        /// Which of the pending files.
+        at: usize,
+        /// How many statements of it were done before.
+        done: usize,
+        /// How many characters of what was sent stand before the file.
+        before: usize,
+        /// What the server said.
+        error: tokio_postgres::Error,
+    },
+    /// Another session holds the schema's lock.
+    Busy,
+    /// The history is no longer as it was read.
+    Moved,
     /// The server refused one of ours.
     Ours(tokio_postgres::Error),
     /// The history holds a row that refinery never wrote.
@@ -21,7 +34,9 @@ pub(super) enum CarryError {
 impl fmt::Display for CarryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(..) => f.write_str("the server refused a statement of the migration"),
+            Self::File { .. } => f.write_str("the server refused a statement of the migration"),
+            Self::Busy => f.write_str("another session holds the lock"),
+            Self::Moved => f.write_str("the history is no longer as it was read"),
             Self::Ours(_) => f.write_str("the server refused a statement"),
             Self::History(row) => write!(f, "{HISTORY_TABLE} holds {row}"),
         }
@@ -31,8 +46,8 @@ impl fmt::Display for CarryError {
 impl std::error::Error for CarryError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::File(_, error) | Self::Ours(error) => Some(error),
-            Self::History(_) => None,
+            Self::File { error, .. } | Self::Ours(error) => Some(error),
+            Self::History(_) | Self::Busy | Self::Moved => None,
         }
     }
 }

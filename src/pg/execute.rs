@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 
 use super::answer::failed;
 use super::migrate::{Target, migrate_target};
-use super::refinery::Limits;
+use super::refinery::{Limits, Prepared};
 use super::registry;
 use super::session::Session;
 use crate::error::{Code, Error};
@@ -120,10 +120,11 @@ async fn carry(
             registry::record(session.client(), work.tenant, *state).await
         }
         [Step { change: Change::Migrate { versions, .. }, site, .. }] => {
+            let files = Prepared::new(work.set)?;
             let target = Target {
                 placement: &work.tenant.placement,
                 owner: site.role().unwrap_or(&work.tenant.owner),
-                set: work.set,
+                files: &files,
                 to: versions.last().copied(),
                 limits: work.limits,
                 lock_wait: work.lock_wait,

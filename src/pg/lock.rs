@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::answer::failed;
+use super::session::Session;
 use crate::error::{Code, Error};
 use crate::model::tenant::{ClusterName, Placement, TenantId};
 
@@ -43,6 +44,11 @@ impl LockKey {
         Self::new("registry", "", "the registry".to_owned())
     }
 
+    /// The number that the server knows the lock by.
+    pub(super) fn number(&self) -> i64 {
+        self.key
+    }
+
     fn new(purpose: &str, name: &str, what: String) -> Self {
         let digest = Sha256::digest(format!("tenantctl\0{purpose}\0{name}"));
         let mut first = [0; 8];
@@ -71,7 +77,7 @@ pub(super) async fn acquire(session: &Client, key: &LockKey, wait: Duration) -> 
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(busy(session, key, wait).await);
+            return Err(held_by(session, key, wait).await);
         }
         tokio::time::sleep(pause.min(left)).await;
         pause = (pause * 3 / 2).min(Duration::from_millis(400));
@@ -91,7 +97,13 @@ pub(super) async fn release(session: &Client, key: &LockKey) -> Result<(), Error
     Ok(())
 }
 
-async fn busy(session: &Client, key: &LockKey, wait: Duration) -> Error {
+/// The failure of who has waited long enough for a lock, with its holder as far as the server
+/// shows it.
+pub async fn busy(session: &Session, key: &LockKey, wait: Duration) -> Error {
+    held_by(session.client(), key, wait).await
+}
+
+async fn held_by(session: &Client, key: &LockKey, wait: Duration) -> Error {
     let holder = session
         .query_typed(
             "SELECT a.pid, coalesce(nullif(a.application_name, ''), 'an unnamed session'), \

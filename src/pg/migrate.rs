@@ -7,29 +7,29 @@ use tokio_postgres::types::Type;
 
 use super::answer::failed;
 use super::lock::{self, LockKey};
-use super::refinery::{self, Limits};
+use super::refinery::{self, Guard, Limits, NotApplied, Order, Prepared};
 use super::session::Session;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::model::ident::Ident;
 use crate::model::layout::HISTORY_TABLE;
-use crate::model::migration::{History, MigrationSet, Version};
+use crate::model::migration::{Digest, History, Version};
 use crate::model::tenant::Placement;
 use crate::plan::pending::decide;
 use crate::sql;
 use crate::sql::{Literal, Sql};
 
 /// So many histories are read in one statement: larger ones plan slower than they save.
-const BATCH: usize = 150;
+pub const BATCH: usize = 150;
 
 /// One schema to migrate.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
     /// Where it is.
     pub placement: &'a Placement,
     /// Who owns its objects.
     pub owner: &'a Ident,
     /// The files.
-    pub set: &'a MigrationSet,
+    pub files: &'a Prepared<'a>,
     /// Up to which version; the newest without one.
     pub to: Option<Version>,
     /// How long migrations may wait and work.
@@ -42,8 +42,8 @@ pub struct Target<'a> {
 /// exist is absent, and one that was never migrated has an empty history.
 pub type Histories = BTreeMap<Ident, Result<History, Error>>;
 
-/// Applies what is pending, under the schema's lock. Returns the version it started from, and what
-/// was applied.
+/// Applies what is pending, one transaction per file, under the schema's lock, which the session
+/// holds meanwhile. Returns the version it started from, and what was applied.
 ///
 /// # Errors
 ///
@@ -61,19 +61,14 @@ pub async fn migrate_target(
         let history = refinery::history(client, schema).await.map_err(before)?;
         let none = History::default();
         let known = history.as_ref().unwrap_or(&none);
-        let pending = decide(target.set, known, target.to).map_err(before)?;
+        let pending = decide(target.files.set(), known, target.to).map_err(before)?;
         if pending.is_empty() {
             return Ok((known.version(), Vec::new()));
         }
-        let order = refinery::Order {
-            schema,
-            role: Some(target.owner),
-            limits: target.limits,
-            set: target.set,
-            history_exists: history.is_some(),
-            to: target.to,
-        };
-        let applied = refinery::migrate(client, &order, &pending).await?;
+        let order = target.order(history.as_ref(), false, Guard::Held);
+        let applied = refinery::migrate(client, &order, &pending)
+            .await
+            .map_err(|not_applied| not_applied.failure(schema))?;
         Ok((known.version(), applied))
     }
     .await;
@@ -84,13 +79,68 @@ pub async fn migrate_target(
     done
 }
 
-/// Reads the histories of many schemas of one database: one query to find them, then one for every
-/// few hundred. A history that cannot be read is that schema's failure, and hides no other.
+/// Applies what is pending in one transaction, which is one message to the server: it takes the
+/// schema's lock, makes sure that the history is the `known` one (none where the table is not there
+/// yet), and does and records everything, or nothing.
 ///
 /// # Errors
 ///
-/// Whatever the server refuses before a history is read.
-pub async fn histories(session: &Session, schemas: &[&Ident]) -> Result<Histories, Error> {
+/// [`NotApplied`]: somebody else was faster, or is at it, or a statement failed.
+pub async fn migrate_at_once(
+    session: &Session,
+    target: &Target<'_>,
+    known: Option<&History>,
+) -> Result<Vec<Version>, NotApplied> {
+    let failed = |error| NotApplied::Failed(Vec::new(), error);
+    let none = History::default();
+    let history = known.unwrap_or(&none);
+    let pending = decide(target.files.set(), history, target.to).map_err(failed)?;
+    let guard = Guard::Taken(LockKey::migrations(target.placement).number());
+    refinery::migrate(session.client(), &target.order(known, true, guard), &pending).await
+}
+
+/// Reads the history of one schema; none where the table is not there.
+///
+/// # Errors
+///
+/// [`Code::HistoryDiverged`] for a row that refinery never wrote; [`Code::NotFound`] where the
+/// schema is not there; whatever the server refuses.
+pub async fn history(session: &Session, schema: &Ident) -> Result<Option<History>, Error> {
+    if let Some(history) = refinery::history(session.client(), schema).await? {
+        return Ok(Some(history));
+    }
+    let there = written(session, std::slice::from_ref(&schema)).await?;
+    if there.contains_key(schema) {
+        return Ok(None);
+    }
+    let what = format!("there is no schema {schema} in database {}", session.database_ident());
+    Err(Error::new(Code::NotFound, what))
+}
+
+impl<'a> Target<'a> {
+    fn order(&self, history: Option<&'a History>, together: bool, guard: Guard) -> Order<'a> {
+        Order {
+            schema: &self.placement.schema,
+            role: Some(self.owner),
+            limits: self.limits,
+            files: self.files,
+            history,
+            to: self.to,
+            together,
+            guard,
+        }
+    }
+}
+
+/// Which of these schemas exist, and whether each has a history. One query.
+///
+/// # Errors
+///
+/// Whatever the server refuses.
+pub async fn written(
+    session: &Session,
+    schemas: &[&Ident],
+) -> Result<BTreeMap<Ident, bool>, Error> {
     let names: Vec<&str> = schemas.iter().map(|schema| schema.as_str()).collect();
     let rows = session
         .client()
@@ -102,16 +152,64 @@ pub async fn histories(session: &Session, schemas: &[&Ident]) -> Result<Historie
         )
         .await
         .map_err(|error| failed(error, format!("look for histories in {}", session.database())))?;
+    rows.iter().map(|row| Ok((Ident::new(row.get::<_, String>(0))?, row.get(1)))).collect()
+}
+
+/// Sums up histories that exist, in one statement: what it takes to see who has nothing to do.
+///
+/// # Errors
+///
+/// Whatever the server refuses: one that may not be read, or holds what refinery never wrote, fails
+/// the statement for all.
+pub async fn digests(
+    session: &Session,
+    schemas: &[Ident],
+) -> Result<BTreeMap<Ident, Digest>, Error> {
+    let parts: Vec<Sql> = schemas
+        .iter()
+        .map(|schema| {
+            sql!(
+                "SELECT {}, count(*), max(version)::int8, sum(checksum::numeric)::text FROM {}.refinery_schema_history",
+                Literal(schema.as_str()),
+                schema
+            )
+        })
+        .collect();
+    let rows = session
+        .client()
+        .query_typed(Sql::joined(&parts, " UNION ALL ").as_str(), &[])
+        .await
+        .map_err(|error| failed(error, format!("read histories in {}", session.database())))?;
+    rows.iter()
+        .map(|row| {
+            let sum: Option<&str> = row.get(3);
+            let digest = Digest {
+                rows: usize::try_from(row.get::<_, i64>(1)).unwrap_or(usize::MAX),
+                newest: row.get::<_, Option<i64>>(2).map(Version),
+                // What is no sum of checksums agrees with no files, and is read row by row.
+                checksums: sum.map_or(0, |sum| sum.parse().unwrap_or(u128::MAX)),
+            };
+            Ok((Ident::new(row.get::<_, String>(0))?, digest))
+        })
+        .collect()
+}
+
+/// Reads the histories of many schemas of one database: one query to find them, then one for every
+/// few hundred. A history that cannot be read is that schema's failure, and hides no other.
+///
+/// # Errors
+///
+/// Whatever the server refuses before a history is read.
+pub async fn histories(session: &Session, schemas: &[&Ident]) -> Result<Histories, Error> {
     let mut histories = Histories::new();
-    let mut written = Vec::new();
-    for row in &rows {
-        let schema = Ident::new(row.get::<_, String>(0))?;
-        if row.get(1) {
-            written.push(schema.clone());
+    let mut existing = Vec::new();
+    for (schema, is_written) in written(session, schemas).await? {
+        if is_written {
+            existing.push(schema.clone());
         }
         histories.insert(schema, Ok(History::default()));
     }
-    for batch in written.chunks(BATCH) {
+    for batch in existing.chunks(BATCH) {
         match read(session, batch).await {
             Ok(read) => histories.extend(read),
             // One that may not be read fails the statement for all.

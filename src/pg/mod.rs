@@ -9,7 +9,9 @@ mod checkout;
 pub mod connect;
 mod execute;
 mod identity;
+mod load;
 mod lock;
+mod message;
 mod migrate;
 mod observe;
 mod outside;
@@ -24,14 +26,19 @@ mod session;
 mod tls;
 mod trial;
 pub mod vitals;
+mod watch;
 
 pub use audit::{read_catalog, run_probes};
 pub use cancel::Canceller;
 pub use execute::{Sessions, Work, run};
-pub use lock::LockKey;
-pub use migrate::{Histories, Target, histories, migrate_target};
+pub use load::load;
+pub use lock::{LockKey, busy};
+pub use migrate::{
+    BATCH, Histories, Target, digests, histories, history, migrate_at_once, migrate_target, written,
+};
 pub use provision::{Held, hold, observe};
-pub use refinery::Limits;
-pub use servers::Servers;
+pub use refinery::{Limits, NotApplied, Prepared};
+pub use servers::{RETIRE_AFTER, Servers};
 pub use session::Session;
 pub use trial::{Answer, trial};
+pub use watch::blockers;

@@ -6,7 +6,7 @@ use super::carry::{CarryError, carry};
 use crate::sql::Sql;
 use crate::sql::scan::{Shape, statements};
 
-/// Sends the statements of a file one by one, after `setup`. The session is as it was afterwards,
+/// Sends the statements of a file, the `at`th of those pending, one by one, after `setup`. The session is as it was afterwards,
 /// unless it is gone.
 ///
 /// # Errors
@@ -15,6 +15,7 @@ use crate::sql::scan::{Shape, statements};
 pub(super) async fn run_outside(
     session: &Client,
     setup: &Sql,
+    at: usize,
     file: &str,
 ) -> Result<(), CarryError> {
     let ours = |(_, error)| CarryError::Ours(error);
@@ -23,7 +24,7 @@ pub(super) async fn run_outside(
     let waiting = statements(file).filter(|statement| statement.shape != Shape::Blank);
     for (done, statement) in waiting.enumerate() {
         if let Err((_, error)) = carry(session, statement.text).await {
-            outcome = Err(CarryError::File(done, error));
+            outcome = Err(CarryError::File { at, done, before: 0, error });
             break;
         }
     }

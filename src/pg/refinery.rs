@@ -1,14 +1,13 @@
 //! refinery's own runner over our sessions: it decides, orders, checks and records; we carry.
 //!
-//! [`SchemaTarget`] implements refinery's three asynchronous traits for one schema. Each migration
-//! is one transaction, sent as one pipeline: `BEGIN`, `SET LOCAL` for role, search path and limits,
-//! the file as its author wrote it, the history row, `COMMIT`. Nothing outlives the transaction,
-//! and every answer is checked: the server answers `COMMIT` of a failed transaction with success.
-//! Only a file that asks for it runs outside, statement by statement, and is recorded afterwards.
+//! [`SchemaTarget`] implements refinery's three asynchronous traits for one schema. What refinery
+//! hands over goes to the server as one message, which the server takes for one transaction: setup
+//! for role, search path and limits, the files as their authors wrote them, the history rows.
+//! Nothing outlives it. Only a file that asks for it runs outside, statement by statement, and is
+//! recorded afterwards.
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use refinery::error::Kind;
 use refinery::{Migration as Unit, Runner};
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
@@ -17,6 +16,7 @@ use tokio_postgres::error::SqlState;
 
 use super::answer::failed;
 use super::carry::{CarryError, carry};
+use super::message::{Message, Part};
 use super::outside::run_outside;
 use super::refusal::{place, refused};
 use crate::error::{Code, Error, Location};
@@ -41,6 +41,48 @@ impl Default for Limits {
     }
 }
 
+/// A set as refinery knows it, made once for all schemas that get it.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    set: &'a MigrationSet,
+    units: Vec<Unit>,
+}
+
+impl<'a> Prepared<'a> {
+    /// Hands the files to refinery.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Migrations`] for a name that refinery refuses; reading the set refused it before.
+    pub fn new(set: &'a MigrationSet) -> Result<Self, Error> {
+        let units: Result<Vec<Unit>, Error> = set
+            .migrations()
+            .iter()
+            .map(|migration| {
+                Unit::unapplied(&migration.stem(), &migration.sql).map_err(|error| {
+                    Error::new(Code::Migrations, format!("read {}", migration.path)).because(error)
+                })
+            })
+            .collect();
+        Ok(Self { set, units: units? })
+    }
+
+    /// The files.
+    pub fn set(&self) -> &'a MigrationSet {
+        self.set
+    }
+}
+
+/// Who sees to it that nobody else migrates the schema meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guard {
+    /// The caller's session holds the schema's lock, and read the history under it.
+    Held,
+    /// The transaction itself takes the lock with this key, and then looks whether the history is
+    /// still as it was read.
+    Taken(i64),
+}
+
 /// What is to be migrated, and how.
 #[derive(Clone, Copy)]
 pub(super) struct Order<'a> {
@@ -51,39 +93,67 @@ pub(super) struct Order<'a> {
     /// How long migrations may wait and work.
     pub(super) limits: Limits,
     /// The files.
-    pub(super) set: &'a MigrationSet,
-    /// Whether the history table is there.
-    pub(super) history_exists: bool,
+    pub(super) files: &'a Prepared<'a>,
+    /// What the history holds; none when the table is not there.
+    pub(super) history: Option<&'a History>,
     /// Up to which version; the newest without one.
     pub(super) to: Option<Version>,
+    /// Whether all that is pending is one transaction; otherwise each file is one.
+    pub(super) together: bool,
+    /// Who keeps others away.
+    pub(super) guard: Guard,
 }
 
-/// Applies pending migrations to one schema through refinery.
+/// Why nothing was applied to a schema that has migrations to apply.
+#[derive(Debug)]
+pub enum NotApplied {
+    /// Another session holds the schema's lock.
+    Busy,
+    /// The history is no longer as it was read.
+    Moved,
+    /// It failed, with what was applied before.
+    Failed(Vec<Version>, Error),
+}
+
+impl NotApplied {
+    /// The failure, for a caller that holds the lock: the rest cannot be.
+    pub(super) fn failure(self, schema: &Ident) -> (Vec<Version>, Error) {
+        match self {
+            Self::Failed(applied, error) => (applied, error),
+            Self::Busy | Self::Moved => {
+                let what = format!("migrate {schema}: somebody else migrates it at the same time");
+                (Vec::new(), Error::new(Code::LockBusy, what))
+            }
+        }
+    }
+}
+
+/// Applies pending migrations to one schema through refinery, and returns what was applied.
 ///
-/// The caller holds the schema's lock, and has decided what is pending under it. Migrations that were
-/// applied before a failure stay; the failed one leaves nothing.
+/// The failed transaction leaves nothing; what was applied in transactions before it stays.
 ///
 /// # Errors
 ///
-/// The failure, with the file's place and the server's words, and what was applied before it.
+/// [`NotApplied`]; a failure has the file's place and the server's words.
 pub(super) async fn migrate(
     session: &Client,
     order: &Order<'_>,
     pending: &[&Migration],
-) -> Result<Vec<Version>, (Vec<Version>, Error)> {
+) -> Result<Vec<Version>, NotApplied> {
     let schema = order.schema;
-    let units = units(order.set).map_err(|error| (Vec::new(), error))?;
     let mut target = SchemaTarget {
         session,
-        begin: sql!("BEGIN; {}", setup(schema, order.role, order.limits, &sql!("LOCAL"))),
-        session_setup: setup(schema, order.role, order.limits, &sql!("SESSION")),
+        order,
+        setup: setup(order.role, schema, order.limits, &sql!("LOCAL")),
         become_owner: become_owner(order.role, &sql!("LOCAL")),
-        history_exists: order.history_exists,
+        create_history: None,
         pending,
         done: 0,
     };
-    let mut runner =
-        Runner::new(&units).set_grouped(false).set_abort_divergent(true).set_abort_missing(true);
+    let mut runner = Runner::new(&order.files.units)
+        .set_grouped(order.together)
+        .set_abort_divergent(true)
+        .set_abort_missing(true);
     if let Some(version) = order.to {
         runner = runner.set_target(refinery::Target::Version(version.0));
     }
@@ -92,28 +162,12 @@ pub(super) async fn migrate(
         Ok(report) => {
             Ok(report.applied_migrations().iter().map(|unit| Version(unit.version())).collect())
         }
-        Err(error) => {
-            let applied =
-                pending.iter().take(target.done).map(|migration| migration.version).collect();
-            Err((applied, target.explain(schema, error)))
-        }
+        Err(error) => Err(target.explain(&error)),
     }
 }
 
-/// The set as refinery knows it; the names were checked when the set was read.
-fn units(set: &MigrationSet) -> Result<Vec<Unit>, Error> {
-    set.migrations()
-        .iter()
-        .map(|migration| {
-            Unit::unapplied(&migration.stem(), &migration.sql).map_err(|error| {
-                Error::new(Code::Migrations, format!("read {}", migration.path)).because(error)
-            })
-        })
-        .collect()
-}
-
 /// What every transaction begins with; `scope` is LOCAL or SESSION.
-fn setup(schema: &Ident, role: Option<&Ident>, limits: Limits, scope: &Sql) -> Sql {
+fn setup(role: Option<&Ident>, schema: &Ident, limits: Limits, scope: &Sql) -> Sql {
     let statement = limits.statement.map_or_else(
         || sql!(""),
         |limit| sql!("; SET {} statement_timeout = {}", scope, Literal(&milliseconds(limit))),
@@ -141,10 +195,11 @@ fn milliseconds(limit: Duration) -> String {
 /// One schema, as refinery's traits want it.
 struct SchemaTarget<'a> {
     session: &'a Client,
-    begin: Sql,
-    session_setup: Sql,
+    order: &'a Order<'a>,
+    setup: Sql,
     become_owner: Sql,
-    history_exists: bool,
+    /// refinery's statement that makes the history, to go with the first migration.
+    create_history: Option<String>,
     pending: &'a [&'a Migration],
     done: usize,
 }
@@ -156,113 +211,206 @@ impl AsyncTransaction for SchemaTarget<'_> {
         &'a mut self,
         queries: T,
     ) -> Result<usize, CarryError> {
-        let mut queries: Vec<&str> = queries.collect();
-        let is_migration = queries.len() > 1;
-        // `CREATE TABLE IF NOT EXISTS` needs CREATE on the schema even when the table exists, and
-        // costs a round trip.
-        if !is_migration && self.history_exists {
-            return Ok(0);
-        }
-        if is_migration && self.next().is_some_and(Migration::runs_outside_a_transaction) {
-            run_outside(self.session, &self.session_setup, queries.remove(0)).await?;
-        }
-        let mut messages = vec![self.begin.as_str()];
-        for (at, query) in queries.iter().enumerate() {
-            if at > 0 {
-                // The file may have become another role, which cannot write the history.
-                messages.push(self.become_owner.as_str());
+        let queries: Vec<&str> = queries.collect();
+        match queries.as_slice() {
+            [] => Ok(0),
+            // `CREATE TABLE IF NOT EXISTS` needs CREATE on the schema even when the table exists, and
+            // costs a round trip.
+            [create] => {
+                if self.order.history.is_none() {
+                    self.create_history = Some((*create).to_owned());
+                }
+                Ok(0)
             }
-            messages.push(query);
+            // A file and its history row, and so on.
+            pairs => {
+                let files = pairs.len() / 2;
+                if self.next().is_some_and(Migration::runs_outside_a_transaction) {
+                    let setup = setup(
+                        self.order.role,
+                        self.order.schema,
+                        self.order.limits,
+                        &sql!("SESSION"),
+                    );
+                    run_outside(self.session, &setup, self.done, pairs[0]).await?;
+                    self.send(&self.message(&["", pairs[1]])).await?;
+                } else {
+                    self.send(&self.message(pairs)).await?;
+                }
+                self.create_history = None;
+                self.done += files;
+                Ok(pairs.len())
+            }
         }
-        messages.push("COMMIT");
-        let answers = join_all(messages.iter().map(|text| carry(self.session, text))).await;
-        let failed =
-            answers.into_iter().enumerate().find_map(|(at, answer)| Some((at, answer.err()?)));
-        if let Some((at, (statements, error))) = failed {
-            // Whatever failed, the transaction is over: an open one would leak into the next.
-            let ended = self.session.batch_execute("ROLLBACK").await;
-            log::debug!("rolled back: {ended:?}");
-            return Err(if queries.len() > 1 && at == 1 {
-                CarryError::File(statements, error)
-            } else {
-                CarryError::Ours(error)
-            });
-        }
-        if is_migration {
-            self.done += 1;
-        }
-        Ok(queries.len())
     }
 }
-
-impl AsyncQuery<Vec<Unit>> for SchemaTarget<'_> {
-    async fn query<'a>(&'a mut self, query: &'a str) -> Result<Vec<Unit>, CarryError> {
-        let rows = self.session.query_typed(query, &[]).await.map_err(CarryError::Ours)?;
-        rows.iter()
-            .map(|row| {
-                let applied = applied(row, 0).map_err(CarryError::History)?;
-                let on = time::OffsetDateTime::parse(
-                    &applied.applied_on,
-                    &time::format_description::well_known::Rfc3339,
-                )
-                .map_err(|_| CarryError::History(format!("the time {:?}", applied.applied_on)))?;
-                Ok(Unit::applied(applied.version.0, applied.name, on, applied.checksum))
-            })
-            .collect()
-    }
-}
-
-impl AsyncMigrate for SchemaTarget<'_> {}
 
 impl SchemaTarget<'_> {
+    /// Everything that one transaction does.
+    fn message(&self, pairs: &[&str]) -> Message {
+        let mut message = Message::default();
+        message.add(Part::Ours, self.setup.as_str());
+        if let Guard::Taken(key) = self.order.guard {
+            message.add(Part::Lock, lock(key).as_str());
+        }
+        if let Some(create) = &self.create_history {
+            message.add(Part::Ours, create);
+        }
+        if matches!(self.order.guard, Guard::Taken(_)) {
+            message.add(Part::Unmoved, self.unmoved().as_str());
+        }
+        for (at, pair) in pairs.chunks(2).enumerate() {
+            if at > 0 {
+                message.add(Part::Ours, self.setup.as_str());
+            }
+            message.add(Part::File(self.done + at), pair[0]);
+            // The file may have become another role, which cannot write the history.
+            message.add(Part::Ours, self.become_owner.as_str());
+            message.add(Part::Ours, pair.get(1).copied().unwrap_or_default());
+        }
+        message
+    }
+
+    async fn send(&self, message: &Message) -> Result<(), CarryError> {
+        carry(self.session, message.text()).await.map_err(|(statements, error)| {
+            let position = error.as_db_error().and_then(|refusal| match refusal.position() {
+                Some(tokio_postgres::error::ErrorPosition::Original(at)) => Some(*at),
+                _ => None,
+            });
+            let (part, done, before) = message.find(statements, position);
+            let refused = error.code() == Some(&SqlState::INVALID_TEXT_REPRESENTATION);
+            match part {
+                Part::Lock if refused => CarryError::Busy,
+                Part::Unmoved if refused => CarryError::Moved,
+                Part::File(at) => CarryError::File { at, done, before, error },
+                Part::Lock | Part::Unmoved | Part::Ours => CarryError::Ours(error),
+            }
+        })
+    }
+
+    /// Fails when the history is not as it was read: under the lock, so it stays.
+    fn unmoved(&self) -> Sql {
+        let none = History::default();
+        let known = self.order.history.unwrap_or(&none);
+        let applied = i64::try_from(known.0.len() + self.done).unwrap_or(i64::MAX);
+        let pending = self.pending.iter().take(self.done).map(|migration| migration.version);
+        let newest = known.version().max(pending.max()).map_or(-1, |version| version.0);
+        sql!(
+            "SELECT CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.=) {} \
+                AND coalesce(pg_catalog.max(version), -1) OPERATOR(pg_catalog.=) {} \
+                THEN '1' ELSE 'moved' END::pg_catalog.int4 FROM {}.refinery_schema_history",
+            applied,
+            newest,
+            self.order.schema
+        )
+    }
+
     /// The migration that is refinery's next.
     fn next(&self) -> Option<&Migration> {
         self.pending.get(self.done).copied()
     }
 
     /// Turns refinery's failure into one that names the file, the place and the server's words.
-    fn explain(&self, schema: &Ident, error: refinery::Error) -> Error {
+    fn explain(&self, error: &refinery::Error) -> NotApplied {
+        let schema = self.order.schema;
         let carried = match error.kind() {
             Kind::Connection(_, source) => source.downcast_ref::<CarryError>(),
             _ => None,
         };
-        let Some(migration) = self.next() else {
-            return Error::new(Code::Server, format!("migrate {schema}")).because(error);
-        };
-        match carried {
-            Some(CarryError::File(statements, server)) => {
-                let attempt = format!("apply {} to {schema}", migration.path);
-                let mut failure = refused(server, attempt);
-                if server.code() == Some(&SqlState::ACTIVE_SQL_TRANSACTION) {
-                    failure = failure.hint(format!(
-                        "begin {} with the line: -- tenantctl:no-transaction",
-                        migration.path
-                    ));
-                }
-                if migration.runs_outside_a_transaction() {
-                    failure = failure.hint(format!(
-                        "what was done before stays done: {} of {}; make the file fit to run \
-                         again, as with IF NOT EXISTS",
-                        crate::model::count(*statements, "statement"),
-                        migration.path
-                    ));
-                }
-                match place(migration, server, *statements) {
-                    Some(place) => failure.at(Location {
-                        file: migration.path.clone(),
-                        line: place.line,
-                        column: place.column,
-                    }),
-                    None => failure,
-                }
-            }
+        let failure = match carried {
+            Some(CarryError::Busy) => return NotApplied::Busy,
+            Some(CarryError::Moved) => return NotApplied::Moved,
+            Some(CarryError::File { at, done, before, error }) => match self.pending.get(*at) {
+                Some(migration) => self.refused_file(migration, *done, *before, error),
+                None => refused(error, format!("migrate {schema}")),
+            },
             Some(CarryError::Ours(server)) => {
-                refused(server, format!("record {} in the history of {schema}", migration.path))
+                let files: Vec<&str> = self.pending[self.done.min(self.pending.len())..]
+                    .iter()
+                    .map(|migration| migration.path.as_str())
+                    .take(if self.order.together { usize::MAX } else { 1 })
+                    .collect();
+                let what = match files.as_slice() {
+                    [] => format!("migrate {schema}"),
+                    [one] => format!("record {one} in the history of {schema}"),
+                    [first, .., last] => {
+                        format!("record {first} to {last} in the history of {schema}")
+                    }
+                };
+                refused(server, what)
             }
-            _ => Error::new(Code::HistoryDiverged, format!("migrate {schema}")).because(error),
+            _ => Error::new(Code::HistoryDiverged, format!("migrate {schema}: {error}")),
+        };
+        let applied = self.pending.iter().take(self.done);
+        NotApplied::Failed(applied.map(|migration| migration.version).collect(), failure)
+    }
+
+    fn refused_file(
+        &self,
+        migration: &Migration,
+        done: usize,
+        before: usize,
+        server: &tokio_postgres::Error,
+    ) -> Error {
+        let attempt = format!("apply {} to {}", migration.path, self.order.schema);
+        let mut failure = refused(server, attempt);
+        if server.code() == Some(&SqlState::ACTIVE_SQL_TRANSACTION) {
+            failure = failure.hint(format!(
+                "begin {} with the line: -- tenantctl:no-transaction",
+                migration.path
+            ));
+        }
+        if server.code() == Some(&SqlState::OUT_OF_MEMORY) && self.order.together {
+            failure = failure.hint(
+                "apply one file per transaction, which holds fewer locks at once: --per-file",
+            );
+        }
+        if migration.runs_outside_a_transaction() {
+            failure = failure.hint(format!(
+                "what was done before stays done: {} of {}; make the file fit to run \
+                 again, as with IF NOT EXISTS",
+                crate::model::count(done, "statement"),
+                migration.path
+            ));
+        }
+        match place(migration, server, done, before) {
+            Some(place) => failure.at(Location {
+                file: migration.path.clone(),
+                line: place.line,
+                column: place.column,
+            }),
+            None => failure,
         }
     }
 }
+
+/// Takes the schema's lock for the transaction, or fails at once: a session that waits for it inside
+/// a statement holds a snapshot, which CREATE INDEX CONCURRENTLY waits for.
+fn lock(key: i64) -> Sql {
+    sql!(
+        "SELECT CASE WHEN pg_catalog.pg_try_advisory_xact_lock({}) THEN '1' ELSE 'busy' END::pg_catalog.int4",
+        key
+    )
+}
+
+impl AsyncQuery<Vec<Unit>> for SchemaTarget<'_> {
+    /// The history that the caller has read; refinery asks for nothing else.
+    async fn query<'a>(&'a mut self, _: &'a str) -> Result<Vec<Unit>, CarryError> {
+        let rows = self.order.history.map(|history| history.0.as_slice()).unwrap_or_default();
+        rows.iter()
+            .map(|applied| {
+                let on = time::OffsetDateTime::parse(
+                    &applied.applied_on,
+                    &time::format_description::well_known::Rfc3339,
+                )
+                .map_err(|_| CarryError::History(format!("the time {:?}", applied.applied_on)))?;
+                Ok(Unit::applied(applied.version.0, applied.name.clone(), on, applied.checksum))
+            })
+            .collect()
+    }
+}
+
+impl AsyncMigrate for SchemaTarget<'_> {}
 
 /// Reads a row of the history from column `at` on.
 pub(super) fn applied(row: &tokio_postgres::Row, at: usize) -> Result<Applied, String> {

@@ -27,11 +27,13 @@ pub(super) fn refused(server: &tokio_postgres::Error, attempt: String) -> Error 
 
 /// Where in a file a failure stands: where the server says; or, when it speaks of a query inside a
 /// function, where that query stands in the statement; or where the statement begins that failed
-/// after `done` others. Most refusals of data and of existing objects come without a place.
+/// after `done` others. `before` characters of what was sent stand before the file. Most refusals
+/// of data and of existing objects come without a place.
 pub(super) fn place(
     migration: &Migration,
     error: &tokio_postgres::Error,
     done: usize,
+    before: usize,
 ) -> Option<Position> {
     let refusal = error.as_db_error()?;
     let sql = &migration.sql;
@@ -39,15 +41,16 @@ pub(super) fn place(
     if let Some(ErrorPosition::Original(at)) = refusal.position() {
         // What was sent alone is counted from its own beginning.
         let sent_alone = statement.filter(|_| migration.runs_outside_a_transaction());
-        let before = sent_alone.map_or(0, |alone| sql[..alone.range.start].chars().count());
-        return Some(line_column_of_character(sql, before + usize::try_from(*at).ok()?));
+        let skipped = sent_alone.map_or(0, |alone| sql[..alone.range.start].chars().count());
+        let at = (skipped + usize::try_from(*at).ok()?).saturating_sub(before);
+        return Some(line_column_of_character(sql, at));
     }
     let statement = statement?;
     if let Some(ErrorPosition::Internal { position, query }) = refusal.position() {
         let mut found = statement.text.match_indices(query.as_str());
         if let (Some((at, _)), None) = (found.next(), found.next()) {
-            let before = usize::try_from(*position).ok()?.saturating_sub(1);
-            let inside = query.char_indices().nth(before).map_or(query.len(), |(at, _)| at);
+            let ahead = usize::try_from(*position).ok()?.saturating_sub(1);
+            let inside = query.char_indices().nth(ahead).map_or(query.len(), |(at, _)| at);
             return Some(line_column(sql, statement.range.start + at + inside));
         }
     }

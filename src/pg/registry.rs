@@ -117,15 +117,20 @@ async fn migrate(session: &Session, set: &MigrationSet) -> Result<(), Error> {
     let history = refinery::history(client, &schema).await?;
     let none = History::default();
     let pending = decide(set, history.as_ref().unwrap_or(&none), None)?;
+    let files = refinery::Prepared::new(set)?;
     let order = refinery::Order {
         schema: &schema,
         role: None,
         limits: refinery::Limits::default(),
-        set,
-        history_exists: history.is_some(),
+        files: &files,
+        history: history.as_ref(),
         to: None,
+        together: true,
+        guard: refinery::Guard::Held,
     };
-    refinery::migrate(client, &order, &pending).await.map_err(|(_, error)| error)?;
+    refinery::migrate(client, &order, &pending)
+        .await
+        .map_err(|not_applied| not_applied.failure(&schema).1)?;
     Ok(())
 }
 

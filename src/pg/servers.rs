@@ -26,12 +26,12 @@ use crate::model::tenant::ClusterName;
 
 /// Leaves nothing of the last user: its open transaction first, without which the rest would be
 /// inside it, then cursors, role, settings, subscriptions, locks, temporary objects.
-const CLEAN: &str = "ROLLBACK; CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; \
+pub(super) const CLEAN: &str = "ROLLBACK; CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; \
                      SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
 
 /// A backend keeps about 0.1 MB of catalogue cache for every schema of ten tables it has touched,
 /// and gives none of it back; after so many uses, one schema each, it is replaced.
-const RETIRE_AFTER: usize = 300;
+pub const RETIRE_AFTER: usize = 300;
 
 /// How long a connection is waited for when the budget is used up.
 const BUDGET_WAIT: Duration = Duration::from_secs(30);
@@ -90,13 +90,12 @@ impl Servers {
         let link = self.link(cluster)?;
         let connector = self.connector(link, database)?;
         let name = connector.settings().database.clone();
-        let user = connector.settings().user.clone();
         let pool = link.pool(&connector)?;
         let object = link
             .making_room(Some((&name, &pool)), || checkout(pool.get()))
             .await
             .map_err(|error| on(cluster, error))?;
-        Ok(Session::pooled(object, cluster.clone(), name, user))
+        Ok(Session::pooled(object, cluster.clone(), connector))
     }
 
     /// A session of its own, outside of every pool and inside the budget: for locks, and for
@@ -112,8 +111,6 @@ impl Servers {
     ) -> Result<Session, Error> {
         let link = self.link(cluster)?;
         let connector = self.connector(link, database)?;
-        let name = connector.settings().database.clone();
-        let user = connector.settings().user.clone();
         let permit = link
             .making_room(None, || permit(&link.budget, link.limit))
             .await
@@ -121,7 +118,18 @@ impl Servers {
         let connection = connector.connect().await.map_err(|error| on(cluster, error))?;
         let driver = holding(permit, connection.driver);
         let client = ClientWrapper::new(connection.client, driver);
-        Ok(Session::own(client, cluster.clone(), name, user))
+        Ok(Session::own(client, cluster.clone(), connector))
+    }
+
+    /// How many connections tenantctl may hold to a cluster at once.
+    pub fn limit(&self, cluster: &ClusterName) -> usize {
+        self.links.get(cluster).map_or(0, |link| link.limit)
+    }
+
+    /// Whether the cluster runs on this machine: it is reached by a socket, or by a loopback
+    /// address.
+    pub fn is_local(&self, cluster: &ClusterName) -> bool {
+        self.links.get(cluster).is_some_and(|link| link.settings.is_local())
     }
 
     fn link(&self, cluster: &ClusterName) -> Result<&Link, Error> {

@@ -3,6 +3,11 @@
 use deadpool_postgres::{ClientWrapper, Object};
 use tokio_postgres::Client;
 
+use super::answer::failed;
+use super::cancel::Canceller;
+use super::connect::Connector;
+use super::servers::CLEAN;
+use crate::error::Error;
 use crate::model::ident::Ident;
 use crate::model::tenant::ClusterName;
 
@@ -10,8 +15,7 @@ use crate::model::tenant::ClusterName;
 pub struct Session {
     held: Held,
     cluster: ClusterName,
-    database: String,
-    user: String,
+    connector: Connector,
 }
 
 enum Held {
@@ -20,22 +24,47 @@ enum Held {
 }
 
 impl Session {
-    pub(super) fn pooled(
-        object: Object,
-        cluster: ClusterName,
-        database: String,
-        user: String,
-    ) -> Self {
-        Self { held: Held::Pooled(object), cluster, database, user }
+    pub(super) fn pooled(object: Object, cluster: ClusterName, connector: Connector) -> Self {
+        Self { held: Held::Pooled(object), cluster, connector }
     }
 
-    pub(super) fn own(
-        client: ClientWrapper,
-        cluster: ClusterName,
-        database: String,
-        user: String,
-    ) -> Self {
-        Self { held: Held::Own(client), cluster, database, user }
+    pub(super) fn own(client: ClientWrapper, cluster: ClusterName, connector: Connector) -> Self {
+        Self { held: Held::Own(client), cluster, connector }
+    }
+
+    /// What can stop this session's running statement.
+    pub fn canceller(&self) -> Canceller {
+        self.connector.canceller(self.client())
+    }
+
+    /// The server's process of this session.
+    ///
+    /// # Errors
+    ///
+    /// Any failure of the session.
+    pub async fn pid(&self) -> Result<i32, Error> {
+        let rows = self
+            .client()
+            .query_typed("SELECT pg_catalog.pg_backend_pid()", &[])
+            .await
+            .map_err(|error| failed(error, "ask a session for its process"))?;
+        Ok(rows.first().map_or(0, |row| row.get(0)))
+    }
+
+    /// Leaves nothing of what was done on the session: no role, setting, lock or temporary object.
+    ///
+    /// # Errors
+    ///
+    /// Any failure of the session.
+    pub async fn clean(&self) -> Result<(), Error> {
+        self.client().batch_execute(CLEAN).await.map_err(|error| failed(error, "clean a session"))
+    }
+
+    /// Ends the session instead of giving it back to its pool.
+    pub fn retire(self) {
+        if let Held::Pooled(object) = self.held {
+            drop(Object::take(object));
+        }
     }
 
     /// The driver's client.
@@ -53,17 +82,20 @@ impl Session {
 
     /// The database it is connected to.
     pub fn database(&self) -> &str {
-        &self.database
+        &self.connector.settings().database
     }
 
     /// The database, as SQL reads it; bare when it is no possible name.
     pub(super) fn database_ident(&self) -> String {
-        Ident::new(self.database.clone())
-            .map_or_else(|_| self.database.clone(), |name| name.to_string())
+        quoted(self.database())
     }
 
     /// The role it logged in as, as SQL reads it.
     pub(super) fn user_ident(&self) -> String {
-        Ident::new(self.user.clone()).map_or_else(|_| self.user.clone(), |name| name.to_string())
+        quoted(&self.connector.settings().user)
     }
+}
+
+fn quoted(name: &str) -> String {
+    Ident::new(name.to_owned()).map_or_else(|_| name.to_owned(), |name| name.to_string())
 }

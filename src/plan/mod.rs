@@ -1,12 +1,16 @@
 //! Decisions: `Desired × Observed → Plan`. Pure: no connection, no clock, no randomness.
 
 mod change;
+pub mod endurance;
+pub mod health;
 pub mod pending;
 #[cfg(test)]
 mod properties;
 mod provision;
 mod statements;
 mod summary;
+mod traces;
+pub mod waves;
 #[cfg(test)]
 mod world;
 
@@ -15,6 +19,7 @@ pub use provision::{
     TEMPLATE_OWNER, TEMPLATE_PREFIX, is_guarded, provision, refuse_another_shape, wants_password,
 };
 pub use summary::summary;
+pub use traces::leaves_traces;
 
 use crate::model::ident::Ident;
 use crate::model::observed::ServerFacts;

@@ -4,7 +4,9 @@
 //! file: nothing is skipped, reordered or rewritten to make the two agree.
 
 use crate::error::{Code, Error};
-use crate::model::migration::{Difference, History, Migration, MigrationSet, Prefix, Version};
+use crate::model::migration::{
+    Difference, Digest, History, Migration, MigrationSet, Prefix, Version,
+};
 
 /// The migrations to apply, by ascending version, up to and including `target`.
 ///
@@ -31,6 +33,18 @@ pub fn decide<'a>(
         .filter(|migration| history.get(migration.version).is_none())
         .filter(|migration| target.is_none_or(|target| migration.version <= target))
         .collect())
+}
+
+/// How many migrations of the set, from its first, a history consists of: exactly these and no
+/// others. None where it is anything else, which only its rows can tell.
+pub fn beginning(set: &MigrationSet, digest: &Digest) -> Option<usize> {
+    let first = match digest.newest {
+        None => 0,
+        Some(newest) => set.migrations().partition_point(|migration| migration.version <= newest),
+    };
+    let applied = &set.migrations()[..first];
+    let checksums = applied.iter().map(|migration| u128::from(migration.checksum)).sum::<u128>();
+    (digest.rows == first && digest.checksums == checksums).then_some(first)
 }
 
 /// A fact that keeps the history from being continued, and what to do about it.
@@ -232,6 +246,23 @@ mod tests {
             prop_assert_eq!(versions(&pending), expected);
             let after = history(done.iter().chain(pending));
             prop_assert!(decide(&all, &after, None).unwrap().is_empty());
+        }
+
+        #[test]
+        fn a_digest_is_a_beginning_only_of_what_it_sums_up(
+            files in btree_set(1_i64..100, 1..12), applied in btree_set(1_i64..100, 0..12), cut in 0_usize..13
+        ) {
+            let all = set(files.iter().copied().map(v).collect());
+            let sum = |history: &History| Digest {
+                rows: history.0.len(),
+                newest: history.version(),
+                checksums: history.0.iter().map(|row| u128::from(row.checksum)).sum(),
+            };
+            let first = cut.min(files.len());
+            prop_assert_eq!(beginning(&all, &sum(&History::of_first(&all, first))), Some(first));
+            let any: Vec<Migration> = applied.iter().copied().map(v).collect();
+            let is_beginning = files.iter().take(applied.len()).eq(applied.iter());
+            prop_assert_eq!(beginning(&all, &sum(&history(&any))).is_some(), is_beginning);
         }
 
         #[test]

@@ -1,9 +1,13 @@
 //! `tenantctl migrate up`.
 
+use std::time::Duration;
+
 use super::scope::Scope;
 use crate::cli::app::App;
-use crate::cli::args::Waiting;
+use crate::cli::args::{self, Waiting};
 use crate::ops::{self, UpOptions};
+use crate::plan::health::Gate;
+use crate::plan::waves::{Share, Wave};
 use crate::report::Report;
 
 /// Apply pending migrations to the selected tenants, all without a selection
@@ -11,14 +15,50 @@ use crate::report::Report;
 pub(super) struct Args {
     #[command(flatten)]
     scope: Scope,
-    /// How many schemas are migrated at once
+    /// How many schemas of a cluster are migrated at once; otherwise twice the cores of a server on
+    /// this machine, 8 elsewhere, within max_connections
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
+    /// Each file in a transaction of its own, instead of all that a tenant lacks in one
+    #[arg(long)]
+    per_file: bool,
+    /// Who goes first, one flag per wave: a selector (wave=canary), 10, 25%, sample:10, sample:5%,
+    /// rest. Whoever no wave takes comes last
+    #[arg(long = "wave", value_name = "SPEC", value_parser = args::wave)]
+    waves: Vec<Wave>,
+    /// How long to watch each wave before the next begins
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = args::duration)]
+    soak: Duration,
+    #[command(flatten)]
+    health: Health,
+    /// End the run when more targets failed: a number, or a percentage of the run's targets
+    #[arg(long, value_name = "N|P%", value_parser = args::share)]
+    max_failures: Option<Share>,
     /// What a failure means for the tenants that have not begun
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     on_error: OnError,
+    /// Begin nothing more after so long; what was begun is finished
+    #[arg(long, value_name = "DURATION", value_parser = args::duration)]
+    max_duration: Option<Duration>,
     #[command(flatten)]
     waiting: Waiting,
+}
+
+/// What must be well before a wave begins that is not the first.
+#[derive(clap::Args)]
+struct Health {
+    /// Between waves: no standby further behind than this
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = args::duration)]
+    max_replication_lag: Duration,
+    /// Between waves: no transaction of others older than this
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = args::duration)]
+    max_transaction_age: Duration,
+    /// Between waves: not more of a hundred connections in use
+    #[arg(long, value_name = "PERCENT", default_value_t = 80, value_parser = clap::value_parser!(u8).range(1..=100))]
+    max_connections_used: u8,
+    /// Between waves: how long to wait until all that is so
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = args::duration)]
+    gate_wait: Duration,
 }
 
 /// `--on-error`.
@@ -36,9 +76,21 @@ impl Args {
         let options = UpOptions {
             scope: self.scope.into(),
             jobs: self.jobs.map(usize::from),
+            per_file: self.per_file,
+            waves: self.waves,
+            soak: self.soak,
+            gate: Gate {
+                replication_lag: self.health.max_replication_lag,
+                transaction_age: self.health.max_transaction_age,
+                connections_percent: self.health.max_connections_used.into(),
+            },
+            gate_wait: self.health.gate_wait,
+            max_failures: self.max_failures,
             stop_on_error: self.on_error == OnError::Stop,
+            max_duration: self.max_duration,
             lock_wait: self.waiting.tenant_lock_wait,
             limits: self.waiting.limits(),
+            asked: app.asked(),
         };
         app.with_fleet(async |cx| ops::up(cx, &options).await).await
     }

@@ -1,0 +1,625 @@
+//! Lanes: sessions that work off a cluster's queue, one transaction in one message per target.
+//!
+//! A lane keeps the next message on its way while the server works on the last one, so that the
+//! server never waits for the network. What cannot be one message is done alone: files that run
+//! outside a transaction, files one by one, shared tables with their guard, a database of its own.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::{Either, join, join_all, select};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+
+use super::guard::guard;
+use super::run::{LOOK, Run};
+use super::targets::{Known, Unit};
+use crate::error::{Code, Error};
+use crate::model::ident::Ident;
+use crate::model::migration::{History, Version};
+use crate::model::tenant::{ClusterName, Isolation, Placement};
+use crate::pg::{self, LockKey, NotApplied, RETIRE_AFTER, Session, Target};
+use crate::plan::endurance::{ATTEMPTS, is_passing, pause};
+use crate::report::Status;
+use crate::report::event::Event;
+
+/// So many messages are on their way on one session: the one that the server works on, and the
+/// next.
+const IN_FLIGHT: usize = 2;
+
+/// Connections of a cluster's budget that lanes leave to others: the ledger, and who looks for
+/// blockers.
+const RESERVED: usize = 2;
+
+/// Beyond about twice the server's cores more sessions gain nothing; of a server elsewhere the cores
+/// are unknown.
+const JOBS_ELSEWHERE: usize = 8;
+
+/// How long to leave a unit to another tenantctl that is at work on it.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
+/// What came of an attempt.
+pub(super) enum Ended {
+    /// These were applied.
+    Applied(Vec<Version>),
+    /// Somebody else has applied everything, or nothing was missing.
+    NothingToDo,
+    /// The schema is not there.
+    Missing,
+    /// The database is not there.
+    Gone(Error),
+    /// It failed, after these were applied.
+    Failed(Vec<Version>, Error),
+    /// The user had it cancelled; nothing was done.
+    Cancelled,
+    /// Somebody is in the way; nothing was done.
+    Again {
+        /// Who, in words.
+        cause: String,
+        /// When to try again.
+        after: Duration,
+    },
+}
+
+impl Ended {
+    fn failed(error: Error) -> Self {
+        Self::Failed(Vec::new(), error)
+    }
+}
+
+/// Units that wait for a lane.
+pub(super) struct Queue(RefCell<VecDeque<(usize, Instant)>>);
+
+impl Queue {
+    pub(super) fn new(units: Vec<usize>) -> Self {
+        let now = Instant::now();
+        Self(RefCell::new(units.into_iter().map(|unit| (unit, now)).collect()))
+    }
+
+    /// The first that may begin now and fits.
+    fn take(&self, fits: impl Fn(usize) -> bool) -> Option<usize> {
+        let mut waiting = self.0.borrow_mut();
+        let now = Instant::now();
+        let at = waiting.iter().position(|(_, ready)| *ready <= now)?;
+        if !fits(waiting[at].0) {
+            return None;
+        }
+        waiting.remove(at).map(|(unit, _)| unit)
+    }
+
+    fn put_back(&self, unit: usize, after: Duration) {
+        self.0.borrow_mut().push_back((unit, Instant::now() + after));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
+    /// How long until somebody may begin.
+    fn wait(&self) -> Duration {
+        let now = Instant::now();
+        let waiting = self.0.borrow();
+        waiting
+            .iter()
+            .map(|(_, ready)| ready.saturating_duration_since(now))
+            .min()
+            .unwrap_or_default()
+    }
+}
+
+/// A session that several units use after one another.
+struct Seat {
+    session: Session,
+    number: usize,
+    database: Ident,
+}
+
+impl Run<'_, '_> {
+    /// Works off the queue of one cluster.
+    pub(super) async fn work_on(&self, cluster: &ClusterName, queue: &Queue) {
+        let lanes = self.jobs(cluster).min(queue.0.borrow().len()).max(1);
+        let at_work = std::cell::Cell::new(lanes);
+        let lanes = join_all((0..lanes).map(|_| self.lane(cluster, queue, &at_work)));
+        let attendance = join(self.look_for_blockers(cluster), self.cancel_on_demand());
+        match select(std::pin::pin!(lanes), std::pin::pin!(attendance)).await {
+            Either::Left(_) | Either::Right(_) => {}
+        }
+    }
+
+    /// How many lanes a cluster has.
+    fn jobs(&self, cluster: &ClusterName) -> usize {
+        let room = self.cx.servers.limit(cluster).saturating_sub(RESERVED).max(1);
+        let wanted = self.options.jobs.unwrap_or_else(|| {
+            if self.cx.servers.is_local(cluster) {
+                std::thread::available_parallelism().map_or(1, usize::from) * 2
+            } else {
+                JOBS_ELSEWHERE
+            }
+        });
+        wanted.clamp(1, room)
+    }
+
+    async fn lane(&self, cluster: &ClusterName, queue: &Queue, at_work: &std::cell::Cell<usize>) {
+        let mut seat: Option<Rc<Seat>> = None;
+        let mut used = 0;
+        let mut flying = FuturesUnordered::new();
+        // Who wants to stop at the first failure wants nothing to be on its way behind it.
+        let in_flight = if self.options.stop_on_error { 1 } else { IN_FLIGHT };
+        loop {
+            while flying.len() < in_flight && self.may_begin() {
+                let here = seat.as_ref().filter(|_| used < RETIRE_AFTER);
+                let idle = flying.is_empty();
+                let fits = |unit| idle || self.may_join(unit, here.map(|seat| &seat.database));
+                let Some(unit) = queue.take(fits) else {
+                    break;
+                };
+                let placement = self.begin(unit);
+                if self.is_alone(unit) {
+                    self.give_up(seat.take(), used);
+                    used = 0;
+                    let ended = self.attempt_alone(unit).await;
+                    self.land(queue, unit, ended);
+                    continue;
+                }
+                let sits = here.is_some_and(|seat| seat.database == placement.database);
+                if !sits {
+                    self.give_up(seat.take(), used);
+                    used = 0;
+                    match self.sit_down(cluster, &placement.database).await {
+                        Ok(taken) => seat = Some(Rc::new(taken)),
+                        // The others have the connections that there are.
+                        Err(error) if error.code == Code::Unreachable && at_work.get() > 1 => {
+                            log::info!("a lane on {cluster} ends: {error}");
+                            queue.put_back(unit, Duration::ZERO);
+                            at_work.set(at_work.get() - 1);
+                            return;
+                        }
+                        Err(error) => {
+                            self.land(queue, unit, Ended::failed(error));
+                            continue;
+                        }
+                    }
+                }
+                if let Some(seat) = &seat {
+                    used += 1;
+                    if flying.is_empty() {
+                        self.seats.works_on(seat.number, Some(unit));
+                    }
+                    flying.push(self.fly(unit, Rc::clone(seat)));
+                }
+            }
+            match flying.next().await {
+                Some((unit, ended, lost)) => {
+                    if lost {
+                        // Whoever is still on its way there will find out as well.
+                        used = RETIRE_AFTER;
+                    }
+                    self.land(queue, unit, ended);
+                    if let Some(seat) = &seat {
+                        self.seats.works_on(seat.number, (!flying.is_empty()).then_some(unit));
+                    }
+                }
+                None if queue.is_empty() || !self.may_begin() => break,
+                None => self.pause(queue.wait().clamp(Duration::from_millis(1), LOOK)).await,
+            }
+        }
+        self.give_up(seat, used);
+        at_work.set(at_work.get() - 1);
+    }
+
+    fn land(&self, queue: &Queue, unit: usize, ended: Ended) {
+        if let Some(after) = self.settle(unit, ended) {
+            queue.put_back(unit, after);
+        }
+    }
+
+    /// Tells that a unit begins, the first time, and says where it is.
+    fn begin(&self, at: usize) -> Placement {
+        let mut units = self.units.borrow_mut();
+        let unit = &mut units[at];
+        if unit.status == Status::Pending && unit.attempts == 0 && unit.waited.is_none() {
+            self.cx.observer.on(&Event::TargetStarted {
+                cluster: Some(&unit.placement.cluster),
+                target: &unit.name(),
+            });
+            self.journal.note_running(unit);
+        }
+        unit.placement.clone()
+    }
+
+    /// Whether a unit cannot share a session with others at the same time.
+    fn is_alone(&self, at: usize) -> bool {
+        let units = self.units.borrow();
+        let unit = &units[at];
+        self.options.per_file
+            || unit.isolation != Isolation::Schema
+            || unit.runs_outside_a_transaction()
+    }
+
+    /// Whether a unit may be sent behind another one on a session of this database.
+    fn may_join(&self, at: usize, database: Option<&Ident>) -> bool {
+        if self.is_alone(at) {
+            return false;
+        }
+        let units = self.units.borrow();
+        let unit = &units[at];
+        database == Some(&unit.placement.database) && !self.leaves_traces(unit)
+    }
+
+    async fn sit_down(&self, cluster: &ClusterName, database: &Ident) -> Result<Seat, Error> {
+        let session = self.cx.servers.session(cluster, Some(database)).await?;
+        let pid = session.pid().await?;
+        let number = self.seats.take(&session, pid);
+        Ok(Seat { session, number, database: database.clone() })
+    }
+
+    /// Gives a session back; one that has touched many schemas is ended, for its memory has grown.
+    fn give_up(&self, seat: Option<Rc<Seat>>, used: usize) {
+        let Some(seat) = seat else {
+            return;
+        };
+        self.seats.leave(seat.number);
+        if used >= RETIRE_AFTER
+            && let Ok(seat) = Rc::try_unwrap(seat)
+        {
+            seat.session.retire();
+        }
+    }
+
+    /// One attempt in one message. Also says whether the session was lost.
+    async fn fly(&self, unit: usize, seat: Rc<Seat>) -> (usize, Ended, bool) {
+        let started = Instant::now();
+        let (ended, lost) = self.attempt(unit, &seat.session, seat.number).await;
+        self.took(unit, started);
+        (unit, ended, lost)
+    }
+
+    fn took(&self, at: usize, started: Instant) {
+        self.units.borrow_mut()[at].took += started.elapsed();
+    }
+
+    async fn attempt(&self, at: usize, session: &Session, seat: usize) -> (Ended, bool) {
+        loop {
+            let (unit, known, leaves_traces) = {
+                let mut units = self.units.borrow_mut();
+                let unit = &mut units[at];
+                unit.attempts += 1;
+                let known = self.history_of(unit);
+                let leaves_traces = self.leaves_traces(unit);
+                (unit.brief(), known, leaves_traces)
+            };
+            let Some(files) = self.files.get(&unit.isolation) else {
+                return (Ended::NothingToDo, false);
+            };
+            let target = Target {
+                placement: &unit.placement,
+                owner: &unit.owner,
+                files,
+                to: self.options.scope.to,
+                limits: self.options.limits,
+                lock_wait: self.options.lock_wait,
+            };
+            let done = pg::migrate_at_once(session, &target, known.as_deref()).await;
+            if leaves_traces && let Err(error) = session.clean().await {
+                log::debug!("{error}");
+            }
+            match done {
+                Ok(applied) => return (Ended::Applied(applied), false),
+                Err(NotApplied::Busy) => {
+                    return (self.busy(at, session, &unit.placement).await, false);
+                }
+                Err(NotApplied::Moved) => {
+                    match pg::history(session, &unit.placement.schema).await {
+                        Ok(history) => {
+                            if let Some(ended) = self.decide_anew(at, history) {
+                                return (ended, false);
+                            }
+                        }
+                        Err(error) => return (Ended::failed(error), false),
+                    }
+                }
+                Err(NotApplied::Failed(applied, error)) => {
+                    let lost = error.code == Code::Unreachable;
+                    if lost {
+                        return (self.find_out(at, &unit.placement, error).await, true);
+                    }
+                    return (self.failed(at, applied, error, seat), false);
+                }
+            }
+        }
+    }
+
+    /// Decides again over a history that was read again. None when there is something to do.
+    fn decide_anew(&self, at: usize, history: Option<History>) -> Option<Ended> {
+        let mut units = self.units.borrow_mut();
+        let unit = &mut units[at];
+        let before = (unit.from, unit.status);
+        unit.decide(Known::from(history), self.options.scope.to);
+        match unit.status {
+            Status::Pending => None,
+            Status::UpToDate => {
+                // It began further back than it is now: somebody else was faster.
+                unit.from = before.0.or(unit.from);
+                Some(Ended::NothingToDo)
+            }
+            _ => {
+                let failure = unit.error.take();
+                let error = Error::new(
+                    failure.as_ref().map_or(Code::HistoryDiverged, |failure| failure.code),
+                    failure.as_ref().map_or_else(String::new, |failure| failure.message.clone()),
+                );
+                let hints = failure.map(|failure| failure.hints).unwrap_or_default();
+                Some(Ended::failed(hints.into_iter().fold(error, Error::hint)))
+            }
+        }
+    }
+
+    /// The connection is gone, and with it the answer: whether the transaction was committed, only
+    /// the history can tell.
+    async fn find_out(&self, at: usize, placement: &Placement, error: Error) -> Ended {
+        let read = async {
+            let session =
+                self.cx.servers.dedicated(&placement.cluster, Some(&placement.database)).await?;
+            pg::history(&session, &placement.schema).await
+        };
+        let before = self.units.borrow()[at].pending.clone();
+        let from = self.units.borrow()[at].from;
+        match read.await {
+            Ok(history) => {
+                let history = history.unwrap_or_default();
+                let applied: Vec<Version> =
+                    before.into_iter().filter(|version| history.get(*version).is_some()).collect();
+                let left = self.units.borrow()[at].pending.len() - applied.len();
+                self.units.borrow_mut()[at].from = from;
+                if left == 0 { Ended::Applied(applied) } else { Ended::Failed(applied, error) }
+            }
+            Err(_) => Ended::failed(
+                error.hint("whether it was applied is unknown: see tenantctl migrate status"),
+            ),
+        }
+    }
+
+    /// Another tenantctl is at work on it: it may do all of it, so it is left alone for a while.
+    async fn busy(&self, at: usize, session: &Session, placement: &Placement) -> Ended {
+        let since = {
+            let mut units = self.units.borrow_mut();
+            let unit = &mut units[at];
+            // It was not tried: somebody else is at it.
+            unit.attempts = unit.attempts.saturating_sub(1);
+            *unit.busy_since.get_or_insert_with(Instant::now)
+        };
+        if since.elapsed() >= self.options.lock_wait {
+            let key = LockKey::migrations(placement);
+            return Ended::failed(pg::busy(session, &key, self.options.lock_wait).await);
+        }
+        let cause = "another tenantctl is at work on it".to_owned();
+        Ended::Again { cause, after: BUSY_PAUSE }
+    }
+
+    /// Whether a failure passes, and the unit is tried again.
+    fn failed(&self, at: usize, applied: Vec<Version>, error: Error, seat: usize) -> Ended {
+        let sqlstate = error.answer.as_ref().map(|answer| answer.sqlstate.clone());
+        let sqlstate = sqlstate.unwrap_or_default();
+        if self.cx.interrupt.is_cancelled() && sqlstate == "57014" && applied.is_empty() {
+            return Ended::Cancelled;
+        }
+        if !is_passing(&sqlstate) {
+            return Ended::Failed(applied, error);
+        }
+        let blocker = self.seats.blocker(seat);
+        let attempts = self.units.borrow()[at].attempts;
+        let who = blocker.as_deref().map_or_else(String::new, |who| format!("held by {who}"));
+        if attempts >= ATTEMPTS || !self.may_begin() {
+            let error = error.hint(format!("it was tried {} times", attempts));
+            let error = match blocker {
+                Some(who) => error.hint(format!("the lock is held by {who}")),
+                None => error,
+            };
+            self.units.borrow_mut()[at].waited = Some(who).filter(|who| !who.is_empty());
+            return Ended::Failed(
+                applied,
+                error.hint(
+                    "wait for it or end it, then run the command again; or raise --lock-timeout",
+                ),
+            );
+        }
+        let said = error.answer.as_ref().map_or_else(String::new, |answer| answer.message.clone());
+        let cause = if who.is_empty() { said } else { format!("{said}: {who}") };
+        let chance = getrandom::u32().unwrap_or_default();
+        Ended::Again { cause, after: pause(attempts, chance) }
+    }
+
+    /// What cannot be one message among others.
+    async fn attempt_alone(&self, at: usize) -> Ended {
+        let started = Instant::now();
+        let unit = self.units.borrow()[at].clone();
+        let ended = if unit.status == Status::Pending {
+            match unit.isolation {
+                Isolation::Database => self.visit(at, &unit).await,
+                Isolation::Shared | Isolation::Schema => self.migrate_alone(at, &unit).await,
+            }
+        } else {
+            Ended::NothingToDo
+        };
+        let ended = self.then_guard(&unit, ended).await;
+        self.took(at, started);
+        ended
+    }
+
+    /// Shared tables are guarded after a migration, and where a run that was stopped may have left
+    /// them without.
+    async fn then_guard(&self, unit: &Unit<'_>, ended: Ended) -> Ended {
+        let applied = match (unit.isolation, &ended) {
+            (Isolation::Shared, Ended::Applied(applied)) => applied.clone(),
+            (Isolation::Shared, Ended::NothingToDo) => Vec::new(),
+            _ => return ended,
+        };
+        match guard(self.cx, unit, self.options.limits, self.options.lock_wait).await {
+            Ok(()) => ended,
+            Err(error) => Ended::Failed(applied, error),
+        }
+    }
+
+    /// A database of one tenant: its history is read on the session that migrates it.
+    async fn visit(&self, at: usize, unit: &Unit<'_>) -> Ended {
+        let Placement { cluster, database, schema } = &unit.placement;
+        let session = match self.cx.servers.dedicated(cluster, Some(database)).await {
+            Ok(session) => session,
+            Err(error) if error.code == Code::NotFound => return Ended::Gone(error),
+            Err(error) => return Ended::failed(error),
+        };
+        let (pid, history) = join(session.pid(), pg::history(&session, schema)).await;
+        match history {
+            Ok(history) => {
+                if let Some(ended) = self.decide_anew(at, history) {
+                    return ended;
+                }
+            }
+            Err(error) if error.code == Code::NotFound => return Ended::Missing,
+            Err(error) => return Ended::failed(error),
+        }
+        if let Err(error) = self.journal.begin(self).await {
+            self.stop(&format!("the ledger cannot be written: {error}"));
+            return Ended::failed(error);
+        }
+        let unit = self.units.borrow()[at].clone();
+        self.on_session(at, &unit, session, pid.unwrap_or_default()).await
+    }
+
+    /// A shared schema, or files that cannot be one transaction.
+    async fn migrate_alone(&self, at: usize, unit: &Unit<'_>) -> Ended {
+        let Placement { cluster, database, .. } = &unit.placement;
+        // What runs outside a transaction sets what the session keeps: the session is ended with it.
+        let session = if unit.runs_outside_a_transaction() {
+            self.cx.servers.dedicated(cluster, Some(database)).await
+        } else {
+            self.cx.servers.session(cluster, Some(database)).await
+        };
+        match session {
+            Ok(session) => {
+                let pid = session.pid().await.unwrap_or_default();
+                self.on_session(at, unit, session, pid).await
+            }
+            Err(error) => Ended::failed(error),
+        }
+    }
+
+    async fn on_session(&self, at: usize, unit: &Unit<'_>, session: Session, pid: i32) -> Ended {
+        let seat = self.seats.take(&session, pid);
+        self.seats.works_on(seat, Some(at));
+        let ended = if self.options.per_file || unit.runs_outside_a_transaction() {
+            self.one_by_one(at, unit, &session, seat).await
+        } else {
+            self.attempt(at, &session, seat).await.0
+        };
+        self.seats.leave(seat);
+        ended
+    }
+
+    /// Each file for itself, under a lock that the session holds.
+    async fn one_by_one(
+        &self,
+        at: usize,
+        unit: &Unit<'_>,
+        session: &Session,
+        seat: usize,
+    ) -> Ended {
+        let Some(files) = self.files.get(&unit.isolation) else {
+            return Ended::NothingToDo;
+        };
+        let brief = unit.brief();
+        let target = Target {
+            placement: &brief.placement,
+            owner: &brief.owner,
+            files,
+            to: self.options.scope.to,
+            limits: self.options.limits,
+            lock_wait: self.options.lock_wait,
+        };
+        self.units.borrow_mut()[at].attempts += 1;
+        match pg::migrate_target(session, &target).await {
+            Ok((_, applied)) if applied.is_empty() => Ended::NothingToDo,
+            Ok((from, applied)) => {
+                self.units.borrow_mut()[at].from = from;
+                Ended::Applied(applied)
+            }
+            Err((applied, error)) if error.code == Code::Unreachable => {
+                match self.find_out(at, &brief.placement, error).await {
+                    Ended::Failed(found, error) if found.is_empty() => {
+                        Ended::Failed(applied, error)
+                    }
+                    ended => ended,
+                }
+            }
+            // Files that were applied stay: the next attempt goes on behind them.
+            Err((applied, error)) => match self.failed(at, applied.clone(), error, seat) {
+                Ended::Again { cause, after } => {
+                    let history = pg::history(session, &brief.placement.schema).await;
+                    if let Ok(history) = history {
+                        let from = self.units.borrow()[at].from;
+                        if let Some(ended) = self.decide_anew(at, history) {
+                            return ended;
+                        }
+                        self.units.borrow_mut()[at].from = from;
+                    }
+                    Ended::Again { cause, after }
+                }
+                ended => ended,
+            },
+        }
+    }
+
+    /// Looks, now and then, whom slow units wait for; until it is dropped.
+    async fn look_for_blockers(&self, cluster: &ClusterName) {
+        let limit = self.options.limits.lock;
+        let pause = (limit / 3).clamp(Duration::from_millis(50), Duration::from_secs(1));
+        loop {
+            self.pause(pause).await;
+            let slow = self.seats.slow(cluster, pause);
+            if slow.is_empty() {
+                continue;
+            }
+            let pids: Vec<i32> = slow.iter().map(|(_, pid, _)| *pid).collect();
+            let found = async {
+                let session = self.cx.servers.session(cluster, None).await?;
+                pg::blockers(&session, &pids).await
+            };
+            let found = match found.await {
+                Ok(found) => found,
+                Err(error) => {
+                    log::debug!("{error}");
+                    continue;
+                }
+            };
+            for (seat, pid, unit) in slow {
+                let Some(blocker) = found.get(&pid) else {
+                    continue;
+                };
+                if self.seats.blocked_by(seat, blocker) {
+                    let units = self.units.borrow();
+                    self.cx.observer.on(&Event::TargetWaiting {
+                        cluster,
+                        target: &units[unit].name(),
+                        cause: &format!("held by {blocker}"),
+                        attempts: units[unit].attempts,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Cancels what is at work as soon as the user asks for it; until it is dropped.
+    async fn cancel_on_demand(&self) {
+        loop {
+            self.pause(LOOK).await;
+            if self.cx.interrupt.is_cancelled() {
+                for canceller in self.seats.at_work() {
+                    if let Err(error) = canceller.cancel().await {
+                        log::debug!("{error}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! Who is to be migrated: schemas with the tenants in them, and what each still needs.
+//!
+//! Histories are read as a set: one query finds those that exist, and one for every hundred or so
+//! sums them up. Only a history that is not simply the beginning of the files is read row by row.
+//! Nobody is locked and nothing is written; an up-to-date tenant costs no round trip.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{self, StreamExt as _};
+
+use super::StatusOptions;
+use crate::error::{Code, Error};
+use crate::model::ident::Ident;
+use crate::model::migration::{History, Migration, MigrationSet, Version};
+use crate::model::tenant::{ClusterName, Isolation, Placement, State, Tenant};
+use crate::ops::{Context, fleet};
+use crate::pg;
+use crate::plan::pending::{beginning, decide};
+use crate::report::{Failure, Source, Status, TargetReport};
+
+/// So many databases are read at once,
+const DATABASES: usize = 8;
+
+/// and so many batches of one database.
+const BATCHES: usize = 4;
+
+/// What is known of a schema's history.
+#[derive(Clone, Debug)]
+pub(super) enum Known {
+    /// Nothing yet: a database of one tenant is asked when it is visited.
+    Unread,
+    /// The table is not there.
+    Absent,
+    /// It is the first so many migrations of the files.
+    First(usize),
+    /// It is anything else.
+    Rows(History),
+}
+
+impl Known {
+    /// The history; none where the table is not there.
+    pub(super) fn history(&self, set: &MigrationSet) -> Option<History> {
+        match self {
+            Self::Unread | Self::Absent => None,
+            Self::First(count) => Some(History::of_first(set, *count)),
+            Self::Rows(history) => Some(history.clone()),
+        }
+    }
+}
+
+impl From<Option<History>> for Known {
+    fn from(history: Option<History>) -> Self {
+        history.map_or(Self::Absent, Self::Rows)
+    }
+}
+
+/// When the database of one tenant is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Now, like every other.
+    Now,
+    /// When it is visited: a connection of its own is what it costs, and one is enough.
+    OnVisit,
+}
+
+/// One schema with the tenants that live in it: one, or all that share its tables.
+#[derive(Clone, Debug)]
+pub(super) struct Unit<'a> {
+    pub(super) placement: Placement,
+    pub(super) isolation: Isolation,
+    pub(super) tenants: Vec<Tenant>,
+    /// Everybody who shares its tables, selected or not.
+    pub(super) neighbours: Vec<Tenant>,
+    /// Whether tenantctl made it, and looks after its tables.
+    pub(super) registered: bool,
+    pub(super) set: &'a MigrationSet,
+    pub(super) known: Known,
+    pub(super) from: Option<Version>,
+    pub(super) to: Option<Version>,
+    pub(super) applied: Vec<Version>,
+    pub(super) pending: Vec<Version>,
+    pub(super) status: Status,
+    pub(super) error: Option<Failure>,
+    pub(super) attempts: u32,
+    pub(super) waited: Option<String>,
+    pub(super) took: Duration,
+    /// Since when another tenantctl was seen at work on it.
+    pub(super) busy_since: Option<Instant>,
+}
+
+/// What an attempt works with.
+pub(super) struct Brief {
+    pub(super) placement: Placement,
+    pub(super) isolation: Isolation,
+    pub(super) owner: Ident,
+}
+
+/// Groups the selected tenants by schema, and decides for each what is pending.
+pub(super) async fn units<'a>(
+    cx: &Context<'a>,
+    options: &StatusOptions,
+    reading: Reading,
+) -> anyhow::Result<Vec<Unit<'a>>> {
+    let (tenants, source) = fleet::tenants(cx).await?;
+    if tenants.is_empty() {
+        return Err(fleet::none(source).into());
+    }
+    let sharing: Vec<Tenant> =
+        tenants.iter().filter(|tenant| tenant.isolation == Isolation::Shared).cloned().collect();
+    let tenants = options.selection.pick(tenants)?;
+    check_target(cx, &tenants, options.to)?;
+    let mut schemas: BTreeMap<(Placement, Isolation), Vec<Tenant>> = BTreeMap::new();
+    for tenant in tenants {
+        schemas.entry((tenant.placement.clone(), tenant.isolation)).or_default().push(tenant);
+    }
+    let mut units: Vec<Unit<'a>> = schemas
+        .into_iter()
+        .map(|((placement, isolation), tenants)| {
+            let mut unit = Unit::new(cx, placement, isolation, tenants);
+            unit.registered = source == Source::Registry;
+            if isolation == Isolation::Shared {
+                let here = |tenant: &&Tenant| tenant.placement == unit.placement;
+                unit.neighbours = sharing.iter().filter(here).cloned().collect();
+            }
+            unit
+        })
+        .collect();
+    read(cx, &mut units, options.to, reading).await;
+    Ok(units)
+}
+
+/// A target version that no selected tenant's files hold is a mistake, not a tenant's failure.
+fn check_target(cx: &Context<'_>, tenants: &[Tenant], to: Option<Version>) -> Result<(), Error> {
+    let Some(to) = to else {
+        return Ok(());
+    };
+    let mut sets = tenants.iter().map(|tenant| cx.sets.of(tenant.isolation));
+    match sets.next() {
+        Some(first) if first.get(to).is_none() && sets.all(|set| set.get(to).is_none()) => {
+            decide(first, &History::default(), Some(to)).map(|_| ())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A database, by its cluster and name.
+type Database = (ClusterName, Ident);
+
+/// What was found in one: a schema that is not there is absent.
+type Found = Result<BTreeMap<Ident, Result<Known, Error>>, Error>;
+
+async fn read(cx: &Context<'_>, units: &mut [Unit<'_>], to: Option<Version>, reading: Reading) {
+    let mut databases: BTreeMap<Database, Vec<(Ident, &MigrationSet)>> = BTreeMap::new();
+    for unit in units.iter_mut() {
+        if unit.is_half_made() {
+            continue;
+        }
+        if reading == Reading::OnVisit && unit.isolation == Isolation::Database {
+            unit.status = Status::Pending;
+            continue;
+        }
+        let Placement { cluster, database, schema } = unit.placement.clone();
+        databases.entry((cluster, database)).or_default().push((schema, unit.set));
+    }
+    let found: BTreeMap<Database, Found> = stream::iter(databases)
+        .map(|(database, schemas)| async move {
+            let found = read_database(cx, &database, &schemas).await;
+            (database, found)
+        })
+        .buffer_unordered(DATABASES)
+        .collect()
+        .await;
+    for unit in units.iter_mut().filter(|unit| unit.status == Status::UpToDate) {
+        let database = (unit.placement.cluster.clone(), unit.placement.database.clone());
+        match found.get(&database) {
+            Some(Err(error)) => unit.unreadable(error),
+            Some(Ok(found)) => match found.get(&unit.placement.schema) {
+                Some(Ok(known)) => unit.decide(known.clone(), to),
+                Some(Err(error)) => unit.unreadable(error),
+                None => unit.miss(),
+            },
+            None => {}
+        }
+    }
+}
+
+async fn read_database(
+    cx: &Context<'_>,
+    (cluster, database): &Database,
+    schemas: &[(Ident, &MigrationSet)],
+) -> Found {
+    let names: Vec<&Ident> = schemas.iter().map(|(schema, _)| schema).collect();
+    if let [(schema, _)] = schemas {
+        // A database of one tenant is visited once: a pool would keep its connection open.
+        let session = cx.servers.dedicated(cluster, Some(database)).await?;
+        return Ok(match pg::history(&session, schema).await {
+            Ok(history) => BTreeMap::from([(schema.clone(), Ok(history.into()))]),
+            Err(error) if error.code == Code::NotFound => BTreeMap::new(),
+            Err(error) => BTreeMap::from([(schema.clone(), Err(error))]),
+        });
+    }
+    let there = {
+        let session = cx.servers.session(cluster, Some(database)).await?;
+        pg::written(&session, &names).await?
+    };
+    let written: Vec<(Ident, &MigrationSet)> = schemas
+        .iter()
+        .filter(|(schema, _)| there.get(schema).is_some_and(|written| *written))
+        .cloned()
+        .collect();
+    let mut found: BTreeMap<Ident, Result<Known, Error>> =
+        there.into_keys().map(|schema| (schema, Ok(Known::Absent))).collect();
+    let batches = BATCHES.min(cx.servers.limit(cluster).saturating_sub(1)).max(1);
+    let mut read = stream::iter(written.chunks(pg::BATCH))
+        .map(|batch| read_batch(cx, cluster, database, batch))
+        .buffer_unordered(batches);
+    while let Some(batch) = read.next().await {
+        found.extend(batch?);
+    }
+    Ok(found)
+}
+
+async fn read_batch(
+    cx: &Context<'_>,
+    cluster: &ClusterName,
+    database: &Ident,
+    batch: &[(Ident, &MigrationSet)],
+) -> Found {
+    let session = cx.servers.session(cluster, Some(database)).await?;
+    let names: Vec<Ident> = batch.iter().map(|(schema, _)| schema.clone()).collect();
+    // One that cannot be summed up fails the statement for all: then each is read for itself.
+    let digests = match pg::digests(&session, &names).await {
+        Ok(digests) => digests,
+        Err(error) if error.answer.is_some() => BTreeMap::new(),
+        Err(error) => return Err(error),
+    };
+    let mut found = BTreeMap::new();
+    let mut unclear = Vec::new();
+    for (schema, set) in batch {
+        match digests.get(schema).and_then(|digest| beginning(set, digest)) {
+            Some(count) => {
+                found.insert(schema.clone(), Ok(Known::First(count)));
+            }
+            None => unclear.push(schema),
+        }
+    }
+    if !unclear.is_empty() {
+        for (schema, history) in pg::histories(&session, &unclear).await? {
+            found.insert(schema, history.map(Known::Rows));
+        }
+    }
+    Ok(found)
+}
+
+impl<'a> Unit<'a> {
+    fn new(
+        cx: &Context<'a>,
+        placement: Placement,
+        isolation: Isolation,
+        tenants: Vec<Tenant>,
+    ) -> Self {
+        Self {
+            placement,
+            isolation,
+            tenants,
+            neighbours: Vec::new(),
+            registered: false,
+            set: cx.sets.of(isolation),
+            known: Known::Unread,
+            from: None,
+            to: None,
+            applied: Vec::new(),
+            pending: Vec::new(),
+            status: Status::UpToDate,
+            error: None,
+            attempts: 0,
+            waited: None,
+            took: Duration::ZERO,
+            busy_since: None,
+        }
+    }
+
+    /// A tenant that was never finished is `create`'s to finish: its roles may not be there.
+    fn is_half_made(&mut self) -> bool {
+        let half_made = self.tenants.iter().all(|tenant| tenant.state == State::Provisioning);
+        if self.registered && half_made {
+            let id = &self.tenants[0].id;
+            let error = Error::new(Code::Refused, format!("tenant {id} is still being made"))
+                .hint(format!("finish it with: tenantctl create {id}"));
+            self.fail(&error);
+            self.status = Status::Skipped;
+            return true;
+        }
+        false
+    }
+
+    pub(super) fn brief(&self) -> Brief {
+        Brief {
+            placement: self.placement.clone(),
+            isolation: self.isolation,
+            owner: self.tenants[0].owner.clone(),
+        }
+    }
+
+    /// Takes note of the history, and finds out what is pending.
+    pub(super) fn decide(&mut self, known: Known, to: Option<Version>) {
+        let history = known.history(self.set).unwrap_or_default();
+        self.known = known;
+        self.from = history.version();
+        self.to = self.from;
+        match decide(self.set, &history, to) {
+            Ok(pending) => {
+                self.pending = pending.iter().map(|one: &&Migration| one.version).collect();
+                self.status =
+                    if self.pending.is_empty() { Status::UpToDate } else { Status::Pending };
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Takes note that the schema is not there.
+    pub(super) fn miss(&mut self) {
+        let Placement { database, schema, .. } = &self.placement;
+        let what = format!("there is no schema {schema} in database {database}");
+        let gone = Error::new(Code::NotFound, what)
+            .hint("bring it back from a backup, or check that the URL names the right server");
+        self.fail(&gone);
+        self.status = Status::Missing;
+    }
+
+    /// Takes note of why its place cannot be read: it may not be there at all.
+    pub(super) fn unreadable(&mut self, error: &Error) {
+        self.fail(error);
+        if error.code == Code::NotFound {
+            self.status = Status::Missing;
+        }
+    }
+
+    /// Takes note of a failure.
+    pub(super) fn fail(&mut self, error: &Error) {
+        self.status = match error.code {
+            Code::HistoryDiverged => Status::Diverged,
+            _ => Status::Failed,
+        };
+        self.error = Some(Failure::from(error));
+    }
+
+    /// Takes note of what was applied, though it may not be all.
+    pub(super) fn finish(&mut self, applied: Vec<Version>) {
+        self.pending.retain(|version| !applied.contains(version));
+        self.to = applied.iter().max().copied().max(self.from);
+        self.applied = applied;
+    }
+
+    /// Whether its files must be applied one by one, on a session that is nobody else's.
+    pub(super) fn runs_outside_a_transaction(&self) -> bool {
+        self.pending
+            .iter()
+            .filter_map(|version| self.set.get(*version))
+            .any(Migration::runs_outside_a_transaction)
+    }
+
+    /// Whether a run that was stopped between a migration and the guard may have been here.
+    pub(super) fn may_lack_guard(&self) -> bool {
+        self.registered && self.isolation == Isolation::Shared && self.status == Status::UpToDate
+    }
+
+    /// How a person calls it.
+    pub(super) fn name(&self) -> String {
+        match (self.isolation, self.tenants.as_slice()) {
+            (Isolation::Shared, tenants) => format!(
+                "{} (shared by {})",
+                self.placement.schema,
+                crate::model::count(tenants.len(), "tenant")
+            ),
+            (_, [only, ..]) => only.id.to_string(),
+            (_, []) => self.placement.to_string(),
+        }
+    }
+
+    /// What came of it, in words.
+    pub(super) fn outcome(&self) -> String {
+        if let Some(error) = &self.error {
+            return error.message.clone();
+        }
+        let version = |version: Option<Version>| {
+            version.map_or_else(|| "nothing".to_owned(), |version| format!("V{version}"))
+        };
+        format!(
+            "{} → {} ({})",
+            version(self.from),
+            version(self.to),
+            crate::model::count(self.applied.len(), "migration")
+        )
+    }
+
+    /// One row per tenant: each asks about itself, also when it shares its tables.
+    pub(super) fn reports(&self) -> impl Iterator<Item = TargetReport> + '_ {
+        self.tenants.iter().map(|tenant| TargetReport {
+            from: self.from,
+            to: self.to,
+            applied: self.applied.clone(),
+            pending: self.pending.clone(),
+            status: self.status,
+            error: self.error.clone(),
+            attempts: self.attempts,
+            waited: self.waited.clone(),
+            took: self.took,
+            ..TargetReport::new(tenant.id.clone(), self.isolation, self.placement.clone())
+        })
+    }
+}
