@@ -1,5 +1,6 @@
 //! A run: one execution over a selection of tenants, and what its ledger keeps of each.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -205,4 +206,149 @@ pub struct Run {
     pub asked: String,
     /// The version that the tenants were to be brought to; the newest of the files without one.
     pub to: Option<Version>,
+}
+
+/// A run that is about to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRun {
+    /// Its id, a UUID of version 7.
+    pub id: Uuid,
+    /// What it does.
+    pub kind: RunKind,
+    /// What it was asked for, in words that may be typed again.
+    pub asked: String,
+    /// The version that the tenants are to be brought to; the newest of the files without one.
+    pub to: Option<Version>,
+}
+
+/// A run and how its tenants fared, counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunOverview {
+    /// The run.
+    pub run: Run,
+    /// How many of its tenants stand how; a state in which none stands is not there.
+    pub counts: BTreeMap<TargetState, usize>,
+    /// The server's process that holds the run's lock: while there is one, the run goes on.
+    pub process: Option<i32>,
+    /// From its begin to its end, or until now.
+    pub took: Duration,
+}
+
+impl RunOverview {
+    /// Whether its process died before it could say how the run ended. What it was doing then, only
+    /// the histories of its tenants tell.
+    pub fn was_killed(&self) -> bool {
+        self.run.state == RunState::Running && self.process.is_none()
+    }
+
+    /// How many tenants it has.
+    pub fn tenants(&self) -> usize {
+        self.counts.values().sum()
+    }
+
+    /// How many tenants stand in a state.
+    pub fn count(&self, state: TargetState) -> usize {
+        self.counts.get(&state).copied().unwrap_or_default()
+    }
+
+    /// How many tenants a resumed run would look at.
+    pub fn left(&self) -> usize {
+        self.counts.iter().filter(|(state, _)| !state.is_done()).map(|(_, number)| number).sum()
+    }
+}
+
+/// How a person names a run: `last`, its id, or as much of the id as no other run begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunReference {
+    /// The newest.
+    Last,
+    /// The one whose id begins with these lower-case digits; without dashes.
+    Prefix(String),
+}
+
+impl FromStr for RunReference {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if text == "last" {
+            return Ok(Self::Last);
+        }
+        let digits = text.replace('-', "").to_ascii_lowercase();
+        let fits = (1..=32).contains(&digits.len());
+        if fits && digits.chars().all(|digit| digit.is_ascii_hexdigit()) {
+            return Ok(Self::Prefix(digits));
+        }
+        Err(Error::new(
+            Code::Usage,
+            format!("{text:?} is no run: write last, or an id's beginning"),
+        )
+        .hint("see the ids with: tenantctl runs list"))
+    }
+}
+
+impl fmt::Display for RunReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Last => f.write_str("last"),
+            Self::Prefix(digits) => {
+                for (at, digit) in digits.char_indices() {
+                    let dash = if matches!(at, 8 | 12 | 16 | 20) { "-" } else { "" };
+                    write!(f, "{dash}{digit}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn words_are_read_back() {
+        for state in TargetState::ALL {
+            assert_eq!(state.word().parse::<TargetState>().unwrap(), state);
+        }
+        assert_eq!("lost".parse::<RunState>().unwrap_err().code, Code::RegistryNewer);
+    }
+
+    #[test]
+    fn a_run_is_named_by_the_beginning_of_its_id() {
+        let named = |text: &str| text.parse::<RunReference>().map(|run| run.to_string());
+        assert_eq!(named("last").unwrap(), "last");
+        assert_eq!(named("019A61C2-7").unwrap(), "019a61c2-7");
+        let whole = "019a61c2-7f3e-7abc-8def-0123456789ab";
+        assert_eq!(named(whole).unwrap(), whole);
+        assert_eq!(named(&whole.replace('-', "")).unwrap(), whole);
+        for wrong in ["", "-", "lastly", "019%", &format!("{whole}0")] {
+            assert_eq!(named(wrong).unwrap_err().code, Code::Usage, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_run_without_its_process_was_killed_unless_it_ended() {
+        let overview = |state, process| RunOverview {
+            run: Run {
+                id: Uuid::nil(),
+                kind: RunKind::Up,
+                state,
+                started: String::new(),
+                finished: None,
+                actor: String::new(),
+                asked: String::new(),
+                to: None,
+            },
+            counts: BTreeMap::from([(TargetState::Applied, 3), (TargetState::Failed, 2)]),
+            process,
+            took: Duration::ZERO,
+        };
+        assert!(overview(RunState::Running, None).was_killed());
+        assert!(!overview(RunState::Running, Some(7)).was_killed());
+        assert!(!overview(RunState::Failed, None).was_killed());
+        let one = overview(RunState::Failed, None);
+        assert_eq!((one.tenants(), one.left(), one.count(TargetState::Pending)), (5, 2, 0));
+    }
 }

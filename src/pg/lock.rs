@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
+use uuid::Uuid;
 
 use super::answer::failed;
 use super::session::Session;
@@ -39,14 +40,14 @@ impl LockKey {
         Self::new("migrations", name, format!("the migrations of {placement}"))
     }
 
+    /// A run that goes on: whoever sees the lock knows that its process lives.
+    pub fn run(id: Uuid) -> Self {
+        Self::new("run", &id.to_string(), format!("run {id}"))
+    }
+
     /// The registry's own migrations.
     pub fn registry() -> Self {
         Self::new("registry", "", "the registry".to_owned())
-    }
-
-    /// The number that the server knows the lock by.
-    pub(super) fn number(&self) -> i64 {
-        self.key
     }
 
     fn new(purpose: &str, name: &str, what: String) -> Self {
@@ -54,6 +55,11 @@ impl LockKey {
         let mut first = [0; 8];
         first.copy_from_slice(&digest[..8]);
         Self { key: i64::from_be_bytes(first), what }
+    }
+
+    /// The number by which the server knows it.
+    pub(super) fn number(&self) -> i64 {
+        self.key
     }
 }
 
@@ -68,11 +74,7 @@ pub(super) async fn acquire(session: &Client, key: &LockKey, wait: Duration) -> 
     let deadline = Instant::now() + wait;
     let mut pause = Duration::from_millis(20);
     loop {
-        let row = session
-            .query_typed("SELECT pg_catalog.pg_try_advisory_lock($1)", &[(&key.key, Type::INT8)])
-            .await
-            .map_err(|error| failed(error, format!("lock {}", key.what)))?;
-        if row.first().is_some_and(|row| row.get(0)) {
+        if try_acquire(session, key).await? {
             return Ok(());
         }
         let left = deadline.saturating_duration_since(Instant::now());
@@ -82,6 +84,19 @@ pub(super) async fn acquire(session: &Client, key: &LockKey, wait: Duration) -> 
         tokio::time::sleep(pause.min(left)).await;
         pause = (pause * 3 / 2).min(Duration::from_millis(400));
     }
+}
+
+/// Takes a lock when it is free; says whether it was.
+///
+/// # Errors
+///
+/// Any failure of the session.
+pub(super) async fn try_acquire(session: &Client, key: &LockKey) -> Result<bool, Error> {
+    let rows = session
+        .query_typed("SELECT pg_catalog.pg_try_advisory_lock($1)", &[(&key.key, Type::INT8)])
+        .await
+        .map_err(|error| failed(error, format!("lock {}", key.what)))?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
 /// Gives a lock back.
@@ -97,6 +112,38 @@ pub(super) async fn release(session: &Client, key: &LockKey) -> Result<(), Error
     Ok(())
 }
 
+/// Who holds a lock, in words; nobody by now, or a server that does not say, is none.
+pub(super) async fn holder(session: &Client, key: &LockKey) -> Option<String> {
+    let held = session
+        .query_typed(
+            "SELECT pid FROM pg_catalog.pg_locks \
+             WHERE locktype = 'advisory' AND granted AND objsubid = 1 \
+               AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) \
+               AND (classid::bigint << 32 | objid::bigint) = $1",
+            &[(&key.key, Type::INT8)],
+        )
+        .await;
+    let pid: i32 = held.ok()?.first()?.get(0);
+    // What it does may be hidden from us; its pid is not.
+    let described = session
+        .query_typed(
+            "SELECT coalesce(nullif(application_name, ''), 'an unnamed session'), \
+                    coalesce(to_char(backend_start, 'YYYY-MM-DD HH24:MI:SS TZ'), '') \
+             FROM pg_catalog.pg_stat_activity WHERE pid = $1",
+            &[(&pid, Type::INT4)],
+        )
+        .await;
+    Some(match described.as_deref() {
+        Ok([row, ..]) => {
+            let (application, since): (String, String) = (row.get(0), row.get(1));
+            // Of another role's session the server shows the process, not its age.
+            let since = if since.is_empty() { since } else { format!(", connected since {since}") };
+            format!("{application}, pid {pid}{since}")
+        }
+        _ => format!("pid {pid}"),
+    })
+}
+
 /// The failure of who has waited long enough for a lock, with its holder as far as the server
 /// shows it.
 pub async fn busy(session: &Session, key: &LockKey, wait: Duration) -> Error {
@@ -104,31 +151,14 @@ pub async fn busy(session: &Session, key: &LockKey, wait: Duration) -> Error {
 }
 
 async fn held_by(session: &Client, key: &LockKey, wait: Duration) -> Error {
-    let holder = session
-        .query_typed(
-            "SELECT a.pid, coalesce(nullif(a.application_name, ''), 'an unnamed session'), \
-                    coalesce(to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ'), '') \
-             FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid) \
-             WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
-               AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) \
-               AND (l.classid::bigint << 32 | l.objid::bigint) = $1",
-            &[(&key.key, Type::INT8)],
-        )
-        .await;
     let message =
         format!("lock {}: another session still holds it after {} s", key.what, wait.as_secs_f32());
     let error = Error::new(Code::LockBusy, message);
-    match holder.as_deref() {
-        Ok([row, ..]) => {
-            let (pid, application, since): (i32, String, String) =
-                (row.get(0), row.get(1), row.get(2));
-            // Of another role's session the server shows the process, not its age.
-            let since = if since.is_empty() { since } else { format!(", connected since {since}") };
-            error
-                .hint(format!("it is held by {application}, pid {pid}{since}"))
-                .hint("wait for it, raise --tenant-lock-wait, or end that session if it is stuck")
-        }
-        _ => error
+    match holder(session, key).await {
+        Some(holder) => error
+            .hint(format!("it is held by {holder}"))
+            .hint("wait for it, raise --tenant-lock-wait, or end that session if it is stuck"),
+        None => error
             .hint("run the command again when the other one is done, or raise --tenant-lock-wait"),
     }
 }

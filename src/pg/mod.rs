@@ -9,6 +9,7 @@ mod checkout;
 pub mod connect;
 mod execute;
 mod identity;
+pub mod ledger;
 mod load;
 mod lock;
 mod message;
@@ -31,6 +32,7 @@ mod watch;
 pub use audit::{read_catalog, run_probes};
 pub use cancel::Canceller;
 pub use execute::{Sessions, Work, run};
+pub use ledger::Ledger;
 pub use load::load;
 pub use lock::{LockKey, busy};
 pub use migrate::{

@@ -18,6 +18,7 @@ mod demo;
 mod fleet;
 mod foundation;
 mod harness;
+mod ledger;
 mod migrate;
 mod migrate_failing;
 mod migrate_refused;

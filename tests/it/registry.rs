@@ -60,7 +60,7 @@ fn the_first_create_makes_the_registry_as_an_operator() {
         // Its history is refinery's, as everybody else's.
         assert_eq!(
             world.rows("SELECT count(*), max(version) FROM tenantctl.refinery_schema_history"),
-            [["2", "2"]]
+            [["3", "3"]]
         );
     });
 }
@@ -101,7 +101,7 @@ fn a_newer_registry_is_refused_and_left_alone() {
         let refused = world.run(arguments).code(4);
         for part in [
             "error[registry-newer]: the registry is at version 99; this tenantctl ",
-            "knows versions up to 2",
+            "knows versions up to 3",
             "install the newer tenantctl",
         ] {
             assert!(refused.stderr().contains(part), "{}", refused.transcript());
@@ -165,6 +165,6 @@ fn two_first_creates_make_one_registry() {
         for one in running {
             one.wait().ok();
         }
-        assert_eq!(world.rows("SELECT count(*) FROM tenantctl.refinery_schema_history"), [["2"]]);
+        assert_eq!(world.rows("SELECT count(*) FROM tenantctl.refinery_schema_history"), [["3"]]);
     }
 }
