@@ -30,7 +30,7 @@ use crate::config::Fleet;
 use crate::error::Error;
 use crate::migrations::{directory, embedded};
 use crate::model::interrupt::Interrupt;
-use crate::model::migration::MigrationSet;
+use crate::model::migration::{MigrationSet, Version};
 use crate::model::tenant::Isolation;
 use crate::pg::Servers;
 use crate::report::event::Observer;
@@ -89,6 +89,12 @@ impl Sets {
     pub fn of(&self, isolation: Isolation) -> &MigrationSet {
         // Every model has one: `load` goes through all of them.
         self.tenants.get(&isolation).unwrap_or(&self.registry)
+    }
+
+    /// The newest version of the files for each isolation model.
+    pub fn heads(&self) -> BTreeMap<Isolation, Version> {
+        let head = |isolation| Some((isolation, self.of(isolation).head()?));
+        Isolation::ALL.into_iter().filter_map(head).collect()
     }
 
     /// The registry's own.

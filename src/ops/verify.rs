@@ -43,7 +43,12 @@ pub async fn verify(cx: &Context<'_>, options: &VerifyOptions) -> anyhow::Result
         options.selection.pick(tenants.clone())?.into_iter().map(|tenant| tenant.id).collect();
     let databases = databases(&tenants, &selected);
     let mut answer = FindingsReport::default();
-    cx.observer.on(&Event::RunStarted { what: "verify", targets: databases.len(), clusters: &[] });
+    cx.observer.on(&Event::RunStarted {
+        what: "verify",
+        run: None,
+        targets: databases.len(),
+        clusters: &[],
+    });
     for ((cluster, database), estate) in databases {
         cx.interrupt.check("the audit")?;
         let name = format!("{cluster}/{}", database.as_str());

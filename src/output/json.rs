@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::model::migration::Version;
 use crate::model::tenant::{Tenant, TenantId};
 use crate::report::{
-    Configuration, Demo, Doctor, End, Failure, Listed, MigrationRun, Planned, Provisioned, Report,
-    Scene, Source, TargetReport, Tenants, Verb, Verified,
+    Configuration, Demo, Doctor, End, Failure, Listed, Planned, Provisioned, Report, Scene, Source,
+    Tenants, Verified,
 };
 
 /// The number of the format.
@@ -61,7 +61,7 @@ fn value(report: &Report) -> Value {
         Report::Planned(planned) => self::planned(planned),
         Report::Tenants(tenants) => self::tenants(tenants),
         Report::Tenant(listed) => json!({"format": FORMAT, "tenant": self::listed(listed)}),
-        Report::Migration(run) => migration(run),
+        Report::Migration(run) => super::migration::json(run),
         Report::Findings(verified) => findings(verified),
         Report::Rule(rule) => json!({
             "format": FORMAT,
@@ -177,42 +177,7 @@ fn planned(planned: &Planned) -> Value {
     })
 }
 
-fn migration(run: &MigrationRun) -> Value {
-    let summary = run.summary();
-    json!({
-        "format": FORMAT,
-        "command": match run.verb { Verb::Up => "up", Verb::Status => "status" },
-        "run": run.run.map(|run| run.to_string()),
-        "interrupted": run.interrupted,
-        "summary": {
-            "ok": summary.ok,
-            "failed": summary.failed,
-            "skipped": summary.skipped,
-            "pending": summary.pending,
-        },
-        "targets": run.targets.iter().map(target).collect::<Vec<_>>(),
-    })
-}
-
-fn target(target: &TargetReport) -> Value {
-    let numbers =
-        |versions: &[Version]| versions.iter().map(|version| version.0).collect::<Vec<_>>();
-    json!({
-        "tenant": target.tenant.as_str(),
-        "isolation": target.isolation.word(),
-        "cluster": target.placement.cluster.as_str(),
-        "database": target.placement.database.as_str(),
-        "schema": target.placement.schema.as_str(),
-        "from": target.from.map(|version| version.0),
-        "to": target.to.map(|version| version.0),
-        "applied": numbers(&target.applied),
-        "pending": numbers(&target.pending),
-        "status": target.status.word(),
-        "error": target.error.as_ref().map(failure),
-    })
-}
-
-fn failure(failure: &Failure) -> Value {
+pub(super) fn failure(failure: &Failure) -> Value {
     json!({
         "code": failure.code.id(),
         "sqlstate": failure.sqlstate,

@@ -1,9 +1,16 @@
-//! `migrate up` and `migrate status` for people.
+//! `migrate up` and `migrate status`, for people and for scripts.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::json::{FORMAT, failure as failure_json};
 use super::layout::{table, version};
 use super::progress::duration;
 use super::style::Style;
 use crate::model::count;
+use crate::model::migration::Version;
 use crate::report::{MigrationRun, Status, TargetReport, Verb};
 
 pub(super) fn migration(run: &MigrationRun, style: &Style) -> String {
@@ -80,8 +87,10 @@ fn row(target: &TargetReport, verb: Verb, style: &Style) -> Vec<String> {
 /// Each failure once, with the tenants that it struck.
 fn failures(run: &MigrationRun, style: &Style) -> String {
     let mut groups: Vec<(String, Vec<&TargetReport>)> = Vec::new();
-    for target in run.targets.iter().filter(|target| target.error.is_some()) {
-        let seen = without_its_place(target);
+    for target in &run.targets {
+        let Some(seen) = target.failure_alike() else {
+            continue;
+        };
         match groups.iter_mut().find(|(same, _)| *same == seen) {
             Some((_, struck)) => struck.push(target),
             None => groups.push((seen, vec![target])),
@@ -92,16 +101,6 @@ fn failures(run: &MigrationRun, style: &Style) -> String {
         text.push('\n');
     }
     text
-}
-
-/// A failure as it would read for any other tenant: what must agree for two to be one.
-fn without_its_place(target: &TargetReport) -> String {
-    let Some(failure) = &target.error else {
-        return String::new();
-    };
-    let status = target.status.word();
-    let said = format!("{status} {:?} {:?} {}", failure.file, failure.line, failure.message);
-    said.replace(target.tenant.as_str(), "").replace(target.placement.schema.as_str(), "")
 }
 
 fn failure(struck: &[&TargetReport], style: &Style) -> String {
@@ -174,8 +173,90 @@ fn closing(run: &MigrationRun, style: &Style) -> String {
         }
     }
     let mut text = format!("{} in {}\n", parts.join(", "), duration(run.took));
+    if let Some(why) = &run.stopped {
+        text.push_str(&format!("{}: {why}\n", style.attention("stopped early")));
+    }
     if run.interrupted {
         text.push_str("interrupted: what was begun was finished; run it again to go on\n");
     }
+    if let Some(command) = resume(run) {
+        text.push_str(&format!("go on with: {command}\n"));
+    }
     text
+}
+
+/// What goes on where the run ended, when something is left.
+pub(super) fn resume(run: &MigrationRun) -> Option<String> {
+    let id = run.run.filter(|_| run.has_rest())?;
+    Some(format!("tenantctl migrate up --resume {id}"))
+}
+
+/// The answer as one document: its parts are promised.
+pub(super) fn json(run: &MigrationRun) -> Value {
+    let versions: Vec<Value> = run
+        .versions()
+        .iter()
+        .map(|count| {
+            json!({
+                "isolation": count.isolation.word(),
+                "version": count.version.map(|version| version.0),
+                "tenants": count.tenants,
+            })
+        })
+        .collect();
+    let heads: BTreeMap<&str, i64> =
+        run.heads.iter().map(|(isolation, head)| (isolation.word(), head.0)).collect();
+    json!({
+        "format": FORMAT,
+        "command": match run.verb { Verb::Up => "up", Verb::Status => "status" },
+        "run": run.run.map(|run| run.to_string()),
+        "interrupted": run.interrupted,
+        "stopped": run.stopped,
+        "summary": summary_json(run),
+        "head": heads,
+        "versions": versions,
+        "targets": run.targets.iter().map(target_json).collect::<Vec<_>>(),
+    })
+}
+
+pub(super) fn summary_json(run: &MigrationRun) -> Value {
+    let summary = run.summary();
+    json!({
+        "ok": summary.ok,
+        "failed": summary.failed,
+        "skipped": summary.skipped,
+        "pending": summary.pending,
+    })
+}
+
+/// One tenant of the answer, and of the stream of events.
+pub(super) fn target_json(target: &TargetReport) -> Value {
+    let numbers =
+        |versions: &[Version]| versions.iter().map(|version| version.0).collect::<Vec<_>>();
+    let last_failure = target
+        .last_failure
+        .as_ref()
+        .map(|past| json!({"run": past.run.to_string(), "message": past.message}));
+    json!({
+        "tenant": target.tenant.as_str(),
+        "isolation": target.isolation.word(),
+        "cluster": target.placement.cluster.as_str(),
+        "database": target.placement.database.as_str(),
+        "schema": target.placement.schema.as_str(),
+        "from": target.from.map(|version| version.0),
+        "to": target.to.map(|version| version.0),
+        "applied": numbers(&target.applied),
+        "pending": numbers(&target.pending),
+        "status": target.status.word(),
+        "attempts": target.attempts,
+        "waited_for": target.waited,
+        "duration_ms": milliseconds(target.took),
+        "last_failure": last_failure,
+        "error": target.error.as_ref().map(failure_json),
+    })
+}
+
+/// A duration as JSON has it.
+pub(super) fn milliseconds(took: Duration) -> u64 {
+    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::TargetReport;
 use crate::model::tenant::{ClusterName, TenantId};
 
@@ -12,6 +14,8 @@ pub enum Event<'a> {
     RunStarted {
         /// What it does: `migrate`, `verify`.
         what: &'a str,
+        /// The run's id, when the operation is one.
+        run: Option<Uuid>,
         /// How many targets.
         targets: usize,
         /// How many of them on which cluster, for a run over several at once; empty otherwise.

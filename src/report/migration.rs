@@ -1,5 +1,6 @@
 //! What migrations did, or would do, target by target.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -22,6 +23,12 @@ pub struct MigrationRun {
     pub check: bool,
     /// Whether the user stopped it.
     pub interrupted: bool,
+    /// Why it ended before its time, in words: the failure budget was spent, its time was up.
+    pub stopped: Option<String>,
+    /// Whether a ledger keeps the run, so that `--resume` goes on with it.
+    pub resumable: bool,
+    /// The newest version of the files, by isolation model.
+    pub heads: BTreeMap<Isolation, Version>,
     /// How long it took.
     pub took: Duration,
 }
@@ -36,7 +43,7 @@ pub enum Verb {
 }
 
 /// One tenant.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TargetReport {
     /// The tenant.
     pub tenant: TenantId,
@@ -56,8 +63,77 @@ pub struct TargetReport {
     pub status: Status,
     /// Why it failed, or was passed over.
     pub error: Option<Failure>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Whom or what it waited for last, in words: the blocker with its pid and statement.
+    pub waited: Option<String>,
+    /// How the last run that touched it failed, when none has succeeded since.
+    pub last_failure: Option<PastFailure>,
     /// How long it took.
     pub took: Duration,
+}
+
+impl TargetReport {
+    /// A tenant that has everything and was not touched.
+    pub fn new(tenant: TenantId, isolation: Isolation, placement: Placement) -> Self {
+        Self {
+            tenant,
+            isolation,
+            placement,
+            from: None,
+            to: None,
+            applied: Vec::new(),
+            pending: Vec::new(),
+            status: Status::UpToDate,
+            error: None,
+            attempts: 0,
+            waited: None,
+            last_failure: None,
+            took: Duration::ZERO,
+        }
+    }
+
+    /// Whether its history was read: what has no version then has none.
+    pub fn version_is_known(&self) -> bool {
+        self.to.is_some()
+            || matches!(self.status, Status::Applied | Status::UpToDate | Status::Pending)
+    }
+
+    /// Its failure as it would read for any other tenant: what must agree for two to be one.
+    pub fn failure_alike(&self) -> Option<String> {
+        let failure = self.error.as_ref()?;
+        let Failure { message, file, line, .. } = failure;
+        let own = [
+            self.tenant.as_str(),
+            self.placement.schema.as_str(),
+            self.placement.database.as_str(),
+        ];
+        let mut alike = format!("{} {file:?} {line:?} ", self.status.word());
+        // Whole words: tenant `a` is not every a of the message.
+        let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+        let mut rest = message.as_str();
+        while let Some(begin) = rest.find(is_name) {
+            let end = rest[begin..].find(|c| !is_name(c)).map_or(rest.len(), |end| begin + end);
+            alike.push_str(&rest[..begin]);
+            alike.push_str(if own.contains(&&rest[begin..end]) {
+                "…"
+            } else {
+                &rest[begin..end]
+            });
+            rest = &rest[end..];
+        }
+        alike.push_str(rest);
+        Some(alike)
+    }
+}
+
+/// A failure that an earlier run left behind, as its ledger keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastFailure {
+    /// The run.
+    pub run: Uuid,
+    /// What was attempted, and what the server said.
+    pub message: String,
 }
 
 /// How a target stands.
@@ -167,7 +243,55 @@ pub struct Summary {
     pub pending: usize,
 }
 
+/// How many tenants of one isolation model have one version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VersionCount {
+    /// The isolation model: each has its own files, and so its own versions.
+    pub isolation: Isolation,
+    /// The version; `None` where nothing was ever applied.
+    pub version: Option<Version>,
+    /// How many tenants.
+    pub tenants: usize,
+}
+
 impl MigrationRun {
+    /// An answer about these tenants, sorted by their ids, that took no time.
+    pub fn new(verb: Verb, mut targets: Vec<TargetReport>) -> Self {
+        targets.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+        Self {
+            verb,
+            run: None,
+            targets,
+            check: false,
+            interrupted: false,
+            stopped: None,
+            resumable: false,
+            heads: BTreeMap::new(),
+            took: Duration::ZERO,
+        }
+    }
+
+    /// How many tenants have which version now, by isolation model, oldest first. Tenants whose
+    /// history could not be read are in none: nobody knows their version.
+    pub fn versions(&self) -> Vec<VersionCount> {
+        let mut counts: BTreeMap<(Isolation, Option<Version>), usize> = BTreeMap::new();
+        for target in self.targets.iter().filter(|target| target.version_is_known()) {
+            *counts.entry((target.isolation, target.to)).or_default() += 1;
+        }
+        counts
+            .into_iter()
+            .map(|((isolation, version), tenants)| VersionCount { isolation, version, tenants })
+            .collect()
+    }
+
+    /// Whether a resumed run would have something to do: tenants are left, and a ledger knows them.
+    pub fn has_rest(&self) -> bool {
+        let left = |target: &TargetReport| {
+            matches!(target.status, Status::Pending | Status::Failed | Status::Diverged)
+        };
+        self.resumable && self.run.is_some() && self.targets.iter().any(left)
+    }
+
     /// Counts the targets.
     pub fn summary(&self) -> Summary {
         let mut summary = Summary::default();
@@ -193,6 +317,9 @@ impl MigrationRun {
             } else {
                 Verdict::Partial
             };
+        }
+        if self.stopped.is_some() && summary.pending + summary.skipped > 0 {
+            return Verdict::Partial;
         }
         if self.check && summary.pending + summary.skipped > 0 {
             return Verdict::No;
@@ -223,30 +350,21 @@ mod tests {
             Status::Diverged => Some(Failure::from(&Error::new(Code::HistoryDiverged, "continue"))),
             _ => None,
         };
-        let target = |status: &Status| TargetReport {
-            tenant: TenantId::new("acme").unwrap(),
-            isolation: Isolation::Schema,
-            placement: Placement {
+        let target = |status: &Status| {
+            let placement = Placement {
                 cluster: ClusterName::new("default").unwrap(),
                 database: Ident::new("app").unwrap(),
                 schema: Ident::new("tenant_acme").unwrap(),
-            },
-            from: None,
-            to: None,
-            applied: Vec::new(),
-            pending: Vec::new(),
-            status: *status,
-            error: error(status),
-            took: Duration::ZERO,
+            };
+            let acme = TenantId::new("acme").unwrap();
+            let mut target = TargetReport::new(acme, Isolation::Schema, placement);
+            target.status = *status;
+            target.error = error(status);
+            target
         };
-        MigrationRun {
-            verb: Verb::Up,
-            run: None,
-            targets: statuses.iter().map(target).collect(),
-            check,
-            interrupted: false,
-            took: Duration::ZERO,
-        }
+        let mut run = MigrationRun::new(Verb::Up, statuses.iter().map(target).collect());
+        run.check = check;
+        run
     }
 
     #[test]
@@ -266,5 +384,62 @@ mod tests {
         assert_eq!(run(true, &[Status::Pending]).verdict(), Verdict::No);
         assert_eq!(run(false, &[Status::Pending]).verdict(), Verdict::Done);
         assert_eq!(run(true, &[Status::UpToDate]).verdict(), Verdict::Done);
+    }
+
+    #[test]
+    fn a_run_that_ended_early_is_partial_while_something_is_left() {
+        let stopped = |statuses: &[Status]| {
+            let mut run = run(false, statuses);
+            run.stopped = Some("its time was up".to_owned());
+            run.verdict()
+        };
+        assert_eq!(stopped(&[Status::Applied, Status::Pending]), Verdict::Partial);
+        assert_eq!(stopped(&[Status::Failed, Status::Pending]), Verdict::Partial);
+        assert_eq!(stopped(&[Status::Applied, Status::UpToDate]), Verdict::Done);
+    }
+
+    #[test]
+    fn versions_are_counted_where_they_are_known() {
+        let mut run =
+            run(false, &[Status::UpToDate, Status::Pending, Status::Pending, Status::Missing]);
+        run.targets[0].to = Some(Version(2));
+        let count = |version: Option<i64>, tenants| VersionCount {
+            isolation: Isolation::Schema,
+            version: version.map(Version),
+            tenants,
+        };
+        assert_eq!(run.versions(), [count(None, 2), count(Some(2), 1)]);
+    }
+
+    #[test]
+    fn only_a_run_that_a_ledger_keeps_is_resumed() {
+        let mut run = run(false, &[Status::Applied, Status::Failed]);
+        run.run = Some(Uuid::nil());
+        assert!(!run.has_rest());
+        run.resumable = true;
+        assert!(run.has_rest());
+        run.targets.pop();
+        assert!(!run.has_rest());
+    }
+
+    #[test]
+    fn failures_that_differ_in_the_tenant_alone_are_alike() {
+        let failed = |id: &str, message: String| {
+            let placement = Placement {
+                cluster: ClusterName::new("default").unwrap(),
+                database: Ident::new("app").unwrap(),
+                schema: Ident::new(format!("tenant_{id}")).unwrap(),
+            };
+            let tenant = TenantId::new(id).unwrap();
+            let mut target = TargetReport::new(tenant, Isolation::Schema, placement);
+            target.error = Some(Failure::from(&Error::new(Code::Server, message)));
+            target.failure_alike()
+        };
+        let tags =
+            |id: &str| failed(id, format!("apply V2 to tenant_{id}: a tag of {id} is \"odd\""));
+        assert_eq!(tags("dog"), tags("elk"));
+        assert_ne!(tags("dog"), failed("dog", "apply V2 to tenant_dog: no tag".to_owned()));
+        // A name inside a word is no name.
+        assert_eq!(failed("app", "apply V2".to_owned()), failed("dog", "apply V2".to_owned()));
     }
 }

@@ -15,7 +15,9 @@ pub use configuration::{Configuration, ShownCluster, ShownValue};
 pub use demo::{Demo, End, Kept, KeptTenant, Scene, Trial};
 pub use doctor::{Check, Doctor, Health};
 pub use findings::{Coverage, FindingsReport, NotProbed, Summary as FindingsSummary};
-pub use migration::{Failure, MigrationRun, Status, Summary, TargetReport, Verb};
+pub use migration::{
+    Failure, MigrationRun, PastFailure, Status, Summary, TargetReport, Verb, VersionCount,
+};
 pub use planned::{Planned, PlannedStep};
 pub use provisioned::{Credential, Outcome, Provisioned};
 pub use tenants::{Listed, Source, Tenants};

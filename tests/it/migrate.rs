@@ -99,12 +99,15 @@ fn the_answer_is_one_document_of_the_promised_shape() {
     fleet.migration(TAGS.0, TAGS.1);
     let status = fleet.status(&[]).run().ok().json();
     let expected = serde_json::json!({
-        "format": 1, "command": "status", "run": null, "interrupted": false,
+        "format": 1, "command": "status", "run": null, "interrupted": false, "stopped": null,
         "summary": {"ok": 0, "failed": 0, "skipped": 0, "pending": 1},
+        "head": {"database": 2, "schema": 2, "shared": 1},
+        "versions": [{"isolation": "schema", "version": 1, "tenants": 1}],
         "targets": [{
             "tenant": "cat", "isolation": "schema", "cluster": "main", "database": "app",
             "schema": "tenant_cat", "from": 1, "to": 1, "applied": [], "pending": [2],
-            "status": "pending", "error": null,
+            "status": "pending", "error": null, "attempts": 0, "waited_for": null,
+            "duration_ms": 0, "last_failure": null,
         }],
     });
     assert_eq!(status, expected);

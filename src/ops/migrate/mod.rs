@@ -56,7 +56,7 @@ pub async fn status(cx: &Context<'_>, options: &StatusOptions) -> anyhow::Result
     let started = Instant::now();
     let units = units(cx, options).await?;
     let targets = units.iter().flat_map(Unit::reports).collect();
-    Ok(Report::Migration(run(Verb::Status, None, targets, options.check, false, started)))
+    Ok(Report::Migration(run(cx, Verb::Status, None, targets, options.check, false, started)))
 }
 
 /// Migrates the selected tenants. One tenant's failure is reported, and the others go on.
@@ -69,7 +69,7 @@ pub async fn up(cx: &Context<'_>, options: &UpOptions) -> anyhow::Result<Report>
     let mut units = units(cx, &options.scope).await?;
     if options.scope.check {
         let targets = units.iter().flat_map(Unit::reports).collect();
-        return Ok(Report::Migration(run(Verb::Up, None, targets, true, false, started)));
+        return Ok(Report::Migration(run(cx, Verb::Up, None, targets, true, false, started)));
     }
     let id = Uuid::now_v7();
     let targets = units.iter().filter(|unit| unit.status == Status::Pending).count();
@@ -77,7 +77,7 @@ pub async fn up(cx: &Context<'_>, options: &UpOptions) -> anyhow::Result<Report>
         .iter_mut()
         .filter(|unit| unit.status == Status::Pending || unit.may_lack_guard())
         .collect();
-    cx.observer.on(&Event::RunStarted { what: "migrate", targets, clusters: &[] });
+    cx.observer.on(&Event::RunStarted { what: "migrate", run: Some(id), targets, clusters: &[] });
     let stop = Interrupt::default();
     let jobs = options.jobs.unwrap_or(DEFAULT_JOBS).max(1);
     stream::iter(waiting)
@@ -97,22 +97,29 @@ pub async fn up(cx: &Context<'_>, options: &UpOptions) -> anyhow::Result<Report>
     cx.observer.on(&Event::RunDone);
     let targets = units.iter().flat_map(Unit::reports).collect();
     let interrupted = cx.interrupt.is_raised();
-    Ok(Report::Migration(run(Verb::Up, Some(id), targets, false, interrupted, started)))
+    Ok(Report::Migration(run(cx, Verb::Up, Some(id), targets, false, interrupted, started)))
 }
 
 /// Beyond about twice the server's cores more sessions gain nothing; four suit the smallest.
 const DEFAULT_JOBS: usize = 4;
 
 fn run(
+    cx: &Context<'_>,
     verb: Verb,
     run: Option<Uuid>,
-    mut targets: Vec<TargetReport>,
+    targets: Vec<TargetReport>,
     check: bool,
     interrupted: bool,
     started: Instant,
 ) -> MigrationRun {
-    targets.sort_by(|a, b| a.tenant.cmp(&b.tenant));
-    MigrationRun { verb, run, targets, check, interrupted, took: started.elapsed() }
+    MigrationRun {
+        run,
+        check,
+        interrupted,
+        heads: cx.sets.heads(),
+        took: started.elapsed(),
+        ..MigrationRun::new(verb, targets)
+    }
 }
 
 /// One schema with the tenants that live in it: one, or all that share its tables.
@@ -416,9 +423,6 @@ impl<'a> Unit<'a> {
     /// One row per tenant: each asks about itself, also when it shares its tables.
     fn reports(&self) -> impl Iterator<Item = TargetReport> + '_ {
         self.tenants.iter().map(|tenant| TargetReport {
-            tenant: tenant.id.clone(),
-            isolation: self.isolation,
-            placement: self.placement.clone(),
             from: self.from,
             to: self.to,
             applied: self.applied.clone(),
@@ -426,6 +430,7 @@ impl<'a> Unit<'a> {
             status: self.status,
             error: self.error.clone(),
             took: self.took,
+            ..TargetReport::new(tenant.id.clone(), self.isolation, self.placement.clone())
         })
     }
 }
