@@ -29,7 +29,7 @@ impl App {
     pub(super) fn new(global: Global, command: &str) -> Self {
         let asked =
             !global.no_color && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-        let terminal = std::io::stderr().is_terminal();
+        let terminal = draws();
         // COLUMNS is how a person, or a test, says how wide the reader behind a pipe is.
         let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
         let width = columns.unwrap_or_else(|| {
@@ -81,17 +81,19 @@ impl App {
     /// The first interrupt lets what was begun finish; the second ends the process.
     pub(super) fn listen_for_interrupts(&self) {
         let interrupt = self.interrupt.clone();
-        let style = self.error_style;
+        let (style, progress) = (self.error_style, self.progress.clone());
         tokio::spawn(async move {
             while tokio::signal::ctrl_c().await.is_ok() {
                 if interrupt.is_raised() {
                     super::exit::at_once();
                 }
                 interrupt.raise();
-                output::story(&format!(
+                let line = format!(
                     "{}: finishing what was begun; interrupt again to stop at once\n",
                     style.attention("interrupted")
-                ));
+                );
+                // Above the bars, which would draw over it.
+                progress.suspend(|| output::story(&line));
             }
         });
     }
@@ -129,7 +131,11 @@ impl App {
     }
 
     pub(super) fn observer(&self) -> Box<dyn Observer> {
-        let terminal = std::io::stderr().is_terminal();
-        output::observer(&self.progress, terminal, self.global.quiet, self.error_style)
+        output::observer(&self.progress, draws(), self.global.quiet, self.error_style)
     }
+}
+
+/// Whether stderr is a terminal on which lines can be drawn anew.
+fn draws() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }

@@ -1,5 +1,7 @@
 //! The only layer that speaks to the terminal: answers on stdout, the story on stderr.
 
+mod bars;
+mod board;
 mod demo;
 mod failure;
 mod findings;
@@ -9,6 +11,7 @@ mod layout;
 mod log;
 mod migration;
 mod progress;
+mod pulse;
 mod style;
 mod terminal;
 
