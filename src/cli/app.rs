@@ -1,6 +1,7 @@
 //! What commands are run with: flags, surroundings, screen.
 
 use std::io::IsTerminal as _;
+use std::sync::{Arc, OnceLock};
 
 use super::args::Global;
 use crate::config::conninfo::Environment;
@@ -8,9 +9,9 @@ use crate::config::{Fleet, Sources};
 use crate::error::{Code, Error};
 use crate::model::interrupt::Interrupt;
 use crate::ops::{self, Context, Sets};
-use crate::output::{self, Format, Progress, Style};
+use crate::output::{self, Format, Progress, Stream, Style};
 use crate::report::Report;
-use crate::report::event::Observer;
+use crate::report::event::{Both, Observer};
 
 /// How wide answers are that no screen shows: whoever reads them can cut, and not put together.
 const UNBOUND: usize = 200;
@@ -23,6 +24,8 @@ pub(super) struct App {
     error_style: Style,
     progress: Progress,
     interrupt: Interrupt,
+    /// Where a command that was asked to tells what happens, before it answers.
+    stream: OnceLock<Arc<Stream>>,
 }
 
 impl App {
@@ -49,6 +52,7 @@ impl App {
             error_style,
             progress,
             interrupt: Interrupt::default(),
+            stream: OnceLock::new(),
         }
     }
 
@@ -131,7 +135,38 @@ impl App {
     }
 
     pub(super) fn observer(&self) -> Box<dyn Observer> {
-        output::observer(&self.progress, draws(), self.global.quiet, self.error_style)
+        let people = output::observer(&self.progress, draws(), self.global.quiet, self.error_style);
+        match self.stream.get() {
+            Some(stream) => Box::new(Both(Arc::clone(stream), people)),
+            None => people,
+        }
+    }
+
+    /// Makes `-o ndjson` a stream of what happens, for a command that takes a while; to be called
+    /// before anything happens.
+    pub(super) fn stream_events(&self) -> Result<(), Error> {
+        if self.format() == Format::Ndjson && self.stream.get().is_none() {
+            // Nobody can have come in between: a process runs one command.
+            drop(self.stream.set(Arc::new(Stream::to_stdout()?)));
+        }
+        Ok(())
+    }
+
+    /// Writes the answer to stdout.
+    pub(super) fn answer(&self, report: &Report) -> Result<(), Error> {
+        match self.stream.get() {
+            Some(stream) => stream.end(report),
+            None => output::answer(&output::render(report, self.format(), self.style())),
+        }
+    }
+
+    /// Writes to stdout why there is no answer, for scripts; people are told on stderr.
+    pub(super) fn answer_failure(&self, error: &anyhow::Error) -> Result<(), Error> {
+        match (self.stream.get(), self.format()) {
+            (Some(stream), _) => stream.fail(error),
+            (None, Format::Human) => Ok(()),
+            (None, format) => output::answer(&output::failure_json(error, format)),
+        }
     }
 }
 

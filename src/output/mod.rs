@@ -12,6 +12,7 @@ mod log;
 mod migration;
 mod progress;
 mod pulse;
+mod stream;
 mod style;
 mod terminal;
 
@@ -19,6 +20,7 @@ pub use demo::scene;
 pub use failure::{failure_human, failure_json};
 pub use log::{LogFormat, start_log};
 pub use progress::{Progress, observer};
+pub use stream::Stream;
 pub use style::Style;
 pub use terminal::{answer, story};
 

@@ -40,6 +40,7 @@ impl Args {
             lock_wait: self.waiting.tenant_lock_wait,
             limits: self.waiting.limits(),
         };
+        app.stream_events()?;
         app.with_fleet(async |cx| ops::up(cx, &options).await).await
     }
 }
