@@ -1,6 +1,7 @@
 //! What commands are run with: flags, surroundings, screen.
 
 use std::io::IsTerminal as _;
+use std::sync::{Arc, OnceLock};
 
 use super::args::Global;
 use crate::config::conninfo::Environment;
@@ -8,9 +9,9 @@ use crate::config::{Fleet, Sources};
 use crate::error::{Code, Error};
 use crate::model::interrupt::Interrupt;
 use crate::ops::{self, Context, Sets};
-use crate::output::{self, Format, Progress, Style};
+use crate::output::{self, Format, Progress, Stream, Style};
 use crate::report::Report;
-use crate::report::event::Observer;
+use crate::report::event::{Both, Observer};
 
 /// How wide answers are that no screen shows: whoever reads them can cut, and not put together.
 const UNBOUND: usize = 200;
@@ -23,13 +24,15 @@ pub(super) struct App {
     error_style: Style,
     progress: Progress,
     interrupt: Interrupt,
+    /// Where a command that was asked to tells what happens, before it answers.
+    stream: OnceLock<Arc<Stream>>,
 }
 
 impl App {
     pub(super) fn new(global: Global, command: &str) -> Self {
         let asked =
             !global.no_color && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-        let terminal = std::io::stderr().is_terminal();
+        let terminal = draws();
         // COLUMNS is how a person, or a test, says how wide the reader behind a pipe is.
         let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
         let width = columns.unwrap_or_else(|| {
@@ -49,6 +52,7 @@ impl App {
             error_style,
             progress,
             interrupt: Interrupt::default(),
+            stream: OnceLock::new(),
         }
     }
 
@@ -87,10 +91,12 @@ impl App {
     /// the command can; one more ends the process.
     pub(super) fn listen_for_interrupts(&self) {
         let interrupt = self.interrupt.clone();
-        let style = self.error_style;
+        let (style, progress) = (self.error_style, self.progress.clone());
         tokio::spawn(async move {
             let tell = |what: &str| {
-                output::story(&format!("{}: {what}\n", style.attention("interrupted")));
+                let line = format!("{}: {what}\n", style.attention("interrupted"));
+                // Above the bars, which would draw over it.
+                progress.suspend(|| output::story(&line));
             };
             while tokio::signal::ctrl_c().await.is_ok() {
                 if !interrupt.is_raised() {
@@ -138,7 +144,42 @@ impl App {
     }
 
     pub(super) fn observer(&self) -> Box<dyn Observer> {
-        let terminal = std::io::stderr().is_terminal();
-        output::observer(&self.progress, terminal, self.global.quiet, self.error_style)
+        let people = output::observer(&self.progress, draws(), self.global.quiet, self.error_style);
+        match self.stream.get() {
+            Some(stream) => Box::new(Both(Arc::clone(stream), people)),
+            None => people,
+        }
     }
+
+    /// Makes `-o ndjson` a stream of what happens, for a command that takes a while; to be called
+    /// before anything happens.
+    pub(super) fn stream_events(&self) -> Result<(), Error> {
+        if self.format() == Format::Ndjson && self.stream.get().is_none() {
+            // Nobody can have come in between: a process runs one command.
+            drop(self.stream.set(Arc::new(Stream::to_stdout()?)));
+        }
+        Ok(())
+    }
+
+    /// Writes the answer to stdout.
+    pub(super) fn answer(&self, report: &Report) -> Result<(), Error> {
+        match self.stream.get() {
+            Some(stream) => stream.end(report),
+            None => output::answer(&output::render(report, self.format(), self.style())),
+        }
+    }
+
+    /// Writes to stdout why there is no answer, for scripts; people are told on stderr.
+    pub(super) fn answer_failure(&self, error: &anyhow::Error) -> Result<(), Error> {
+        match (self.stream.get(), self.format()) {
+            (Some(stream), _) => stream.fail(error),
+            (None, Format::Human) => Ok(()),
+            (None, format) => output::answer(&output::failure_json(error, format)),
+        }
+    }
+}
+
+/// Whether stderr is a terminal on which lines can be drawn anew.
+fn draws() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }

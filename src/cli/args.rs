@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::error::Error;
 use crate::model::migration::Version;
+use crate::model::run::RunReference;
 use crate::model::tenant::TenantId;
 use crate::ops::{Selection, Selector};
 use crate::output;
@@ -159,6 +160,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let refused = || format!("{text:?} is no duration; write 500ms, 30s, 2m or 1h");
     let signed: jiff::SignedDuration = text.parse().map_err(|_| refused())?;
     Duration::try_from(signed).map_err(|_| refused())
+}
+
+/// Reads which run is meant.
+pub(super) fn run(text: &str) -> Result<RunReference, String> {
+    text.parse().map_err(spoken)
 }
 
 /// Reads a wave of a run.

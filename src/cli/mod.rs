@@ -92,19 +92,15 @@ async fn run(cli: Cli, command: &str) -> ExitCode {
     match outcome {
         Ok(report) => {
             let verdict = report.verdict();
-            match output::answer(&output::render(&report, app.format(), app.style())) {
+            match app.answer(&report) {
                 Ok(()) => ExitCode::from(exit::of_verdict(verdict)),
                 Err(lost) => fail(&app, &lost.into()),
             }
         }
-        Err(error) => {
-            if app.format() != output::Format::Human
-                && let Err(lost) = output::answer(&output::failure_json(&error))
-            {
-                return fail(&app, &lost.into());
-            }
-            fail(&app, &error)
-        }
+        Err(error) => match app.answer_failure(&error) {
+            Ok(()) => fail(&app, &error),
+            Err(lost) => fail(&app, &lost.into()),
+        },
     }
 }
 

@@ -1,7 +1,9 @@
 //! A failure, for people and for scripts.
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
+use super::Format;
 use super::style::Style;
 use crate::error::{Code, Error};
 use crate::report::Failure;
@@ -65,56 +67,65 @@ fn indented(name: &str, words: &str) -> String {
     text
 }
 
-/// A failure for scripts: one document.
-pub fn failure_json(error: &anyhow::Error) -> String {
-    #[derive(Serialize)]
-    struct Document<'a> {
-        format: u32,
-        error: Fields<'a>,
-    }
-    #[derive(Serialize)]
-    struct Fields<'a> {
-        code: &'a str,
-        sqlstate: Option<&'a str>,
-        message: String,
-        causes: Vec<String>,
-        file: Option<&'a str>,
-        line: Option<usize>,
-        column: Option<usize>,
-        details: &'a [String],
-        hints: &'a [String],
-    }
-    let failure = Error::find(error).map(Failure::from);
-    let fields = match &failure {
+/// A failure for scripts.
+#[derive(Serialize)]
+struct Fields {
+    code: &'static str,
+    sqlstate: Option<String>,
+    message: String,
+    causes: Vec<String>,
+    file: Option<String>,
+    line: Option<usize>,
+    column: Option<usize>,
+    details: Vec<String>,
+    hints: Vec<String>,
+}
+
+fn fields(error: &anyhow::Error) -> Fields {
+    let causes = error.chain().skip(1).map(ToString::to_string);
+    match Error::find(error).map(Failure::from) {
         Some(failure) => Fields {
             code: failure.code.id(),
-            sqlstate: failure.sqlstate.as_deref(),
-            message: failure.message.clone(),
-            causes: error
-                .chain()
-                .skip(1)
-                .map(ToString::to_string)
-                .filter(|cause| cause != "db error")
-                .collect(),
-            file: failure.file.as_deref(),
+            sqlstate: failure.sqlstate,
+            message: failure.message,
+            causes: causes.filter(|cause| cause != "db error").collect(),
+            file: failure.file,
             line: failure.line,
             column: failure.column,
-            details: &failure.details,
-            hints: &failure.hints,
+            details: failure.details,
+            hints: failure.hints,
         },
         None => Fields {
             code: Code::Bug.id(),
             sqlstate: None,
             message: error.to_string(),
-            causes: error.chain().skip(1).map(ToString::to_string).collect(),
+            causes: causes.collect(),
             file: None,
             line: None,
             column: None,
-            details: &[],
-            hints: &[],
+            details: Vec::new(),
+            hints: Vec::new(),
         },
-    };
-    super::json::text(&Document { format: super::json::FORMAT, error: fields })
+    }
+}
+
+/// A failure as a part of a document.
+pub(super) fn failure_value(error: &anyhow::Error) -> Value {
+    json!(fields(error))
+}
+
+/// A failure for scripts: one document, on one line where every line is one.
+pub fn failure_json(error: &anyhow::Error, format: Format) -> String {
+    #[derive(Serialize)]
+    struct Document {
+        format: u32,
+        error: Fields,
+    }
+    let document = Document { format: super::json::FORMAT, error: fields(error) };
+    match format {
+        Format::Ndjson => format!("{}\n", json!(document)),
+        Format::Human | Format::Json => super::json::text(&document),
+    }
 }
 
 #[cfg(test)]

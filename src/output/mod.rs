@@ -1,5 +1,7 @@
 //! The only layer that speaks to the terminal: answers on stdout, the story on stderr.
 
+mod bars;
+mod board;
 mod demo;
 mod failure;
 mod findings;
@@ -9,6 +11,8 @@ mod layout;
 mod log;
 mod migration;
 mod progress;
+mod pulse;
+mod stream;
 mod style;
 mod terminal;
 
@@ -16,6 +20,7 @@ pub use demo::scene;
 pub use failure::{failure_human, failure_json};
 pub use log::{LogFormat, start_log};
 pub use progress::{Progress, observer};
+pub use stream::Stream;
 pub use style::Style;
 pub use terminal::{answer, story};
 

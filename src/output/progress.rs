@@ -1,12 +1,16 @@
 //! What happens, while it happens, on stderr: bars on a terminal, plain lines elsewhere.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::bars::{self, Screen, and_more, rough};
+use super::board::{Board, Run};
+use super::pulse::Pulse;
 use super::style::Style;
 use super::terminal;
+use crate::model::count;
 use crate::report::event::{Event, Nobody, Observer};
 
 /// The part of the screen that progress is drawn on. Clones draw on the same part.
@@ -36,107 +40,163 @@ pub fn observer(
 ) -> Box<dyn Observer> {
     match (quiet, terminal) {
         (true, _) => Box::new(Nobody),
-        (false, true) => {
-            Box::new(Bars { progress: progress.clone(), bar: Mutex::new(None), style })
-        }
-        (false, false) => Box::new(Lines),
+        (false, true) => Box::new(Bars::new(progress, style)),
+        (false, false) => Box::new(Lines::new(SILENCE, terminal::story)),
     }
 }
 
-/// One plain line for each thing that is done.
-struct Lines;
+/// Locks, also when somebody panicked while they held it: progress is no reason to fail.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// After so long without a word, plain lines say that the operation lives.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// One plain line for each thing that is done, and one now and then while nothing is.
+struct Lines {
+    told: Arc<Mutex<Told>>,
+    say: fn(&str),
+    _pulse: Pulse,
+}
+
+struct Told {
+    board: Board,
+    begun: Instant,
+    last: Instant,
+}
+
+impl Lines {
+    fn new(silence: Duration, say: fn(&str)) -> Self {
+        let now = Instant::now();
+        let told = Arc::new(Mutex::new(Told { board: Board::default(), begun: now, last: now }));
+        let heard = Arc::clone(&told);
+        let pulse = Pulse::every(silence / 10, move || {
+            let now = Instant::now();
+            let mut told = locked(&heard);
+            if now.duration_since(told.last) >= silence {
+                told.last = now;
+                say(&format!("{}\n", heartbeat(&told.board, told.begun, now)));
+            }
+        });
+        Self { told, say, _pulse: pulse }
+    }
+}
 
 impl Observer for Lines {
     fn on(&self, event: &Event<'_>) {
-        match event {
-            Event::StepDone { what, took, .. } => {
-                terminal::story(&format!("{what} ({})\n", duration(*took)));
-            }
-            Event::TargetDone { target, outcome, failed, took, .. } => {
-                let word = if *failed { "failed" } else { "done" };
-                terminal::story(&format!("{word} {target}: {outcome} ({})\n", duration(*took)));
-            }
-            Event::RunStarted { what, targets, .. } if *targets > 0 => {
-                terminal::story(&format!("{what} {}\n", crate::model::count(*targets, "target")));
-            }
-            _ => {}
+        let now = Instant::now();
+        let mut told = locked(&self.told);
+        let line = line(&told.board, event);
+        told.board.take(event, now);
+        if let Some(line) = line {
+            told.last = now;
+            // While the lock is held: lines stand in the order of what they tell.
+            (self.say)(&format!("{line}\n"));
         }
     }
 }
 
-/// A bar for a run, a spinner for the steps of one tenant.
+/// What a plain line says of an event; the board is as it was before.
+fn line(board: &Board, event: &Event<'_>) -> Option<String> {
+    match event {
+        Event::StepDone { what, took, .. } => Some(format!("{what} ({})", duration(*took))),
+        Event::TargetDone { target, outcome, failed, took, .. } => {
+            let word = if *failed { "failed" } else { "done" };
+            Some(format!("{word} {target}: {outcome} ({})", duration(*took)))
+        }
+        Event::RunStarted { what, targets, .. } if *targets > 0 => {
+            Some(format!("{what} {}", count(*targets, "target")))
+        }
+        Event::WaveStarted { number, name, targets } => {
+            Some(format!("wave {number} ({name}): {}", count(*targets, "target")))
+        }
+        Event::Holding { what } => {
+            // How long is left may be said anew every second; that it holds is said once.
+            let holds = board.run.as_ref().is_some_and(|run| run.holding.is_some());
+            (!holds).then(|| format!("holding {what}"))
+        }
+        Event::TargetWaiting { target, cause, .. } => {
+            let waits = board.run.as_ref().is_some_and(|run| run.waited_for(target, cause));
+            (!waits).then(|| format!("waiting {target}: {cause}"))
+        }
+        _ => None,
+    }
+}
+
+/// That the operation lives, and what it is at.
+fn heartbeat(board: &Board, begun: Instant, now: Instant) -> String {
+    match (&board.run, &board.working) {
+        (Some(run), _) => heartbeat_of(run, now),
+        (None, Some(what)) => format!("still {what} ({})", rough(now.duration_since(begun))),
+        (None, None) => format!("still working ({})", rough(now.duration_since(begun))),
+    }
+}
+
+fn heartbeat_of(run: &Run, now: Instant) -> String {
+    let so_long = rough(now.duration_since(run.begun));
+    let mut text = format!("after {so_long}: {} of {} done", run.total.done, run.total.targets);
+    if run.total.failed > 0 {
+        text.push_str(&format!(", {} failed", run.total.failed));
+    }
+    if let Some((target, so_long)) = run.longest(now) {
+        let number = run.in_flight.len();
+        text.push_str(&format!(", {number} in flight, {target} for {}", rough(so_long)));
+    }
+    if let Some((what, since)) = &run.holding {
+        text.push_str(&format!("; holding {what} ({})", rough(now.duration_since(*since))));
+    }
+    for (cause, first, number) in run.waits() {
+        text.push_str(&format!("; waiting {}: {cause}", and_more(first, number)));
+    }
+    text
+}
+
+/// How often bars are drawn anew.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// Bars and what stands above them. Events only change the board; it is drawn at its own pace, so
+/// that a thousand targets a second cost no thousand drawings.
 struct Bars {
-    progress: Progress,
-    bar: Mutex<Option<ProgressBar>>,
-    style: Style,
+    board: Arc<Mutex<Board>>,
+    area: ProgressBar,
+    pulse: Option<Pulse>,
 }
 
 impl Bars {
-    fn with(&self, use_bar: impl FnOnce(&mut Option<ProgressBar>)) {
-        use_bar(&mut self.bar.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// Says what is being done, on a spinner or beside the bar that is there.
-    fn spin(&self, what: &str) {
-        self.with(|slot| {
-            let bar = slot.get_or_insert_with(|| {
-                self.styled(ProgressBar::new_spinner(), "{spinner} {wide_msg}")
-            });
-            bar.set_message(what.to_owned());
-        });
-    }
-
-    fn styled(&self, bar: ProgressBar, template: &str) -> ProgressBar {
-        let bar = self.progress.0.add(bar);
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("━━╌"));
+    fn new(progress: &Progress, style: Style) -> Self {
+        let board = Arc::new(Mutex::new(Board::default()));
+        let area = progress.0.add(ProgressBar::new_spinner());
+        if let Ok(whole) = ProgressStyle::with_template("{msg}") {
+            area.set_style(whole);
         }
-        bar.enable_steady_tick(Duration::from_millis(100));
-        bar
+        let (shown, canvas) = (Arc::clone(&board), area.clone());
+        let mut last = Vec::new();
+        let pulse = Pulse::every(FRAME, move || {
+            let (lines, columns) = console::Term::stderr().size();
+            let screen = Screen { columns: columns.into(), lines: lines.into() };
+            let lines = bars::lines(&locked(&shown), Instant::now(), screen, &style);
+            if lines != last {
+                canvas.set_message(lines.join("\n"));
+                canvas.tick();
+                last = lines;
+            }
+        });
+        Self { board, area, pulse: Some(pulse) }
     }
 }
 
 impl Observer for Bars {
     fn on(&self, event: &Event<'_>) {
-        match event {
-            Event::RunStarted { what, targets, .. } if *targets > 0 => self.with(|slot| {
-                let bar = ProgressBar::new(*targets as u64).with_message((*what).to_owned());
-                *slot = Some(self.styled(bar, "{msg} {bar:30} {pos}/{len} {elapsed} eta {eta}"));
-            }),
-            Event::TargetDone { target, outcome, failed, .. } => self.with(|slot| {
-                if let Some(bar) = slot {
-                    if *failed {
-                        let line = format!("{} {target}: {outcome}", self.style.bad("failed"));
-                        bar.suspend(|| terminal::story(&format!("{line}\n")));
-                    }
-                    bar.inc(1);
-                }
-            }),
-            Event::Working { what } => self.spin(what),
-            Event::StepStarted { what, .. } => self.spin(what),
-            Event::RunDone => self.with(|slot| {
-                if let Some(bar) = slot.take() {
-                    bar.finish_and_clear();
-                }
-            }),
-            // The answer says what was done; on the way there the spinner is enough.
-            Event::RunStarted { .. }
-            | Event::WaveStarted { .. }
-            | Event::Holding { .. }
-            | Event::TargetStarted { .. }
-            | Event::TargetWaiting { .. }
-            | Event::StepDone { .. } => {}
-        }
+        locked(&self.board).take(event, Instant::now());
     }
 }
 
 impl Drop for Bars {
     fn drop(&mut self) {
-        self.with(|slot| {
-            if let Some(bar) = slot.take() {
-                bar.finish_and_clear();
-            }
-        });
+        // First nobody draws any more, then the screen is given back.
+        drop(self.pulse.take());
+        self.area.finish_and_clear();
     }
 }
 
@@ -161,5 +221,48 @@ mod tests {
         assert_eq!(duration(Duration::from_millis(12)), "12 ms");
         assert_eq!(duration(Duration::from_millis(3_420)), "3.4 s");
         assert_eq!(duration(Duration::from_secs(125)), "2 min 5 s");
+    }
+
+    use super::super::board::tests::{done, failed, row};
+    use crate::model::tenant::ClusterName;
+    use crate::report::Status;
+
+    static SAID: Mutex<String> = Mutex::new(String::new());
+
+    #[test]
+    fn no_silence_is_long_without_a_terminal() {
+        let eu = ClusterName::new("eu-1").unwrap();
+        let lines = Lines::new(Duration::from_millis(50), |text| locked(&SAID).push_str(text));
+        let until = |words: &str| {
+            let begun = Instant::now();
+            while !locked(&SAID).contains(words) {
+                assert!(begun.elapsed() < Duration::from_secs(20), "{}", locked(&SAID));
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        };
+        until("still working (0 s)\n");
+        lines.on(&Event::Working { what: "reading 3 histories" });
+        until("still reading 3 histories (0 s)\n");
+        lines.on(&Event::RunStarted { what: "migrate", run: None, targets: 3, clusters: &[] });
+        lines.on(&Event::TargetStarted { cluster: Some(&eu), target: "cat" });
+        let waiting =
+            Event::TargetWaiting { cluster: &eu, target: "cat", cause: "pid 7", attempts: 1 };
+        lines.on(&waiting);
+        lines.on(&waiting);
+        until("after 0 s: 0 of 3 done, 1 in flight, cat for 0 s; waiting cat: pid 7\n");
+        lines.on(&done(&eu, &[failed("cat", "tags")]));
+        lines.on(&done(&eu, &[row("dog", Status::Applied)]));
+        lines.on(&Event::Holding { what: "a soak of 1 s" });
+        lines.on(&Event::Holding { what: "a soak of 1 s" });
+        until("after 0 s: 2 of 3 done, 1 failed; holding a soak of 1 s (0 s)\n");
+        drop(lines);
+        let said = locked(&SAID).clone();
+        std::thread::sleep(Duration::from_millis(120));
+        assert_eq!(*locked(&SAID), said, "it speaks after its end");
+        let once = |line: &str| assert_eq!(said.lines().filter(|said| *said == line).count(), 1);
+        once("migrate 3 targets");
+        once("waiting cat: pid 7");
+        once("holding a soak of 1 s");
+        once("done dog: V1 → V2 (1 migration) (12 ms)");
     }
 }

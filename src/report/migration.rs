@@ -428,7 +428,7 @@ mod tests {
             let placement = Placement {
                 cluster: ClusterName::new("default").unwrap(),
                 database: Ident::new("app").unwrap(),
-                schema: Ident::new(&format!("tenant_{id}")).unwrap(),
+                schema: Ident::new(format!("tenant_{id}")).unwrap(),
             };
             let tenant = TenantId::new(id).unwrap();
             let mut target = TargetReport::new(tenant, Isolation::Schema, placement);

@@ -67,6 +67,19 @@ pub enum Verdict {
     Interrupted,
 }
 
+impl Verdict {
+    /// The word in JSON and on screen.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::No => "no",
+            Self::Partial => "partial",
+            Self::Failed(_) => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
 impl Report {
     /// What the exit status says.
     pub fn verdict(&self) -> Verdict {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::scope::Scope;
 use crate::cli::app::App;
 use crate::cli::args::{self, Waiting};
+use crate::model::run::RunReference;
 use crate::ops::{self, UpOptions};
 use crate::plan::health::Gate;
 use crate::plan::waves::{Share, Wave};
@@ -40,6 +41,9 @@ pub(super) struct Args {
     /// Begin nothing more after so long; what was begun is finished
     #[arg(long, value_name = "DURATION", value_parser = args::duration)]
     max_duration: Option<Duration>,
+    /// Go on with a run that ended before its time: last, its id, or the beginning of its id
+    #[arg(long, value_name = "RUN", value_parser = args::run, conflicts_with_all = ["tenants", "exclude", "selector"])]
+    resume: Option<RunReference>,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -90,8 +94,10 @@ impl Args {
             max_duration: self.max_duration,
             lock_wait: self.waiting.tenant_lock_wait,
             limits: self.waiting.limits(),
+            resume: self.resume,
             asked: app.asked(),
         };
+        app.stream_events()?;
         app.with_fleet(async |cx| ops::up(cx, &options).await).await
     }
 }

@@ -14,11 +14,13 @@ use super::Context;
 use super::select::Selection;
 use crate::error::Error;
 use crate::model::migration::Version;
+use crate::model::run::RunReference;
 use crate::model::tenant::Isolation;
 use crate::pg::{self, Prepared};
 use crate::plan::health::Gate;
 use crate::plan::waves::{Share, Wave};
 use crate::report::{MigrationRun, Report, Verb};
+use journal::{Journal, resumed};
 use run::Run;
 use targets::{Reading, Unit, units};
 
@@ -60,6 +62,8 @@ pub struct UpOptions {
     pub lock_wait: Duration,
     /// How long migrations may wait and work.
     pub limits: pg::Limits,
+    /// Which run is gone on with.
+    pub resume: Option<RunReference>,
     /// What was asked for, as it may be typed again: for the ledger.
     pub asked: String,
 }
@@ -87,9 +91,17 @@ pub async fn up(cx: &Context<'_>, options: &UpOptions) -> anyhow::Result<Report>
         let units = units(cx, &options.scope, Reading::Now).await?;
         return Ok(Report::Migration(answer(cx, Verb::Up, &units, true, started)));
     }
+    let (journal, options) = match &options.resume {
+        None => (Journal::new(), options.clone()),
+        Some(reference) => {
+            let (journal, kept) = Journal::resume(cx, reference).await?;
+            let options = resumed(options, &journal, &kept);
+            (journal, options)
+        }
+    };
     let units = units(cx, &options.scope, Reading::OnVisit).await?;
     let files = prepared(cx)?;
-    let run = Run::new(cx, options, &files, units, started);
+    let run = Run::new(cx, &options, &files, units, journal, started);
     cx.interrupt.set_cancels(true);
     let done = run.carry_out().await;
     cx.interrupt.set_cancels(false);

@@ -58,6 +58,7 @@ impl<'r, 'a> Run<'r, 'a> {
         options: &'r UpOptions,
         files: &'r BTreeMap<Isolation, Prepared<'a>>,
         units: Vec<Unit<'a>>,
+        journal: Journal,
         started: Instant,
     ) -> Self {
         Self {
@@ -66,7 +67,7 @@ impl<'r, 'a> Run<'r, 'a> {
             files,
             units: RefCell::new(units),
             seats: Seats::default(),
-            journal: Journal::default(),
+            journal,
             beginnings: RefCell::default(),
             traces: traces(files),
             started,
@@ -87,6 +88,9 @@ impl<'r, 'a> Run<'r, 'a> {
         let certain = self.units.borrow().iter().any(|unit| !unit.pending.is_empty());
         if certain {
             self.journal.begin(&self).await?;
+        }
+        if self.options.resume.is_some() {
+            self.journal.note_found(&self.units.borrow());
         }
         let several = waves.len() > 1;
         for (at, (name, wave)) in waves.iter().enumerate() {

@@ -253,6 +253,11 @@ async fn read_batch(
     Ok(found)
 }
 
+/// The version that a run brings a unit to.
+pub(super) fn goal(unit: &Unit<'_>) -> Option<Version> {
+    unit.pending.last().copied().max(unit.to).or_else(|| unit.set.head())
+}
+
 impl<'a> Unit<'a> {
     fn new(
         cx: &Context<'a>,
