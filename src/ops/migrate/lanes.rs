@@ -4,7 +4,7 @@
 //! server never waits for the network. What cannot be one message is done alone: files that run
 //! outside a transaction, files one by one, shared tables with their guard, a database of its own.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -25,8 +25,12 @@ use crate::report::Status;
 use crate::report::event::Event;
 
 /// So many messages are on their way on one session: the one that the server works on, and the
-/// next.
+/// next,
 const IN_FLIGHT: usize = 2;
+
+/// when the last took no longer than this. Nobody is sent behind a slow one: it could neither be
+/// left undone when the user wants to stop, nor be taken over by another lane.
+const QUICK: Duration = Duration::from_millis(250);
 
 /// Connections of a cluster's budget that lanes leave to others: the ledger, and who looks for
 /// blockers.
@@ -113,13 +117,17 @@ struct Seat {
     session: Session,
     number: usize,
     database: Ident,
+    /// How many messages were sent,
+    sent: Cell<usize>,
+    /// and how many of them were answered.
+    landed: Cell<usize>,
 }
 
 impl Run<'_, '_> {
     /// Works off the queue of one cluster.
     pub(super) async fn work_on(&self, cluster: &ClusterName, queue: &Queue) {
         let lanes = self.jobs(cluster).min(queue.0.borrow().len()).max(1);
-        let at_work = std::cell::Cell::new(lanes);
+        let at_work = Cell::new(lanes);
         let lanes = join_all((0..lanes).map(|_| self.lane(cluster, queue, &at_work)));
         let attendance = join(self.look_for_blockers(cluster), self.cancel_on_demand());
         match select(std::pin::pin!(lanes), std::pin::pin!(attendance)).await {
@@ -140,12 +148,11 @@ impl Run<'_, '_> {
         wanted.clamp(1, room)
     }
 
-    async fn lane(&self, cluster: &ClusterName, queue: &Queue, at_work: &std::cell::Cell<usize>) {
+    async fn lane(&self, cluster: &ClusterName, queue: &Queue, at_work: &Cell<usize>) {
         let mut seat: Option<Rc<Seat>> = None;
         let mut used = 0;
         let mut flying = FuturesUnordered::new();
-        // Who wants to stop at the first failure wants nothing to be on its way behind it.
-        let in_flight = if self.options.stop_on_error { 1 } else { IN_FLIGHT };
+        let mut in_flight = 1;
         loop {
             while flying.len() < in_flight && self.may_begin() {
                 let here = seat.as_ref().filter(|_| used < RETIRE_AFTER);
@@ -190,7 +197,10 @@ impl Run<'_, '_> {
                 }
             }
             match flying.next().await {
-                Some((unit, ended, lost)) => {
+                Some((unit, ended, lost, took)) => {
+                    // Who wants to stop at the first failure wants nothing to be sent behind it.
+                    let quick = took <= QUICK && !self.options.stop_on_error;
+                    in_flight = if quick { IN_FLIGHT } else { 1 };
                     if lost {
                         // Whoever is still on its way there will find out as well.
                         used = RETIRE_AFTER;
@@ -251,7 +261,13 @@ impl Run<'_, '_> {
         let session = self.cx.servers.session(cluster, Some(database)).await?;
         let pid = session.pid().await?;
         let number = self.seats.take(&session, pid);
-        Ok(Seat { session, number, database: database.clone() })
+        Ok(Seat {
+            session,
+            number,
+            database: database.clone(),
+            sent: Cell::new(0),
+            landed: Cell::new(0),
+        })
     }
 
     /// Gives a session back; one that has touched many schemas is ended, for its memory has grown.
@@ -267,12 +283,24 @@ impl Run<'_, '_> {
         }
     }
 
-    /// One attempt in one message. Also says whether the session was lost.
-    async fn fly(&self, unit: usize, seat: Rc<Seat>) -> (usize, Ended, bool) {
+    /// One attempt in one message. Also says whether the session was lost, and how long it took.
+    async fn fly(&self, unit: usize, seat: Rc<Seat>) -> (usize, Ended, bool, Duration) {
         let started = Instant::now();
-        let (ended, lost) = self.attempt(unit, &seat.session, seat.number).await;
+        let turn = seat.sent.replace(seat.sent.get() + 1);
+        let (mut ended, lost) = self.attempt(unit, &seat.session, seat.number).await;
+        if lost {
+            // Only the one whose turn it was may have had to do with it.
+            if turn != seat.landed.get()
+                && matches!(&ended, Ended::Failed(applied, _) if applied.is_empty())
+            {
+                let cause = "the connection was lost before it was its turn".to_owned();
+                ended = Ended::Again { cause, after: Duration::ZERO };
+            }
+        } else {
+            seat.landed.set(seat.landed.get() + 1);
+        }
         self.took(unit, started);
-        (unit, ended, lost)
+        (unit, ended, lost, started.elapsed())
     }
 
     fn took(&self, at: usize, started: Instant) {
