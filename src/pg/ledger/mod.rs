@@ -20,14 +20,26 @@ use uuid::Uuid;
 use self::writer::{Note, Writer};
 use super::answer::failed;
 use super::lock::{self, LockKey};
+use super::servers::Servers;
 use super::session::Session;
 use crate::error::{Code, Error};
+use crate::model::ident::Ident;
 use crate::model::run::{NewRun, Run, RunState, RunTarget};
+use crate::model::tenant::ClusterName;
 
 pub use self::read::{exists, find, last_failures, runs, targets};
 
 /// Opens another session to the registry, of its own, when the ledger has lost the one it had.
 pub type Reconnect = Box<dyn Fn() -> BoxFuture<'static, Result<Session, Error>> + Send + Sync>;
+
+/// Makes what opens sessions of one database of the fleet for as long as the fleet is known.
+pub fn reconnect(servers: &Arc<Servers>, cluster: &ClusterName, database: &Ident) -> Reconnect {
+    let known = (Arc::clone(servers), cluster.clone(), database.clone());
+    Box::new(move || {
+        let (servers, cluster, database) = known.clone();
+        Box::pin(async move { servers.dedicated(&cluster, Some(&database)).await })
+    })
+}
 
 /// Why the ledger could not be written; the first reason stays.
 type Failure = Arc<OnceLock<Arc<Error>>>;
