@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::error::Error;
 use crate::model::migration::Version;
+use crate::model::run::RunReference;
 use crate::model::tenant::TenantId;
 use crate::ops::{Selection, Selector};
 use crate::output;
@@ -142,6 +143,11 @@ impl Waiting {
     pub(super) fn limits(&self) -> pg::Limits {
         pg::Limits { lock: self.lock_timeout, statement: self.statement_timeout }
     }
+}
+
+/// Reads how a run is named: last, its id, or the id's beginning.
+pub(super) fn run(text: &str) -> Result<RunReference, String> {
+    text.parse().map_err(spoken)
 }
 
 /// Reads a tenant's id.

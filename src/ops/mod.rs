@@ -11,6 +11,7 @@ mod fleet;
 mod init;
 mod list;
 mod migrate;
+mod runs;
 mod select;
 mod verify;
 
@@ -21,6 +22,7 @@ pub use doctor::doctor;
 pub use init::init;
 pub use list::{list, show};
 pub use migrate::{StatusOptions, UpOptions, status, up};
+pub use runs::{runs, show_run};
 pub use select::{Selection, Selector};
 pub use verify::{VerifyOptions, explain, verify};
 

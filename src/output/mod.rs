@@ -9,6 +9,7 @@ mod layout;
 mod log;
 mod migration;
 mod progress;
+mod runs;
 mod style;
 mod terminal;
 
