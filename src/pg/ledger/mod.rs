@@ -73,7 +73,9 @@ impl Ledger {
     ) -> Result<Self, Error> {
         prepare(&session).await?;
         lock::acquire(session.client(), &LockKey::run(run.id), Duration::ZERO).await?;
-        let run = rows::insert(session.client(), run, targets).await?;
+        let run = rows::insert(session.client(), run, targets)
+            .await
+            .map_err(|error| granting(error, &session))?;
         Ok(Self::start(session, reconnect, run))
     }
 
@@ -100,7 +102,8 @@ impl Ledger {
             )
             .hint(format!("watch it with: tenantctl runs show {id}")));
         }
-        let Some(run) = rows::take_up(session.client(), id).await? else {
+        let taken_up = rows::take_up(session.client(), id).await;
+        let Some(run) = taken_up.map_err(|error| granting(error, &session))? else {
             return Err(read::unknown(&id.to_string()));
         };
         let targets = rows::targets(session.client(), id).await?;
@@ -178,6 +181,17 @@ fn again(failure: &Arc<Error>) -> Error {
     error.answer.clone_from(&failure.answer);
     error.location.clone_from(&failure.location);
     error.because(Arc::clone(failure))
+}
+
+/// Says what to grant to a role that migrates, and is not the one that made the registry.
+fn granting(error: Error, session: &Session) -> Error {
+    if error.code != Code::Permission {
+        return error;
+    }
+    error.hint(format!(
+        "as the registry's owner: GRANT SELECT, INSERT, UPDATE ON tenantctl.runs, tenantctl.run_targets TO {};",
+        session.user_ident()
+    ))
 }
 
 /// Makes a session of its own one that may be idle for as long as a migration takes, and that never
