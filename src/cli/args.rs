@@ -146,6 +146,11 @@ impl Waiting {
     }
 }
 
+/// Reads how a run is named: last, its id, or the id's beginning.
+pub(super) fn run(text: &str) -> Result<RunReference, String> {
+    text.parse().map_err(spoken)
+}
+
 /// Reads a tenant's id.
 pub(super) fn tenant(text: &str) -> Result<TenantId, String> {
     TenantId::new(text).map_err(spoken)
@@ -160,11 +165,6 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let refused = || format!("{text:?} is no duration; write 500ms, 30s, 2m or 1h");
     let signed: jiff::SignedDuration = text.parse().map_err(|_| refused())?;
     Duration::try_from(signed).map_err(|_| refused())
-}
-
-/// Reads which run is meant.
-pub(super) fn run(text: &str) -> Result<RunReference, String> {
-    text.parse().map_err(spoken)
 }
 
 /// Reads a wave of a run.

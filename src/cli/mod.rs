@@ -43,6 +43,7 @@ commands! {
     list => List,
     show => Show,
     migrate => Migrate,
+    runs => Runs,
     verify_rls => VerifyRls,
     explain => Explain,
     completions => Completions,

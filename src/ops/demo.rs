@@ -5,6 +5,7 @@
 //! holds the report that the command would have answered, or the server's own words.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Context, CreateOptions, Selection, Sets, UpOptions, VerifyOptions};
@@ -291,7 +292,7 @@ impl<T: Fn(&Scene)> Stage<'_, T> {
     fn context<'b>(
         &'b self,
         fleet: &'b Fleet,
-        servers: &'b Servers,
+        servers: &'b Arc<Servers>,
         sets: &'b Sets,
     ) -> Context<'b> {
         Context { fleet, servers, sets, observer: &self.observer, interrupt: self.interrupt }

@@ -11,6 +11,7 @@ mod fleet;
 mod init;
 mod list;
 mod migrate;
+mod runs;
 mod select;
 mod verify;
 
@@ -21,10 +22,12 @@ pub use doctor::doctor;
 pub use init::init;
 pub use list::{list, show};
 pub use migrate::{StatusOptions, UpOptions, status, up};
+pub use runs::{runs, show_run};
 pub use select::{Selection, Selector};
 pub use verify::{VerifyOptions, explain, verify};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::config::Fleet;
 use crate::error::Error;
@@ -39,8 +42,8 @@ use crate::report::event::Observer;
 pub struct Context<'a> {
     /// The configuration.
     pub fleet: &'a Fleet,
-    /// The clusters.
-    pub servers: &'a Servers,
+    /// The clusters; shared, so that a task may outlive whoever began it.
+    pub servers: &'a Arc<Servers>,
     /// The migration files, by isolation model, and the registry's own.
     pub sets: &'a Sets,
     /// Who is told what happens.
@@ -51,12 +54,12 @@ pub struct Context<'a> {
 
 /// The clusters of a fleet, connected on demand by sessions that call themselves
 /// `tenantctl/<command>`.
-pub fn servers(fleet: &Fleet, command: &str) -> Servers {
+pub fn servers(fleet: &Fleet, command: &str) -> Arc<Servers> {
     let clusters = fleet
         .clusters
         .iter()
         .map(|(name, cluster)| (name.clone(), cluster.connection.clone(), cluster.max_connections));
-    Servers::new(clusters, command)
+    Arc::new(Servers::new(clusters, command))
 }
 
 /// The migration files, read and checked once, before anything is touched.

@@ -28,7 +28,8 @@ pub(super) fn lines(report: &Report) -> String {
     let whole = value(report);
     let list = match report {
         Report::Tenants(_) => Some("tenants"),
-        Report::Migration(_) => Some("targets"),
+        Report::Migration(_) | Report::Run(_) => Some("targets"),
+        Report::Runs(_) => Some("runs"),
         Report::Findings(_) => Some("findings"),
         Report::Doctor(_) => Some("checks"),
         _ => None,
@@ -62,6 +63,8 @@ fn value(report: &Report) -> Value {
         Report::Tenants(tenants) => self::tenants(tenants),
         Report::Tenant(listed) => json!({"format": FORMAT, "tenant": self::listed(listed)}),
         Report::Migration(run) => super::migration::json(run),
+        Report::Runs(runs) => super::runs::runs_json(runs),
+        Report::Run(run) => super::runs::run_json(run),
         Report::Findings(verified) => findings(verified),
         Report::Rule(rule) => json!({
             "format": FORMAT,

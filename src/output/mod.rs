@@ -12,6 +12,7 @@ mod log;
 mod migration;
 mod progress;
 mod pulse;
+mod runs;
 mod stream;
 mod style;
 mod terminal;

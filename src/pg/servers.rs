@@ -18,7 +18,6 @@ use tokio_postgres::Client;
 
 use super::checkout::{checkout, refused};
 use super::connect::Connector;
-use super::ledger::Reconnect;
 use super::session::Session;
 use crate::error::{Code, Error};
 use crate::model::connection::ConnectionSettings;
@@ -120,32 +119,6 @@ impl Servers {
         let driver = holding(permit, connection.driver);
         let client = ClientWrapper::new(connection.client, driver);
         Ok(Session::own(client, cluster.clone(), connector))
-    }
-
-    /// Makes what opens such a session later, when this value may be elsewhere.
-    ///
-    /// # Errors
-    ///
-    /// [`Code::NotFound`] for a cluster that is not configured, and a failure to set up TLS.
-    pub fn reconnect(
-        &self,
-        cluster: &ClusterName,
-        database: Option<&Ident>,
-    ) -> Result<Reconnect, Error> {
-        let link = self.link(cluster)?;
-        let connector = self.connector(link, database)?;
-        let (budget, limit, cluster) = (Arc::clone(&link.budget), link.limit, cluster.clone());
-        Ok(Box::new(move || {
-            let (connector, budget, cluster) =
-                (connector.clone(), Arc::clone(&budget), cluster.clone());
-            Box::pin(async move {
-                let permit = permit(&budget, limit).await?;
-                let connection = connector.connect().await?;
-                let client =
-                    ClientWrapper::new(connection.client, holding(permit, connection.driver));
-                Ok(Session::own(client, cluster, connector))
-            })
-        }))
     }
 
     /// How many connections tenantctl may hold to a cluster at once.

@@ -8,6 +8,7 @@ mod findings;
 mod migration;
 mod planned;
 mod provisioned;
+mod runs;
 mod tenants;
 mod verified;
 
@@ -20,6 +21,7 @@ pub use migration::{
 };
 pub use planned::{Planned, PlannedStep};
 pub use provisioned::{Credential, Outcome, Provisioned};
+pub use runs::{Runs, ShownRun};
 pub use tenants::{Listed, Source, Tenants};
 pub use verified::Verified;
 
@@ -38,6 +40,10 @@ pub enum Report {
     Tenant(Box<Listed>),
     /// `migrate up`, `migrate status`.
     Migration(MigrationRun),
+    /// `runs list`.
+    Runs(Runs),
+    /// `runs show`.
+    Run(Box<ShownRun>),
     /// `verify-rls`.
     Findings(Box<Verified>),
     /// `explain`.

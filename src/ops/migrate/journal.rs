@@ -54,7 +54,7 @@ impl Journal {
             ));
         }
         registry::ensure(&session, cx.sets.registry()).await?;
-        let again = cx.servers.reconnect(cluster, Some(database))?;
+        let again = ledger::reconnect(cx.servers, cluster, database);
         let (ledger, kept, targets) = Ledger::reopen(session, Some(again), found.id).await?;
         let before = targets.into_iter().map(|target| (target.tenant.clone(), target)).collect();
         let journal = Self { id: kept.id, ledger: OnceCell::new_with(Some(Some(ledger))), before };
@@ -103,7 +103,7 @@ impl Journal {
             let units = run.units.borrow();
             units.iter().flat_map(|unit| self.rows(unit, state(unit))).collect()
         };
-        let again = run.cx.servers.reconnect(cluster, Some(database))?;
+        let again = ledger::reconnect(run.cx.servers, cluster, database);
         Ledger::begin(session, Some(again), &new, &targets).await.map(Some)
     }
 

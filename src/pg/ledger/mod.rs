@@ -20,14 +20,26 @@ use uuid::Uuid;
 use self::writer::{Note, Writer};
 use super::answer::failed;
 use super::lock::{self, LockKey};
+use super::servers::Servers;
 use super::session::Session;
 use crate::error::{Code, Error};
+use crate::model::ident::Ident;
 use crate::model::run::{NewRun, Run, RunState, RunTarget};
+use crate::model::tenant::ClusterName;
 
 pub use self::read::{exists, find, last_failures, runs, targets};
 
 /// Opens another session to the registry, of its own, when the ledger has lost the one it had.
 pub type Reconnect = Box<dyn Fn() -> BoxFuture<'static, Result<Session, Error>> + Send + Sync>;
+
+/// Makes what opens sessions of one database of the fleet for as long as the fleet is known.
+pub fn reconnect(servers: &Arc<Servers>, cluster: &ClusterName, database: &Ident) -> Reconnect {
+    let known = (Arc::clone(servers), cluster.clone(), database.clone());
+    Box::new(move || {
+        let (servers, cluster, database) = known.clone();
+        Box::pin(async move { servers.dedicated(&cluster, Some(&database)).await })
+    })
+}
 
 /// Why the ledger could not be written; the first reason stays.
 type Failure = Arc<OnceLock<Arc<Error>>>;
@@ -61,7 +73,9 @@ impl Ledger {
     ) -> Result<Self, Error> {
         prepare(&session).await?;
         lock::acquire(session.client(), &LockKey::run(run.id), Duration::ZERO).await?;
-        let run = rows::insert(session.client(), run, targets).await?;
+        let run = rows::insert(session.client(), run, targets)
+            .await
+            .map_err(|error| granting(error, &session))?;
         Ok(Self::start(session, reconnect, run))
     }
 
@@ -88,7 +102,8 @@ impl Ledger {
             )
             .hint(format!("watch it with: tenantctl runs show {id}")));
         }
-        let Some(run) = rows::take_up(session.client(), id).await? else {
+        let taken_up = rows::take_up(session.client(), id).await;
+        let Some(run) = taken_up.map_err(|error| granting(error, &session))? else {
             return Err(read::unknown(&id.to_string()));
         };
         let targets = rows::targets(session.client(), id).await?;
@@ -166,6 +181,17 @@ fn again(failure: &Arc<Error>) -> Error {
     error.answer.clone_from(&failure.answer);
     error.location.clone_from(&failure.location);
     error.because(Arc::clone(failure))
+}
+
+/// Says what to grant to a role that migrates, and is not the one that made the registry.
+fn granting(error: Error, session: &Session) -> Error {
+    if error.code != Code::Permission {
+        return error;
+    }
+    error.hint(format!(
+        "as the registry's owner: GRANT SELECT, INSERT, UPDATE ON tenantctl.runs, tenantctl.run_targets TO {};",
+        session.user_ident()
+    ))
 }
 
 /// Makes a session of its own one that may be idle for as long as a migration takes, and that never

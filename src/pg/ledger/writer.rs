@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::{Failure, RETAKE, Reconnect, prepare, rows};
@@ -24,6 +24,9 @@ const BATCH: usize = 500;
 
 /// How often an idle session is used, so that its loss is noticed before the run needs it.
 const PULSE: Duration = Duration::from_secs(10);
+
+/// How long an answer is waited for: longer than the server lets a statement of the ledger run.
+const ANSWER: Duration = Duration::from_secs(75);
 
 /// What the run has to say.
 pub(super) enum Note {
@@ -118,6 +121,14 @@ impl Writer {
     }
 
     async fn send(&self, entry: &Entry) -> Result<(), Error> {
+        let sent = timeout(ANSWER, self.say(entry)).await;
+        sent.unwrap_or_else(|late| {
+            let what = format!("write the ledger of run {}: the server does not answer", self.run);
+            Err(Error::new(Code::Unreachable, what).because(late))
+        })
+    }
+
+    async fn say(&self, entry: &Entry) -> Result<(), Error> {
         let client = self.session.client();
         match entry {
             Entry::Targets(batch) => rows::update(client, self.run, batch).await,
