@@ -18,8 +18,9 @@ pub const FILE: &str = "tenants.toml";
 /// What one process may open on a cluster unless it is told.
 const MAX_CONNECTIONS: usize = 20;
 
-/// A plan needs a session for its lock, one for the cluster and one for the tenant.
-const MIN_CONNECTIONS: usize = 3;
+/// A plan needs a session for its lock, one for the cluster and one for the tenant; a run one more
+/// for its ledger.
+const MIN_CONNECTIONS: usize = 4;
 
 /// Where the configuration is looked for.
 #[derive(Clone, Debug, Default)]

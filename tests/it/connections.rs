@@ -318,10 +318,10 @@ fn no_more_connections_are_opened_than_the_cluster_allows_us() {
         world.config("[isolation.shared]\nschema = \"rows\"\n");
         let file = world.path("tenants.toml");
         let text = fs::read_to_string(&file).unwrap();
-        fs::write(&file, text.replace("region = \"eu\"", "region = \"eu\"\nmax_connections = 3"))
+        fs::write(&file, text.replace("region = \"eu\"", "region = \"eu\"\nmax_connections = 4"))
             .unwrap();
-        // The server enforces what the tool promises: a fourth session would be refused.
-        world.sql("ALTER ROLE platform CONNECTION LIMIT 3");
+        // The server enforces what the tool promises: a fifth session would be refused.
+        world.sql("ALTER ROLE platform CONNECTION LIMIT 4");
         for at in 0..6 {
             world.run(["create", &format!("t{at}"), "--isolation", "database"]).ok();
             // Sessions of a process that has ended are gone a moment later.
@@ -341,8 +341,8 @@ fn no_more_connections_are_opened_than_the_cluster_allows_us() {
         }
         let less = fs::read_to_string(&file)
             .unwrap()
-            .replace("max_connections = 3", "max_connections = 2");
+            .replace("max_connections = 4", "max_connections = 3");
         fs::write(&file, less).unwrap();
-        says(&world.run(["list"]).code(1), &["allows 2 connections: 3 is the least"]);
+        says(&world.run(["list"]).code(1), &["allows 3 connections: 4 is the least"]);
     });
 }

@@ -40,11 +40,18 @@ fn one_tenant_fails_alone_and_whole() {
 }
 
 #[test]
-fn what_was_applied_before_the_failure_stays() {
+fn a_failure_undoes_what_was_applied_with_it_and_nothing_else() {
     let fleet = Fleet::of_schemas(&["cat"]);
     fleet.migration("V2__links.sql", "CREATE TABLE links (id bigint PRIMARY KEY);\n");
     fleet.migration("V3__wrong.sql", "SELECT 1 / 0;\n");
-    let up = fleet.up(&[]).run().code(1);
+    let together = fleet.up(&[]).run().code(1);
+    let cat = target(&together, "cat");
+    assert_eq!(cat["applied"], serde_json::json!([]), "{cat}");
+    assert_eq!((&cat["to"], &cat["error"]["sqlstate"]), (&1.into(), &"22012".into()), "{cat}");
+    assert_eq!(fleet.history("tenant_cat"), ["1 notes"]);
+    assert_eq!(fleet.tables("tenant_cat"), ["notes"]);
+
+    let up = fleet.up(&["--per-file"]).run().code(1);
     let cat = target(&up, "cat");
     assert_eq!(cat["applied"], serde_json::json!([2]), "{cat}");
     assert_eq!(cat["pending"], serde_json::json!([3]), "{cat}");

@@ -7,7 +7,7 @@ use crate::harness::World;
 fn narrow(ids: &[&str]) -> Fleet {
     let fleet = Fleet::on(World::new());
     let toml = std::fs::read_to_string(fleet.path("tenants.toml")).unwrap();
-    fleet.file("tenants.toml", &toml.replace("max_connections = 10", "max_connections = 3"));
+    fleet.file("tenants.toml", &toml.replace("max_connections = 10", "max_connections = 4"));
     fleet.having(ids)
 }
 
