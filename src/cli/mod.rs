@@ -45,6 +45,7 @@ commands! {
     migrate => Migrate,
     verify_rls => VerifyRls,
     explain => Explain,
+    metrics => Metrics,
     completions => Completions,
     man => Man,
 }

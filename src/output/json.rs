@@ -30,6 +30,7 @@ pub(super) fn lines(report: &Report) -> String {
         Report::Tenants(_) => Some("tenants"),
         Report::Migration(_) => Some("targets"),
         Report::Findings(_) => Some("findings"),
+        Report::Metrics(_) => Some("metrics"),
         Report::Doctor(_) => Some("checks"),
         _ => None,
     };
@@ -62,6 +63,7 @@ fn value(report: &Report) -> Value {
         Report::Tenants(tenants) => self::tenants(tenants),
         Report::Tenant(listed) => json!({"format": FORMAT, "tenant": self::listed(listed)}),
         Report::Migration(run) => super::migration::json(run),
+        Report::Metrics(run) => super::metrics::fleet_json(run),
         Report::Findings(verified) => findings(verified),
         Report::Rule(rule) => json!({
             "format": FORMAT,

@@ -11,9 +11,12 @@ use super::progress::duration;
 use super::style::Style;
 use crate::model::count;
 use crate::model::migration::Version;
-use crate::report::{MigrationRun, Status, TargetReport, Verb};
+use crate::report::{Failure, MigrationRun, Status, TargetReport, Verb};
 
 pub(super) fn migration(run: &MigrationRun, style: &Style) -> String {
+    if run.verb == Verb::Status && run.targets.len() > READABLE {
+        return super::status::fleet(run, style) + &closing(run, style);
+    }
     let mut text = String::new();
     let shown: Vec<&TargetReport> = match run.verb {
         Verb::Status => run.targets.iter().collect(),
@@ -29,6 +32,9 @@ pub(super) fn migration(run: &MigrationRun, style: &Style) -> String {
         text.push('\n');
     }
     text.push_str(&failures(run, style));
+    if run.verb == Verb::Status {
+        text.push_str(&super::status::past_failures(run, style));
+    }
     text.push_str(&closing(run, style));
     text
 }
@@ -84,19 +90,45 @@ fn row(target: &TargetReport, verb: Verb, style: &Style) -> Vec<String> {
     vec![target.tenant.to_string(), schema, third, fourth, status]
 }
 
-/// Each failure once, with the tenants that it struck.
-fn failures(run: &MigrationRun, style: &Style) -> String {
-    let mut groups: Vec<(String, Vec<&TargetReport>)> = Vec::new();
-    for target in &run.targets {
-        let Some(seen) = target.failure_alike() else {
+/// Tenants of which the same is to be said, in the order in which they come.
+pub(super) fn alike<'a, K: Ord>(
+    targets: impl Iterator<Item = &'a TargetReport>,
+    said: impl Fn(&TargetReport) -> Option<K>,
+) -> Vec<Vec<&'a TargetReport>> {
+    let mut known: BTreeMap<K, usize> = BTreeMap::new();
+    let mut groups: Vec<Vec<&TargetReport>> = Vec::new();
+    for target in targets {
+        let Some(key) = said(target) else {
             continue;
         };
-        match groups.iter_mut().find(|(same, _)| *same == seen) {
-            Some((_, struck)) => struck.push(target),
-            None => groups.push((seen, vec![target])),
+        let at = *known.entry(key).or_insert(groups.len());
+        match groups.get_mut(at) {
+            Some(group) => group.push(target),
+            None => groups.push(vec![target]),
         }
     }
-    let mut text: String = groups.iter().map(|(_, struck)| failure(struck, style)).collect();
+    groups
+}
+
+/// The names of tenants, so many of them, and how many others there are.
+pub(super) fn and_others(targets: &[&TargetReport], named: usize) -> String {
+    let names: Vec<&str> =
+        targets.iter().take(named).map(|target| target.tenant.as_str()).collect();
+    match targets.len() - names.len() {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
+    }
+}
+
+/// So many tenants of which the same is said are named, unless all are asked for.
+pub(super) fn named(style: &Style) -> usize {
+    if style.whole { usize::MAX } else { 10 }
+}
+
+/// Each failure once, with the tenants that it struck.
+pub(super) fn failures(run: &MigrationRun, style: &Style) -> String {
+    let groups = alike(run.targets.iter(), TargetReport::failure_alike);
+    let mut text: String = groups.iter().map(|struck| failure(struck, style)).collect();
     if !text.is_empty() {
         text.push('\n');
     }
@@ -109,18 +141,9 @@ fn failure(struck: &[&TargetReport], style: &Style) -> String {
     else {
         return String::new();
     };
-    let names: Vec<&str> = struck.iter().take(NAMED).map(|target| target.tenant.as_str()).collect();
-    let more = match struck.len() - names.len() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let name = format!("{} {}{more}", first.status.word(), names.join(", "));
+    let name = format!("{} {}", first.status.word(), and_others(struck, named(style)));
     let mut text = format!("{}: {}\n", style.bad(&name), failure.message);
-    if let Some(file) = &failure.file {
-        let place = match (failure.line, failure.column) {
-            (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
-            _ => file.clone(),
-        };
+    if let Some(place) = place(failure) {
         text.push_str(&format!("  at: {place}\n"));
     }
     if let Some(sqlstate) = &failure.sqlstate {
@@ -135,8 +158,14 @@ fn failure(struck: &[&TargetReport], style: &Style) -> String {
     text
 }
 
-/// So many tenants of one failure are named.
-const NAMED: usize = 10;
+/// Where in which file a failure is.
+pub(super) fn place(failure: &Failure) -> Option<String> {
+    let file = failure.file.as_ref()?;
+    Some(match (failure.line, failure.column) {
+        (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
+        _ => file.clone(),
+    })
+}
 
 fn closing(run: &MigrationRun, style: &Style) -> String {
     if run.targets.is_empty() {
@@ -181,6 +210,9 @@ fn closing(run: &MigrationRun, style: &Style) -> String {
     }
     if let Some(command) = resume(run) {
         text.push_str(&format!("go on with: {command}\n"));
+    }
+    if run.verb == Verb::Status && summary.pending > 0 {
+        text.push_str("bring them up with: tenantctl migrate up\n");
     }
     text
 }

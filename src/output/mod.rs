@@ -1,5 +1,6 @@
 //! The only layer that speaks to the terminal: answers on stdout, the story on stderr.
 
+mod artefact;
 mod bars;
 mod board;
 mod demo;
@@ -9,13 +10,17 @@ mod human;
 mod json;
 mod layout;
 mod log;
+mod markdown;
+mod metrics;
 mod migration;
 mod progress;
 mod pulse;
+mod status;
 mod stream;
 mod style;
 mod terminal;
 
+pub use artefact::Artefacts;
 pub use demo::scene;
 pub use failure::{failure_human, failure_json};
 pub use log::{LogFormat, start_log};

@@ -38,6 +38,8 @@ pub enum Report {
     Tenant(Box<Listed>),
     /// `migrate up`, `migrate status`.
     Migration(MigrationRun),
+    /// `metrics`.
+    Metrics(MigrationRun),
     /// `verify-rls`.
     Findings(Box<Verified>),
     /// `explain`.

@@ -21,6 +21,7 @@ mod harness;
 mod migrate;
 mod migrate_failing;
 mod migrate_refused;
+mod migrate_seen;
 mod migrate_sessions;
 mod migrate_together;
 mod names;

@@ -1,5 +1,6 @@
 //! `tenantctl migrate up`.
 
+use super::beside::Beside;
 use super::scope::Scope;
 use crate::cli::app::App;
 use crate::cli::args::Waiting;
@@ -19,6 +20,8 @@ pub(super) struct Args {
     on_error: OnError,
     #[command(flatten)]
     waiting: Waiting,
+    #[command(flatten)]
+    beside: Beside,
 }
 
 /// `--on-error`.
@@ -41,6 +44,7 @@ impl Args {
             limits: self.waiting.limits(),
         };
         app.stream_events()?;
-        app.with_fleet(async |cx| ops::up(cx, &options).await).await
+        let up = app.with_fleet(async |cx| ops::up(cx, &options).await);
+        self.beside.run(app, "migrate up", up).await
     }
 }
