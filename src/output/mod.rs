@@ -3,6 +3,7 @@
 mod artefact;
 mod bars;
 mod board;
+mod canvas;
 mod demo;
 mod failure;
 mod findings;
