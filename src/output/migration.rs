@@ -42,16 +42,21 @@ pub(super) fn migration(run: &MigrationRun, style: &Style) -> String {
 /// So many rows are read one by one; of more, those that stand alike are counted.
 const READABLE: usize = 20;
 
-/// One row per tenant; in a large fleet, one row for all that stand alike and well.
+/// One row per tenant; in a large fleet, one row for all that stand alike, and well where those that
+/// do not are few.
 fn rows(shown: &[&TargetReport], verb: Verb, style: &Style) -> Vec<Vec<String>> {
     if shown.len() <= READABLE {
         return shown.iter().map(|target| row(target, verb, style)).collect();
     }
     let mut rows = Vec::new();
     let mut alike: Vec<(Vec<String>, usize)> = Vec::new();
+    let ill = |target: &&&TargetReport| {
+        matches!(target.status, Status::Diverged | Status::Missing | Status::Failed)
+    };
+    let few = shown.iter().filter(ill).count() <= READABLE;
     for target in shown {
         let row = row(target, verb, style);
-        if matches!(target.status, Status::Diverged | Status::Missing | Status::Failed) {
+        if few && ill(&target) {
             rows.push(row);
             continue;
         }
@@ -125,10 +130,18 @@ pub(super) fn named(style: &Style) -> usize {
     if style.whole { usize::MAX } else { 10 }
 }
 
+/// So many different failures are shown, unless all are asked for.
+const FAILURES: usize = 20;
+
 /// Each failure once, with the tenants that it struck.
 pub(super) fn failures(run: &MigrationRun, style: &Style) -> String {
     let groups = alike(run.targets.iter(), TargetReport::failure_alike);
-    let mut text: String = groups.iter().map(|struck| failure(struck, style)).collect();
+    let shown = if style.whole { groups.len() } else { FAILURES };
+    let mut text: String = groups.iter().take(shown).map(|struck| failure(struck, style)).collect();
+    if groups.len() > shown {
+        let more = count(groups.len() - shown, "other failure");
+        text.push_str(&format!("and {more}: -v or -o json shows all\n"));
+    }
     if !text.is_empty() {
         text.push('\n');
     }
@@ -291,4 +304,26 @@ pub(super) fn target_json(target: &TargetReport) -> Value {
 /// A duration as JSON has it.
 pub(super) fn milliseconds(took: Duration) -> u64 {
     u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::board::tests::failed;
+    use super::*;
+
+    #[test]
+    fn a_thousand_failures_are_still_read() {
+        let style = Style::new(false, 80);
+        let failing = |tables: usize| {
+            let row = |at: usize| failed(&format!("t{at}"), &format!("table_{}", at % tables));
+            MigrationRun::new(Verb::Up, (0..1_000).map(row).collect())
+        };
+        let text = migration(&failing(1), &style);
+        assert!(text.lines().count() < 10, "{text}");
+        assert!(text.contains("1000 tenants  -") && text.contains(" and 990 more: "), "{text}");
+        let text = migration(&failing(1_000), &style);
+        assert!(text.lines().count() < 80, "{text}");
+        assert!(text.contains("\nand 980 other failures: -v or -o json shows all\n"), "{text}");
+        assert!(migration(&failing(1_000), &style.whole(true)).contains("table_999"));
+    }
 }
