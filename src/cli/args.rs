@@ -67,7 +67,7 @@ pub(super) enum Output {
     Human,
     /// One JSON document
     Json,
-    /// One JSON document per line
+    /// One JSON document per line; of `migrate up`, what happens as it happens
     Ndjson,
 }
 

@@ -22,7 +22,7 @@ impl Progress {
     /// Draws on stderr, or nowhere when it is no terminal.
     pub fn new(draws: bool) -> Self {
         let target = if draws {
-            ProgressDrawTarget::term_like(Box::new(Canvas::new()))
+            ProgressDrawTarget::term_like(Box::new(Canvas::stderr()))
         } else {
             ProgressDrawTarget::hidden()
         };
