@@ -41,7 +41,8 @@ impl App {
         let style = Style::new(
             asked && console::colors_enabled() && std::io::stdout().is_terminal(),
             width,
-        );
+        )
+        .whole(global.verbose > 0);
         let error_style = Style::new(asked && terminal, width);
         let progress = Progress::new(terminal && !global.quiet);
         output::start_log(global.verbose, global.log_format.into(), progress.clone());

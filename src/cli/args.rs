@@ -69,7 +69,7 @@ pub(super) enum Output {
     Human,
     /// One JSON document
     Json,
-    /// One JSON document per line
+    /// One JSON document per line; of `migrate up`, what happens as it happens
     Ndjson,
 }
 

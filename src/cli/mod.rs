@@ -46,6 +46,7 @@ commands! {
     runs => Runs,
     verify_rls => VerifyRls,
     explain => Explain,
+    metrics => Metrics,
     completions => Completions,
     man => Man,
 }

@@ -77,7 +77,7 @@ pub(super) struct Tally {
 
 impl Tally {
     fn new(targets: usize, now: Instant) -> Self {
-        Self { targets, done: 0, failed: 0, pace: Pace::new(now) }
+        Self { targets, done: 0, failed: 0, pace: Pace::since(now, 0) }
     }
 
     fn take(&mut self, failed: bool, now: Instant) {
@@ -110,8 +110,9 @@ const GRAIN: Duration = Duration::from_millis(500);
 struct Pace(VecDeque<(Instant, usize)>);
 
 impl Pace {
-    fn new(now: Instant) -> Self {
-        Self(VecDeque::from([(now, 0)]))
+    /// From now on, when so many are done.
+    fn since(now: Instant, done: usize) -> Self {
+        Self(VecDeque::from([(now, done)]))
     }
 
     fn take(&mut self, done: usize, now: Instant) {
@@ -178,14 +179,14 @@ impl Run {
         match event {
             Event::WaveStarted { number, name, .. } => {
                 self.wave = Some((*number, (*name).to_owned()));
-                self.holding = None;
+                self.go_on(now);
             }
             Event::Holding { what } => {
                 let since = self.holding.take().map_or(now, |(_, since)| since);
                 self.holding = Some(((*what).to_owned(), since));
             }
             Event::TargetStarted { cluster, target } => {
-                self.holding = None;
+                self.go_on(now);
                 self.flight(*cluster, target, now).waits = None;
             }
             Event::TargetWaiting { cluster, target, cause, .. } => {
@@ -205,6 +206,16 @@ impl Run {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Ends the holding. The time that it took says nothing about how fast targets are done.
+    fn go_on(&mut self, now: Instant) {
+        if self.holding.take().is_some() {
+            let clusters = self.clusters.iter_mut().map(|(_, tally)| tally);
+            for tally in clusters.chain([&mut self.total]) {
+                tally.pace = Pace::since(now, tally.done);
+            }
         }
     }
 
@@ -368,6 +379,22 @@ pub(super) mod tests {
         let mut tally = Tally::new(1, begun);
         tally.take(true, begun + Duration::from_secs(1));
         assert_eq!(tally.eta(begun + Duration::from_secs(2)), None);
+    }
+
+    #[test]
+    fn a_soak_is_not_counted_against_the_rate() {
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let eu = ClusterName::new("eu-1").unwrap();
+        let mut board = Board::default();
+        board.take(
+            &Event::RunStarted { what: "migrate", run: None, targets: 9, clusters: &[] },
+            begun,
+        );
+        board.take(&Event::Holding { what: "a soak" }, begun);
+        board.take(&Event::TargetStarted { cluster: Some(&eu), target: "cat" }, at(600));
+        board.take(&done(&eu, &[row("cat", Status::Applied)]), at(602));
+        assert_eq!(board.run.unwrap().total.rate(at(602)), Some(0.5));
     }
 
     #[test]

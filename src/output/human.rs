@@ -19,6 +19,7 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
         Report::Migration(answer) => migration(answer, style),
         Report::Runs(answer) => super::runs::runs(answer, style),
         Report::Run(answer) => super::runs::run(answer, style),
+        Report::Metrics(answer) => super::metrics::fleet(answer),
         Report::Findings(answer) => findings(answer, style),
         Report::Rule(rule) => self::rule(rule, style),
         Report::Doctor(answer) => doctor(answer, style),

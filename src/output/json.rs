@@ -31,6 +31,7 @@ pub(super) fn lines(report: &Report) -> String {
         Report::Migration(_) | Report::Run(_) => Some("targets"),
         Report::Runs(_) => Some("runs"),
         Report::Findings(_) => Some("findings"),
+        Report::Metrics(_) => Some("metrics"),
         Report::Doctor(_) => Some("checks"),
         _ => None,
     };
@@ -65,6 +66,7 @@ fn value(report: &Report) -> Value {
         Report::Migration(run) => super::migration::json(run),
         Report::Runs(runs) => super::runs::runs_json(runs),
         Report::Run(run) => super::runs::run_json(run),
+        Report::Metrics(run) => super::metrics::fleet_json(run),
         Report::Findings(verified) => findings(verified),
         Report::Rule(rule) => json!({
             "format": FORMAT,

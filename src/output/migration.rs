@@ -11,9 +11,12 @@ use super::progress::duration;
 use super::style::Style;
 use crate::model::count;
 use crate::model::migration::Version;
-use crate::report::{MigrationRun, Status, TargetReport, Verb};
+use crate::report::{Failure, MigrationRun, Status, TargetReport, Verb};
 
 pub(super) fn migration(run: &MigrationRun, style: &Style) -> String {
+    if run.verb == Verb::Status && run.targets.len() > READABLE {
+        return super::status::fleet(run, style) + &closing(run, style);
+    }
     let mut text = String::new();
     let shown: Vec<&TargetReport> = match run.verb {
         Verb::Status => run.targets.iter().collect(),
@@ -29,6 +32,9 @@ pub(super) fn migration(run: &MigrationRun, style: &Style) -> String {
         text.push('\n');
     }
     text.push_str(&failures(run, style));
+    if run.verb == Verb::Status {
+        text.push_str(&super::status::past_failures(run, style));
+    }
     text.push_str(&closing(run, style));
     text
 }
@@ -36,16 +42,21 @@ pub(super) fn migration(run: &MigrationRun, style: &Style) -> String {
 /// So many rows are read one by one; of more, those that stand alike are counted.
 const READABLE: usize = 20;
 
-/// One row per tenant; in a large fleet, one row for all that stand alike and well.
+/// One row per tenant; in a large fleet, one row for all that stand alike, and well where those that
+/// do not are few.
 fn rows(shown: &[&TargetReport], verb: Verb, style: &Style) -> Vec<Vec<String>> {
     if shown.len() <= READABLE {
         return shown.iter().map(|target| row(target, verb, style)).collect();
     }
     let mut rows = Vec::new();
     let mut alike: Vec<(Vec<String>, usize)> = Vec::new();
+    let ill = |target: &&&TargetReport| {
+        matches!(target.status, Status::Diverged | Status::Missing | Status::Failed)
+    };
+    let few = shown.iter().filter(ill).count() <= READABLE;
     for target in shown {
         let row = row(target, verb, style);
-        if matches!(target.status, Status::Diverged | Status::Missing | Status::Failed) {
+        if few && ill(&target) {
             rows.push(row);
             continue;
         }
@@ -84,19 +95,53 @@ fn row(target: &TargetReport, verb: Verb, style: &Style) -> Vec<String> {
     vec![target.tenant.to_string(), schema, third, fourth, status]
 }
 
-/// Each failure once, with the tenants that it struck.
-fn failures(run: &MigrationRun, style: &Style) -> String {
-    let mut groups: Vec<(String, Vec<&TargetReport>)> = Vec::new();
-    for target in &run.targets {
-        let Some(seen) = target.failure_alike() else {
+/// Tenants of which the same is to be said, in the order in which they come.
+pub(super) fn alike<'a, K: Ord>(
+    targets: impl Iterator<Item = &'a TargetReport>,
+    said: impl Fn(&TargetReport) -> Option<K>,
+) -> Vec<Vec<&'a TargetReport>> {
+    let mut known: BTreeMap<K, usize> = BTreeMap::new();
+    let mut groups: Vec<Vec<&TargetReport>> = Vec::new();
+    for target in targets {
+        let Some(key) = said(target) else {
             continue;
         };
-        match groups.iter_mut().find(|(same, _)| *same == seen) {
-            Some((_, struck)) => struck.push(target),
-            None => groups.push((seen, vec![target])),
+        let at = *known.entry(key).or_insert(groups.len());
+        match groups.get_mut(at) {
+            Some(group) => group.push(target),
+            None => groups.push(vec![target]),
         }
     }
-    let mut text: String = groups.iter().map(|(_, struck)| failure(struck, style)).collect();
+    groups
+}
+
+/// The names of tenants, so many of them, and how many others there are.
+pub(super) fn and_others(targets: &[&TargetReport], named: usize) -> String {
+    let names: Vec<&str> =
+        targets.iter().take(named).map(|target| target.tenant.as_str()).collect();
+    match targets.len() - names.len() {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
+    }
+}
+
+/// So many tenants of which the same is said are named, unless all are asked for.
+pub(super) fn named(style: &Style) -> usize {
+    if style.whole { usize::MAX } else { 10 }
+}
+
+/// So many different failures are shown, unless all are asked for.
+const FAILURES: usize = 20;
+
+/// Each failure once, with the tenants that it struck.
+pub(super) fn failures(run: &MigrationRun, style: &Style) -> String {
+    let groups = alike(run.targets.iter(), TargetReport::failure_alike);
+    let shown = if style.whole { groups.len() } else { FAILURES };
+    let mut text: String = groups.iter().take(shown).map(|struck| failure(struck, style)).collect();
+    if groups.len() > shown {
+        let more = count(groups.len() - shown, "other failure");
+        text.push_str(&format!("and {more}: -v or -o json shows all\n"));
+    }
     if !text.is_empty() {
         text.push('\n');
     }
@@ -109,18 +154,9 @@ fn failure(struck: &[&TargetReport], style: &Style) -> String {
     else {
         return String::new();
     };
-    let names: Vec<&str> = struck.iter().take(NAMED).map(|target| target.tenant.as_str()).collect();
-    let more = match struck.len() - names.len() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let name = format!("{} {}{more}", first.status.word(), names.join(", "));
+    let name = format!("{} {}", first.status.word(), and_others(struck, named(style)));
     let mut text = format!("{}: {}\n", style.bad(&name), failure.message);
-    if let Some(file) = &failure.file {
-        let place = match (failure.line, failure.column) {
-            (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
-            _ => file.clone(),
-        };
+    if let Some(place) = place(failure) {
         text.push_str(&format!("  at: {place}\n"));
     }
     if let Some(sqlstate) = &failure.sqlstate {
@@ -135,8 +171,14 @@ fn failure(struck: &[&TargetReport], style: &Style) -> String {
     text
 }
 
-/// So many tenants of one failure are named.
-const NAMED: usize = 10;
+/// Where in which file a failure is.
+pub(super) fn place(failure: &Failure) -> Option<String> {
+    let file = failure.file.as_ref()?;
+    Some(match (failure.line, failure.column) {
+        (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
+        _ => file.clone(),
+    })
+}
 
 fn closing(run: &MigrationRun, style: &Style) -> String {
     if run.targets.is_empty() {
@@ -181,6 +223,9 @@ fn closing(run: &MigrationRun, style: &Style) -> String {
     }
     if let Some(command) = resume(run) {
         text.push_str(&format!("go on with: {command}\n"));
+    }
+    if run.verb == Verb::Status && summary.pending > 0 {
+        text.push_str("bring them up with: tenantctl migrate up\n");
     }
     text
 }
@@ -259,4 +304,26 @@ pub(super) fn target_json(target: &TargetReport) -> Value {
 /// A duration as JSON has it.
 pub(super) fn milliseconds(took: Duration) -> u64 {
     u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::board::tests::failed;
+    use super::*;
+
+    #[test]
+    fn a_thousand_failures_are_still_read() {
+        let style = Style::new(false, 80);
+        let failing = |tables: usize| {
+            let row = |at: usize| failed(&format!("t{at}"), &format!("table_{}", at % tables));
+            MigrationRun::new(Verb::Up, (0..1_000).map(row).collect())
+        };
+        let text = migration(&failing(1), &style);
+        assert!(text.lines().count() < 10, "{text}");
+        assert!(text.contains("1000 tenants  -") && text.contains(" and 990 more: "), "{text}");
+        let text = migration(&failing(1_000), &style);
+        assert!(text.lines().count() < 80, "{text}");
+        assert!(text.contains("\nand 980 other failures: -v or -o json shows all\n"), "{text}");
+        assert!(migration(&failing(1_000), &style.whole(true)).contains("table_999"));
+    }
 }

@@ -1,7 +1,9 @@
 //! The only layer that speaks to the terminal: answers on stdout, the story on stderr.
 
+mod artefact;
 mod bars;
 mod board;
+mod canvas;
 mod demo;
 mod failure;
 mod findings;
@@ -9,14 +11,18 @@ mod human;
 mod json;
 mod layout;
 mod log;
+mod markdown;
+mod metrics;
 mod migration;
 mod progress;
 mod pulse;
 mod runs;
+mod status;
 mod stream;
 mod style;
 mod terminal;
 
+pub use artefact::Artefacts;
 pub use demo::scene;
 pub use failure::{failure_human, failure_json};
 pub use log::{LogFormat, start_log};

@@ -7,6 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::bars::{self, Screen, and_more, rough};
 use super::board::{Board, Run};
+use super::canvas::Canvas;
 use super::pulse::Pulse;
 use super::style::Style;
 use super::terminal;
@@ -20,8 +21,11 @@ pub struct Progress(MultiProgress);
 impl Progress {
     /// Draws on stderr, or nowhere when it is no terminal.
     pub fn new(draws: bool) -> Self {
-        let target =
-            if draws { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if draws {
+            ProgressDrawTarget::term_like(Box::new(Canvas::stderr()))
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         Self(MultiProgress::with_draw_target(target))
     }
 

@@ -8,12 +8,20 @@ pub struct Style {
     colour: bool,
     /// Columns; tables fit into them.
     pub width: usize,
+    /// Whether lists are whole, however long they are.
+    pub whole: bool,
 }
 
 impl Style {
     /// Paints or does not, for a screen so wide.
     pub fn new(colour: bool, width: usize) -> Self {
-        Self { colour, width: width.clamp(40, 200) }
+        Self { colour, width: width.clamp(40, 200), whole: false }
+    }
+
+    /// The same for somebody who asks for whole lists, or does not.
+    #[must_use]
+    pub fn whole(self, whole: bool) -> Self {
+        Self { whole, ..self }
     }
 
     /// The same on a screen that has so many columns less: for what is indented.

@@ -96,34 +96,42 @@ impl TargetReport {
     /// Whether its history was read: what has no version then has none.
     pub fn version_is_known(&self) -> bool {
         self.to.is_some()
+            || !self.pending.is_empty()
             || matches!(self.status, Status::Applied | Status::UpToDate | Status::Pending)
     }
 
     /// Its failure as it would read for any other tenant: what must agree for two to be one.
     pub fn failure_alike(&self) -> Option<String> {
-        let failure = self.error.as_ref()?;
-        let Failure { message, file, line, .. } = failure;
+        let Failure { message, file, line, .. } = self.error.as_ref()?;
+        Some(format!("{} {file:?} {line:?} {}", self.status.word(), self.nameless(message)))
+    }
+
+    /// The failure of the last run, likewise.
+    pub fn past_failure_alike(&self) -> Option<String> {
+        let past = self.last_failure.as_ref()?;
+        Some(format!("{} {}", past.run, self.nameless(&past.message)))
+    }
+
+    /// A text without the names that are this tenant's alone.
+    fn nameless(&self, text: &str) -> String {
         let own = [
             self.tenant.as_str(),
             self.placement.schema.as_str(),
             self.placement.database.as_str(),
         ];
-        let mut alike = format!("{} {file:?} {line:?} ", self.status.word());
-        // Whole words: tenant `a` is not every a of the message.
+        let mut nameless = String::new();
+        // Whole words: tenant `a` is not every a of the text.
         let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-        let mut rest = message.as_str();
+        let mut rest = text;
         while let Some(begin) = rest.find(is_name) {
             let end = rest[begin..].find(|c| !is_name(c)).map_or(rest.len(), |end| begin + end);
-            alike.push_str(&rest[..begin]);
-            alike.push_str(if own.contains(&&rest[begin..end]) {
-                "…"
-            } else {
-                &rest[begin..end]
-            });
+            let word = &rest[begin..end];
+            nameless.push_str(&rest[..begin]);
+            nameless.push_str(if own.contains(&word) { "…" } else { word });
             rest = &rest[end..];
         }
-        alike.push_str(rest);
-        Some(alike)
+        nameless.push_str(rest);
+        nameless
     }
 }
 

@@ -44,6 +44,8 @@ pub enum Report {
     Runs(Runs),
     /// `runs show`.
     Run(Box<ShownRun>),
+    /// `metrics`.
+    Metrics(MigrationRun),
     /// `verify-rls`.
     Findings(Box<Verified>),
     /// `explain`.

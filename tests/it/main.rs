@@ -22,6 +22,7 @@ mod ledger;
 mod migrate;
 mod migrate_failing;
 mod migrate_refused;
+mod migrate_seen;
 mod migrate_sessions;
 mod migrate_together;
 mod names;

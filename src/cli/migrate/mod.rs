@@ -1,5 +1,6 @@
 //! `tenantctl migrate`: one file per verb.
 
+mod beside;
 mod scope;
 
 use super::app::App;

@@ -1,5 +1,6 @@
 //! `tenantctl migrate status`.
 
+use super::beside::Beside;
 use super::scope::Scope;
 use crate::cli::app::App;
 use crate::ops;
@@ -10,11 +11,14 @@ use crate::report::Report;
 pub(super) struct Args {
     #[command(flatten)]
     scope: Scope,
+    #[command(flatten)]
+    beside: Beside,
 }
 
 impl Args {
     pub(super) async fn run(self, app: &App) -> anyhow::Result<Report> {
         let options = self.scope.into();
-        app.with_fleet(async |cx| ops::status(cx, &options).await).await
+        let status = app.with_fleet(async |cx| ops::status(cx, &options).await);
+        self.beside.run(app, "migrate status", status).await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::beside::Beside;
 use super::scope::Scope;
 use crate::cli::app::App;
 use crate::cli::args::{self, Waiting};
@@ -46,6 +47,8 @@ pub(super) struct Args {
     resume: Option<RunReference>,
     #[command(flatten)]
     waiting: Waiting,
+    #[command(flatten)]
+    beside: Beside,
 }
 
 /// What must be well before a wave begins that is not the first.
@@ -98,6 +101,7 @@ impl Args {
             asked: app.asked(),
         };
         app.stream_events()?;
-        app.with_fleet(async |cx| ops::up(cx, &options).await).await
+        let up = app.with_fleet(async |cx| ops::up(cx, &options).await);
+        self.beside.run(app, "migrate up", up).await
     }
 }

@@ -180,6 +180,11 @@ impl Running {
         self.stderr.as_ref().map(Collected::so_far).unwrap_or_default()
     }
 
+    /// What was written to stdout until now.
+    pub fn stdout_so_far(&self) -> String {
+        self.stdout.as_ref().map(Collected::so_far).unwrap_or_default()
+    }
+
     /// Waits until something holds, for example that the server has got so far.
     #[track_caller]
     pub fn wait_until(&mut self, what: &str, mut holds: impl FnMut() -> bool) {
