@@ -12,6 +12,7 @@ use super::pulse::Pulse;
 use super::style::Style;
 use super::terminal;
 use crate::model::count;
+use crate::report::Status;
 use crate::report::event::{Event, Nobody, Observer};
 
 /// The part of the screen that progress is drawn on. Clones draw on the same part.
@@ -105,6 +106,13 @@ impl Observer for Lines {
 fn line(board: &Board, event: &Event<'_>) -> Option<String> {
     match event {
         Event::StepDone { what, took, .. } => Some(format!("{what} ({})", duration(*took))),
+        // It was looked at, and had everything.
+        Event::TargetDone { rows: [first, rest @ ..], .. }
+            if first.status == Status::UpToDate
+                && rest.iter().all(|row| row.status == Status::UpToDate) =>
+        {
+            None
+        }
         Event::TargetDone { target, outcome, failed, took, .. } => {
             let word = if *failed { "failed" } else { "done" };
             Some(format!("{word} {target}: {outcome} ({})", duration(*took)))

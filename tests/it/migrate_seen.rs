@@ -50,9 +50,10 @@ fn a_run_is_a_stream_of_events() {
         "run_started",
         "target_started cat",
         "target cat",
+        // The next is sent while the server works on the one before.
         "target_started dog",
-        "target dog",
         "target_started elk",
+        "target dog",
         "target elk",
         "run_done",
     ];

@@ -15,11 +15,11 @@ use super::select::Selection;
 use crate::error::Error;
 use crate::model::migration::Version;
 use crate::model::run::RunReference;
-use crate::model::tenant::Isolation;
-use crate::pg::{self, Prepared};
+use crate::model::tenant::{Isolation, TenantId};
+use crate::pg::{self, Prepared, ledger};
 use crate::plan::health::Gate;
 use crate::plan::waves::{Share, Wave};
-use crate::report::{MigrationRun, Report, Verb};
+use crate::report::{MigrationRun, PastFailure, Report, Status, Verb};
 use journal::{Journal, resumed};
 use run::Run;
 use targets::{Reading, Unit, units};
@@ -76,7 +76,9 @@ pub struct UpOptions {
 pub async fn status(cx: &Context<'_>, options: &StatusOptions) -> anyhow::Result<Report> {
     let started = Instant::now();
     let units = units(cx, options, Reading::Now).await?;
-    Ok(Report::Migration(answer(cx, Verb::Status, &units, options.check, started)))
+    let mut answer = answer(cx, Verb::Status, &units, options.check, started);
+    note_past_failures(cx, &units, &mut answer).await?;
+    Ok(Report::Migration(answer))
 }
 
 /// Migrates the selected tenants. One tenant's failure is reported, and the others go on.
@@ -106,6 +108,35 @@ pub async fn up(cx: &Context<'_>, options: &UpOptions) -> anyhow::Result<Report>
     let done = run.carry_out().await;
     cx.interrupt.set_cancels(false);
     Ok(Report::Migration(done?))
+}
+
+/// Says of tenants that lag why the last run that tried them failed.
+async fn note_past_failures(
+    cx: &Context<'_>,
+    units: &[Unit<'_>],
+    answer: &mut MigrationRun,
+) -> Result<(), Error> {
+    let lag = |unit: &&Unit<'_>| unit.registered && unit.status == Status::Pending;
+    let lagging: Vec<TenantId> = units
+        .iter()
+        .filter(lag)
+        .flat_map(|unit| unit.tenants.iter().map(|tenant| tenant.id.clone()))
+        .collect();
+    if lagging.is_empty() {
+        return Ok(());
+    }
+    let (cluster, database) = &cx.fleet.registry;
+    let session = cx.servers.session(cluster, Some(database)).await?;
+    if !ledger::exists(&session).await? {
+        return Ok(());
+    }
+    let failures = ledger::last_failures(&session, &lagging).await?;
+    for target in &mut answer.targets {
+        if let Some((run, error)) = failures.get(&target.tenant) {
+            target.last_failure = Some(PastFailure { run: *run, message: error.message.clone() });
+        }
+    }
+    Ok(())
 }
 
 /// The files of every model as refinery knows them.

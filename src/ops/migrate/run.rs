@@ -175,6 +175,7 @@ impl<'r, 'a> Run<'r, 'a> {
     pub(super) fn settle(&self, at: usize, ended: Ended) -> Option<Duration> {
         let mut units = self.units.borrow_mut();
         let unit = &mut units[at];
+        let was_pending = unit.status == Status::Pending;
         let again = match ended {
             Ended::Applied(applied) => {
                 unit.finish(applied);
@@ -219,8 +220,12 @@ impl<'r, 'a> Run<'r, 'a> {
             });
             return Some(after);
         }
-        self.journal.note(unit);
         let failed = unit.error.is_some();
+        if !was_pending && !failed {
+            // It was only looked at.
+            return None;
+        }
+        self.journal.note(unit);
         let rows: Vec<TargetReport> = unit.reports().collect();
         self.cx.observer.on(&Event::TargetDone {
             cluster: Some(&unit.placement.cluster),

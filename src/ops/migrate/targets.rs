@@ -11,12 +11,14 @@ use futures_util::stream::{self, StreamExt as _};
 
 use super::StatusOptions;
 use crate::error::{Code, Error};
+use crate::model::count;
 use crate::model::ident::Ident;
 use crate::model::migration::{History, Migration, MigrationSet, Version};
 use crate::model::tenant::{ClusterName, Isolation, Placement, State, Tenant};
 use crate::ops::{Context, fleet};
 use crate::pg;
 use crate::plan::pending::{beginning, decide};
+use crate::report::event::Event;
 use crate::report::{Failure, Source, Status, TargetReport};
 
 /// So many databases are read at once,
@@ -126,6 +128,8 @@ pub(super) async fn units<'a>(
             unit
         })
         .collect();
+    let what = format!("reading the histories of {}", count(units.len(), "schema"));
+    cx.observer.on(&Event::Working { what: &what });
     read(cx, &mut units, options.to, reading).await;
     Ok(units)
 }
@@ -374,11 +378,9 @@ impl<'a> Unit<'a> {
     /// How a person calls it.
     pub(super) fn name(&self) -> String {
         match (self.isolation, self.tenants.as_slice()) {
-            (Isolation::Shared, tenants) => format!(
-                "{} (shared by {})",
-                self.placement.schema,
-                crate::model::count(tenants.len(), "tenant")
-            ),
+            (Isolation::Shared, tenants) => {
+                format!("{} (shared by {})", self.placement.schema, count(tenants.len(), "tenant"))
+            }
             (_, [only, ..]) => only.id.to_string(),
             (_, []) => self.placement.to_string(),
         }
@@ -396,7 +398,7 @@ impl<'a> Unit<'a> {
             "{} → {} ({})",
             version(self.from),
             version(self.to),
-            crate::model::count(self.applied.len(), "migration")
+            count(self.applied.len(), "migration")
         )
     }
 
