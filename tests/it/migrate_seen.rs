@@ -46,25 +46,22 @@ fn a_run_is_a_stream_of_events() {
     let up = |args: &[&str]| fleet.tenantctl(["migrate", "up", "-o", "ndjson"]).args(args).run();
     let first = up(&["--jobs", "1"]).code(3);
     let events = stream(&first);
-    let expected = [
-        "run_started",
-        "target_started cat",
-        "target cat",
-        // The next is sent while the server works on the one before.
-        "target_started dog",
-        "target_started elk",
-        "target dog",
-        "target elk",
-        "run_done",
-    ];
-    assert_eq!(words(&events), expected, "{}", first.transcript());
+    let told = words(&events);
+    assert_eq!(told.len(), 8, "{}", first.transcript());
+    assert_eq!((told[0].as_str(), told[7].as_str()), ("run_started", "run_done"));
+    // The next may be sent while the server works on the one before.
+    let at = |word: String| told.iter().position(|other| *other == word).unwrap();
+    for id in ["cat", "dog", "elk"] {
+        assert!(at(format!("target_started {id}")) < at(format!("target {id}")), "{told:?}");
+    }
     assert_eq!((&events[0]["what"], &events[0]["targets"]), (&"migrate".into(), &3.into()));
     let last = &events[7];
     assert_eq!(events[0]["run"], last["run"]);
     assert_eq!(last["verdict"], "partial", "{last}");
     assert_eq!(last["summary"]["failed"], 1, "{last}");
     assert!(last["duration_ms"].is_u64(), "{last}");
-    assert_eq!(events[4]["error"]["sqlstate"], "42P07");
+    let dog = &events[at("target dog".to_owned())];
+    assert_eq!(dog["error"]["sqlstate"], "42P07");
     // The story is told to people as ever.
     assert!(first.stderr().contains("failed dog: "), "{}", first.transcript());
 
@@ -72,7 +69,7 @@ fn a_run_is_a_stream_of_events() {
     fleet.sql("DROP TABLE tenant_dog.tags");
     let document = fleet.status(&[]).run().ok().json();
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    let mut of_stream = keys(&events[4]);
+    let mut of_stream = keys(dog);
     of_stream.retain(|key| !["format", "event", "at"].contains(&key.as_str()));
     assert_eq!(of_stream, keys(&document["targets"][0]));
 
