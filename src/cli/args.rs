@@ -7,7 +7,8 @@ use clap::{Args, ValueEnum};
 
 use crate::error::Error;
 use crate::model::migration::Version;
-use crate::model::tenant::TenantId;
+use crate::model::severity::Severity;
+use crate::model::tenant::{Isolation, TenantId};
 use crate::ops::{Selection, Selector};
 use crate::output;
 use crate::pg;
@@ -69,6 +70,14 @@ pub(super) enum Output {
     Json,
     /// One JSON document per line
     Ndjson,
+    /// SARIF 2.1.0, of verify-rls and migrate lint
+    Sarif,
+    /// JUnit XML, of verify-rls and migrate lint
+    Junit,
+    /// Annotations of GitHub Actions, of verify-rls and migrate lint
+    Github,
+    /// A table in Markdown, of verify-rls and migrate lint
+    Markdown,
 }
 
 impl From<Output> for output::Format {
@@ -77,6 +86,10 @@ impl From<Output> for output::Format {
             Output::Human => Self::Human,
             Output::Json => Self::Json,
             Output::Ndjson => Self::Ndjson,
+            Output::Sarif => Self::Sarif,
+            Output::Junit => Self::Junit,
+            Output::Github => Self::Github,
+            Output::Markdown => Self::Markdown,
         }
     }
 }
@@ -142,6 +155,32 @@ impl Waiting {
     pub(super) fn limits(&self) -> pg::Limits {
         pg::Limits { lock: self.lock_timeout, statement: self.statement_timeout }
     }
+}
+
+/// `--isolation`.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(super) enum Model {
+    /// Rows in shared tables, guarded by row-level security
+    Shared,
+    /// A schema of its own
+    Schema,
+    /// A database of its own
+    Database,
+}
+
+impl From<Model> for Isolation {
+    fn from(model: Model) -> Self {
+        match model {
+            Model::Shared => Self::Shared,
+            Model::Schema => Self::Schema,
+            Model::Database => Self::Database,
+        }
+    }
+}
+
+/// Reads a severity.
+pub(super) fn severity(word: &str) -> Result<Severity, String> {
+    word.parse().map_err(spoken)
 }
 
 /// Reads a tenant's id.

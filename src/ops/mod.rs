@@ -7,10 +7,13 @@ mod create;
 mod credentials;
 mod demo;
 mod doctor;
+mod explain;
 mod fleet;
 mod init;
+mod lint;
 mod list;
 mod migrate;
+mod new_migration;
 mod select;
 mod verify;
 
@@ -18,11 +21,14 @@ pub use configuration::configuration;
 pub use create::{CreateOptions, create};
 pub use demo::demo;
 pub use doctor::doctor;
+pub use explain::explain;
 pub use init::init;
+pub use lint::{LintOptions, lint, lint_pending, refuse_findings};
 pub use list::{list, show};
 pub use migrate::{StatusOptions, UpOptions, status, up};
+pub use new_migration::{NewOptions, new_migration};
 pub use select::{Selection, Selector};
-pub use verify::{VerifyOptions, explain, verify};
+pub use verify::{VerifyOptions, verify};
 
 use std::collections::BTreeMap;
 

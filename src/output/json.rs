@@ -29,7 +29,7 @@ pub(super) fn lines(report: &Report) -> String {
     let list = match report {
         Report::Tenants(_) => Some("tenants"),
         Report::Migration(_) => Some("targets"),
-        Report::Findings(_) => Some("findings"),
+        Report::Findings(_) | Report::Linted(_) => Some("findings"),
         Report::Doctor(_) => Some("checks"),
         _ => None,
     };
@@ -63,14 +63,9 @@ fn value(report: &Report) -> Value {
         Report::Tenant(listed) => json!({"format": FORMAT, "tenant": self::listed(listed)}),
         Report::Migration(run) => migration(run),
         Report::Findings(verified) => findings(verified),
-        Report::Rule(rule) => json!({
-            "format": FORMAT,
-            "rule": rule.id,
-            "severity": rule.severity,
-            "evidence": rule.evidence,
-            "title": rule.title,
-            "docs": rule.docs,
-        }),
+        Report::Rule(rule) => super::explained::json(rule),
+        Report::Linted(linted) => super::linted::json(linted),
+        Report::NewMigration(made) => super::new_migration::json(made),
         Report::Doctor(doctor) => self::doctor(doctor),
         Report::Configuration(configuration) => self::configuration(configuration),
         Report::Demo(demo) => self::demo(demo),

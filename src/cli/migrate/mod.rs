@@ -13,6 +13,8 @@ pub(super) struct Args {
 }
 
 commands! {
+    lint => Lint,
+    new => New,
     up => Up,
     status => Status,
 }

@@ -9,9 +9,10 @@
 //! * `require-lock-timeout`, `require-statement-timeout` (`require-timeout-settings`): tenantctl
 //!   sets both for every file.
 //! * `require-table-schema`: here the opposite is right, see `hard-coded-schema`.
-//! * `require-concurrent-index-creation`, `ban-concurrent-index-creation-in-transaction`,
-//!   `adding-serial-primary-key-field`'s neighbours in style: checked by rules of our own, which
-//!   know the other files of the set and that every file runs in a transaction.
+//! * `require-concurrent-index-creation`: ours knows the other files of the set.
+//! * `ban-concurrent-index-creation-in-transaction`: ours, `needs-no-transaction`, knows that a file
+//!   of one statement runs in a transaction as well.
+//! * `prefer-repack`: recommends what only PostgreSQL 19 has.
 //! * `unused-ignore`: comments are tenantctl's own here, see `allow-unused`.
 //! * rules that squawk itself does not enable (`ban-create-policy`, `ban-revoke`, `ban-add-column`,
 //!   …): they exist to freeze a schema, not to change one safely.
@@ -390,15 +391,6 @@ static FIELDS: &[Field] = &[
         "Its sequence has privileges and an owner of its own, which copies of the table forget.",
         "CREATE TABLE notes (number serial);",
         "bigint GENERATED ALWAYS AS IDENTITY",
-    ),
-    field(
-        Squawk::PreferRepack,
-        Medium,
-        "prefer-repack",
-        "a table is rewritten under its strongest lock",
-        "VACUUM FULL and CLUSTER let nobody read the table until they are done.",
-        "VACUUM FULL notes;",
-        "pg_repack, or plain VACUUM",
     ),
     field(
         Squawk::PreferTextField,
