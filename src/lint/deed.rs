@@ -97,7 +97,8 @@ pub(super) fn deeds(statement: &Statement<'_>) -> Vec<Deed> {
     let block = statement.begins(&["DO"]);
     let words = words(statement, block);
     let mut found = Vec::new();
-    let whole = statement.start..words.last().map_or(statement.range.end, Word::end);
+    let last = words.iter().rfind(|word| !word.is_symbol(";"));
+    let whole = statement.start..last.map_or(statement.range.end, Word::end);
     if let Some(control) = TRANSACTION.iter().find(|control| statement.begins(control)) {
         found.push(Deed {
             kind: DeedKind::Transaction { words: control.join(" ") },

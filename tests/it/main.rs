@@ -18,6 +18,7 @@ mod demo;
 mod fleet;
 mod foundation;
 mod harness;
+mod lint;
 mod migrate;
 mod migrate_failing;
 mod migrate_refused;
