@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::statement::Name;
+use super::statement::ObjectName;
 use crate::sql::scan::Statement;
 use crate::sql::token::{Kind, Token, tokens};
 
@@ -23,7 +23,7 @@ pub(super) enum DeedKind {
     /// A setting is changed, for the transaction or for longer.
     Set { setting: String, local: bool },
     /// Rows are written.
-    Write { verb: &'static str, table: Name },
+    Write { verb: &'static str, table: ObjectName },
     /// A transaction begins, ends or is divided.
     Transaction { words: String },
     /// An advisory lock is taken that outlives the transaction.
@@ -231,19 +231,19 @@ fn write(words: &[Word<'_>], at: usize) -> Option<Deed> {
     Some(Deed { kind: DeedKind::Write { verb, table }, range })
 }
 
-fn name(words: &[Word<'_>]) -> Option<Name> {
+fn name(words: &[Word<'_>]) -> Option<ObjectName> {
     let first = words.first().filter(|word| word.is_name())?;
     let second = match words {
         [_, dot, second, ..] if dot.is_symbol(".") && second.is_name() => Some(second),
         _ => None,
     };
     Some(match second {
-        Some(second) => Name {
+        Some(second) => ObjectName {
             schema: Some(first.folded()),
             name: second.folded(),
             range: first.at..second.end(),
         },
-        None => Name { schema: None, name: first.folded(), range: first.at..first.end() },
+        None => ObjectName { schema: None, name: first.folded(), range: first.at..first.end() },
     })
 }
 

@@ -69,7 +69,9 @@ impl Draft {
 
     pub(super) fn finish(self, source: &Source<'_>) -> Finding {
         let sql = source.sql;
-        let start = line_column(sql, self.at.range.start);
+        // What is missing at the end of a file is missing behind its last character.
+        let last = sql.trim_end().len().saturating_sub(1);
+        let start = line_column(sql, self.at.range.start.min(last));
         let line = sql.lines().nth(start.line - 1).unwrap_or_default().to_owned();
         let end = line_column(sql, self.at.range.end);
         let end_column = if end.line == start.line { end.column } else { line.chars().count() + 1 };

@@ -90,6 +90,7 @@ pub fn carries_tenants<'a>(texts: impl IntoIterator<Item = &'a str>, tenancy: &T
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn every_rule_has_an_id_of_its_own_and_explains_itself() {
@@ -112,5 +113,30 @@ mod tests {
         let tenancy = ground.tenancy.as_ref().expect("shared tables have a tenant column");
         assert!(carries_tenants(["CREATE TABLE t (tenant_id uuid, id uuid);"], tenancy));
         assert!(!carries_tenants(["CREATE TABLE t (id uuid); SELECT tenant_id FROM t;"], tenancy));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_judged_and_every_place_is_in_it(
+            words in prop::collection::vec(
+                prop::sample::select(vec![
+                    "CREATE TABLE", "ALTER TABLE", "DROP", "INDEX", "CONCURRENTLY", "ON", "t", "(",
+                    ")", "tenant_id", "uuid", "PRIMARY KEY", "REFERENCES", "UPDATE", "SET", "LOCAL",
+                    ";", "\n", "'", "\"", "$$", "DO", "BEGIN", "END", "--", "/*", ".", ",", "é", "é;",
+                    "GRANT", "TO", "PUBLIC", "-- tenantctl:allow lock-table x\n", "set_config(",
+                    "FUNCTION", "SECURITY DEFINER", "EXTENSION", "POLICY", "LOCK", "COPY", "FROM",
+                ]),
+                0..40,
+            )
+        ) {
+            let sql = words.join(" ");
+            let lines = sql.lines().count().max(1);
+            for ground in [fixture::shared(), fixture::schema()] {
+                for finding in check(&[Source { path: "V1.sql", sql: &sql, judged: true }], &ground) {
+                    prop_assert!((1..=lines).contains(&finding.line), "{finding:?}");
+                    prop_assert!(finding.end_column > finding.column, "{finding:?}");
+                }
+            }
+        }
     }
 }

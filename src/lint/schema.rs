@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::deed::DeedKind;
 use super::script::{Place, Script, Statement};
 use super::statement::{
-    Act, Action, Column, ForeignKey, Key, Name, NewIndex, NewTable, Parts, Routine,
+    Act, Action, Column, ForeignKey, Key, NewIndex, NewTable, ObjectName, Parts, Routine,
 };
 
 /// A table at the end of all files.
@@ -61,7 +61,7 @@ pub(super) struct IndexMade {
 #[derive(Clone, Debug)]
 pub(super) struct Write {
     pub(super) verb: &'static str,
-    pub(super) table: Name,
+    pub(super) table: ObjectName,
     pub(super) at: Place,
     pub(super) made: Option<Place>,
     pub(super) columns: Option<Vec<String>>,
@@ -103,7 +103,7 @@ impl Schema {
         self.tables.values()
     }
 
-    pub(super) fn table(&self, name: &Name) -> Option<&Table> {
+    pub(super) fn table(&self, name: &ObjectName) -> Option<&Table> {
         self.tables.get(&name.name)
     }
 
@@ -188,7 +188,7 @@ impl Schema {
         }
     }
 
-    fn entry(&mut self, name: &Name) -> &mut Table {
+    fn entry(&mut self, name: &ObjectName) -> &mut Table {
         self.tables.entry(name.name.clone()).or_insert_with(|| Table {
             name: name.name.clone(),
             open: true,
@@ -215,7 +215,7 @@ impl Schema {
         self.tables.insert(table.name.clone(), table);
     }
 
-    fn alter_table(&mut self, name: &Name, action: &Action, at: &Place) {
+    fn alter_table(&mut self, name: &ObjectName, action: &Action, at: &Place) {
         if let Action::RenameTable(to) = action {
             if let Some(mut table) = self.tables.remove(&name.name) {
                 table.name.clone_from(to);

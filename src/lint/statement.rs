@@ -6,7 +6,7 @@ use std::ops::Range;
 
 /// A name as a statement writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Name {
+pub(super) struct ObjectName {
     /// The schema before the dot, if it is written.
     pub(super) schema: Option<String>,
     /// The name itself.
@@ -20,27 +20,27 @@ pub(super) struct Name {
 pub(super) enum Act {
     CreateTable(NewTable),
     AlterTable {
-        table: Name,
+        table: ObjectName,
         action: Action,
         range: Range<usize>,
     },
-    DropTable(Name),
+    DropTable(ObjectName),
     CreateIndex(NewIndex),
-    DropIndex(Name),
-    CreatePolicy(Name),
-    DropPolicy(Name),
+    DropIndex(ObjectName),
+    CreatePolicy(ObjectName),
+    DropPolicy(ObjectName),
     CreateExtension {
-        name: Name,
+        name: ObjectName,
         schema: Option<String>,
     },
     CreateRoutine(Routine),
     AlterRoutine {
-        name: Name,
+        name: ObjectName,
         definer: Option<bool>,
         pinned: bool,
     },
-    CreateMaterializedView(Name),
-    CreateSchema(Name),
+    CreateMaterializedView(ObjectName),
+    CreateSchema(ObjectName),
     /// A privilege for every role, also those that are made later.
     GrantToPublic {
         range: Range<usize>,
@@ -56,10 +56,10 @@ pub(super) enum Act {
 /// What `CREATE TABLE` says.
 #[derive(Clone, Debug)]
 pub(super) struct NewTable {
-    pub(super) name: Name,
+    pub(super) name: ObjectName,
     pub(super) parts: Parts,
     /// Tables whose columns it takes over: `LIKE`, `INHERITS`.
-    pub(super) copied: Vec<Name>,
+    pub(super) copied: Vec<ObjectName>,
     /// Whether there are columns that the statement does not list (`AS SELECT`, `OF type`).
     pub(super) open: bool,
     pub(super) partition: bool,
@@ -101,15 +101,15 @@ pub(super) struct Key {
 pub(super) struct ForeignKey {
     pub(super) name: Option<String>,
     pub(super) columns: Vec<String>,
-    pub(super) target: Name,
+    pub(super) target: ObjectName,
     pub(super) range: Range<usize>,
 }
 
 /// What `CREATE INDEX` says.
 #[derive(Clone, Debug)]
 pub(super) struct NewIndex {
-    pub(super) name: Option<Name>,
-    pub(super) table: Name,
+    pub(super) name: Option<ObjectName>,
+    pub(super) table: ObjectName,
     /// Its columns in order; none for an expression.
     pub(super) columns: Vec<Option<String>>,
     pub(super) unique: bool,
@@ -123,7 +123,7 @@ pub(super) struct NewIndex {
 /// A function or procedure.
 #[derive(Clone, Debug)]
 pub(super) struct Routine {
-    pub(super) name: Name,
+    pub(super) name: ObjectName,
     pub(super) definer: bool,
     /// Whether it carries its own `search_path`.
     pub(super) pinned: bool,
@@ -145,7 +145,7 @@ pub(super) enum Action {
     Type(String, String),
     RowSecurity(bool),
     ForceRowSecurity(bool),
-    AttachPartition(Name),
+    AttachPartition(ObjectName),
 }
 
 impl Column {

@@ -13,11 +13,10 @@ pub fn explain(id: &str) -> anyhow::Result<Report> {
     if let Some(rule) = Explained::find(id) {
         return Ok(Report::Rule(rule));
     }
-    let audited: Vec<&str> = audit::rules::ALL.iter().map(|rule| rule.id).collect();
-    let mut linted: Vec<&str> = lint::rules().map(|rule| rule.id).collect();
-    linted.sort_unstable();
+    let audited = audit::rules::ALL.iter().map(|rule| rule.id);
+    let mut ids: Vec<&str> = audited.chain(lint::rules().map(|rule| rule.id)).collect();
+    ids.sort_unstable();
     Err(Error::new(Code::NotFound, format!("there is no rule {id:?}"))
-        .hint(format!("rules of verify-rls: {}", audited.join(", ")))
-        .hint(format!("rules of migrate lint: {}", linted.join(", ")))
+        .hint(format!("rules: {}", ids.join(", ")))
         .into())
 }

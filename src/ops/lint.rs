@@ -34,7 +34,7 @@ pub struct LintOptions {
 const QUOTED: usize = 5;
 
 /// The files of one set, in the order of their versions.
-struct Files {
+struct Group {
     name: String,
     /// Where they are; a compiled-in set is nowhere.
     directory: Option<PathBuf>,
@@ -55,8 +55,8 @@ struct OneFile {
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`] for a file that is not there; [`Code::Migrations`] for a directory that cannot
-/// be read. Files that cannot be used as they are make findings, not errors.
+/// [`Code::NotFound`] for a file that is not there; [`Code::Migrations`] for a directory that
+/// cannot be read. Files that cannot be used as they are make findings, not errors.
 pub fn lint(fleet: &Fleet, options: &LintOptions) -> anyhow::Result<Report> {
     let mut linted = Linted { sets: Vec::new(), findings: Vec::new(), fail_on: options.fail_on };
     if options.files.is_empty() {
@@ -129,7 +129,7 @@ fn ground(fleet: &Fleet, isolation: Isolation) -> Ground {
 }
 
 /// The sets that the configuration names, each directory once; without one the compiled-in sets.
-fn configured(fleet: &Fleet, wanted: Option<Isolation>) -> Result<Vec<Files>, Error> {
+fn configured(fleet: &Fleet, wanted: Option<Isolation>) -> Result<Vec<Group>, Error> {
     let mut directories: Vec<(&Path, Vec<Isolation>)> = Vec::new();
     for (isolation, path) in &fleet.migrations {
         if wanted.is_some_and(|wanted| wanted != *isolation) {
@@ -156,17 +156,17 @@ fn configured(fleet: &Fleet, wanted: Option<Isolation>) -> Result<Vec<Files>, Er
     }
     directories
         .into_iter()
-        .map(|(path, isolations)| Ok(Files { isolations, ..read(path)? }))
+        .map(|(path, isolations)| Ok(Group { isolations, ..read(path)? }))
         .collect()
 }
 
-fn compiled_in(set: &MigrationSet, isolation: Isolation) -> Files {
+fn compiled_in(set: &MigrationSet, isolation: Isolation) -> Group {
     let files = set.migrations().iter().map(|one| OneFile {
         path: one.path.clone(),
         sql: one.sql.clone(),
         version: Some(one.version),
     });
-    Files {
+    Group {
         name: set.name().to_owned(),
         directory: None,
         files: files.collect(),
@@ -176,7 +176,7 @@ fn compiled_in(set: &MigrationSet, isolation: Isolation) -> Files {
 }
 
 /// Reads a directory; what keeps a file from being used is a finding.
-fn read(path: &Path) -> Result<Files, Error> {
+fn read(path: &Path) -> Result<Group, Error> {
     let found = directory::files(path)?;
     let name = path.display().to_string();
     let unusable = match preflight::check(&name, &found) {
@@ -188,7 +188,7 @@ fn read(path: &Path) -> Result<Files, Error> {
         let key = |file: &OneFile| file.version.unwrap_or(Version(i64::MAX));
         (key(a), &a.path).cmp(&(key(b), &b.path))
     });
-    Ok(Files { name, directory: Some(path.to_path_buf()), files, unusable, isolations: Vec::new() })
+    Ok(Group { name, directory: Some(path.to_path_buf()), files, unusable, isolations: Vec::new() })
 }
 
 fn one_file(file: &File) -> Option<OneFile> {
@@ -255,7 +255,7 @@ fn serving(fleet: &Fleet, directory: &Path) -> Vec<Isolation> {
 fn judge(
     fleet: &Fleet,
     options: &LintOptions,
-    files: &Files,
+    files: &Group,
     named: Option<&BTreeSet<PathBuf>>,
     linted: &mut Linted,
 ) {
@@ -303,7 +303,7 @@ fn judge(
 
 /// For whom files are that several models run, or that no configuration names: for tenants that
 /// share tables, if the tables say whose their rows are.
-fn model(fleet: &Fleet, files: &Files) -> Isolation {
+fn model(fleet: &Fleet, files: &Group) -> Isolation {
     if let [only] = files.isolations.as_slice() {
         return *only;
     }

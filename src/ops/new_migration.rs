@@ -24,8 +24,7 @@ pub struct NewOptions {
     pub no_transaction: bool,
 }
 
-/// The smallest and largest versions that are times: `YYYYMMDDhhmmss`, `YYYYMMDDhhmm`, seconds since
-/// 1970.
+/// Versions that are times: `YYYYMMDDhhmmss`, `YYYYMMDDhhmm`, seconds since 1970.
 const LONG: std::ops::RangeInclusive<i64> = 19_900_101_000_000..=29_991_231_235_959;
 const SHORT: std::ops::RangeInclusive<i64> = 199_001_010_000..=299_912_312_359;
 const SECONDS: std::ops::RangeInclusive<i64> = 1_000_000_000..=9_999_999_999;
@@ -163,34 +162,35 @@ fn template(name: &str, column: Option<&str>, no_transaction: bool) -> String {
 "
         );
     }
-    let (first, key, guard) = match column {
+    let (first, key, after) = match column {
         Some(column) => (
             format!(
-                "--     {column:<10} uuid        NOT NULL,\n--     id         uuid        NOT NULL DEFAULT gen_random_uuid(),\n"
+                "--     {column:<10} uuid        NOT NULL,\n\
+                 --     id         uuid        NOT NULL DEFAULT gen_random_uuid(),"
             ),
-            format!(",\n--     PRIMARY KEY ({column}, id)\n"),
-            format!(
-                "-- tenantctl guards every table that has {column} when the file has run, and grants it then.\n"
-            ),
+            format!(",\n--     PRIMARY KEY ({column}, id)"),
+            format!("guards every table that has {column}, and then grants it"),
         ),
         None => (
-            "--     id         uuid        PRIMARY KEY DEFAULT gen_random_uuid(),\n".to_owned(),
-            "\n".to_owned(),
-            "-- tenantctl grants new tables to the application's role when the file has run.\n"
-                .to_owned(),
+            "--     id         uuid        PRIMARY KEY DEFAULT gen_random_uuid(),".to_owned(),
+            String::new(),
+            "grants new tables to the application's roles".to_owned(),
         ),
     };
     format!(
         "-- {title}: say what this changes, and why.
 --
--- The file runs in a transaction of its own, once for each schema. search_path holds that schema, so
--- names stand alone. Once it was applied anywhere it is never edited: write the next one.
-{guard}--
+-- The file runs in a transaction, once for each schema. search_path holds that schema, so names
+-- stand alone. When it has run, tenantctl {after}.
+-- A file that was applied anywhere is never edited: write the next one.
+--
 -- CREATE TABLE notes (
-{first}--     body       text        NOT NULL DEFAULT '',
+{first}
+--     body       text        NOT NULL DEFAULT '',
 --     created_at timestamptz NOT NULL DEFAULT now(),
 --     updated_at timestamptz NOT NULL DEFAULT now(),
---     deleted_at timestamptz{key}-- );
+--     deleted_at timestamptz{key}
+-- );
 "
     )
 }

@@ -82,7 +82,7 @@ fn noted(notes: &[&Finding]) -> String {
 /// The number of findings, and what was looked at.
 fn verdict(answer: &Linted, style: &Style) -> String {
     let summary = tally(&answer.summary());
-    let gravest = answer.findings.iter().max_by_key(|finding| finding.severity);
+    let gravest = answer.findings.iter().rev().max_by_key(|finding| finding.severity);
     let mut text = match gravest {
         Some(gravest) if gravest.severity >= answer.fail_on => style.bad(&summary),
         Some(_) => summary,

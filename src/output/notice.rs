@@ -1,4 +1,4 @@
-//! Findings of any command as other tools want them: SARIF, `JUnit`, GitHub's annotations, Markdown.
+//! Findings of any command, as they are written for other tools: SARIF, `JUnit`, GitHub, Markdown.
 
 use crate::model::severity::Severity;
 use crate::report::{Explained, Report};

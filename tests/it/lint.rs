@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::harness::{Outcome, World};
+use crate::harness::{OPERATOR, Outcome, World};
+use crate::verify_rls::fleet;
 
 const SHARED: &str = "CREATE TABLE notes (
     tenant_id uuid NOT NULL,
@@ -183,6 +184,22 @@ fn junit_github_and_markdown_mark_what_fails() {
 }
 
 #[test]
+fn verify_rls_has_the_same_formats() {
+    let world = fleet(World::new(), OPERATOR, "app_rw");
+    world.sql("ALTER TABLE app.tags DISABLE ROW LEVEL SECURITY");
+    let run = |format| world.run(["verify-rls", "--static", "-o", format]).code(2);
+    let log = run("sarif").json();
+    let result = &log["runs"][0]["results"][0];
+    assert_eq!(result["ruleId"], "rls-disabled");
+    assert_eq!(result["level"], "error");
+    let place = &result["locations"][0]["logicalLocations"][0];
+    assert!(place["fullyQualifiedName"].as_str().unwrap().ends_with("/app.tags"), "{place}");
+    assert!(run("junit").stdout().contains("<failure type=\"rls-disabled\""));
+    assert!(run("github").stdout().starts_with("::error title=rls-disabled::table "));
+    assert!(run("markdown").stdout().contains("| critical | `rls-disabled` | table "));
+}
+
+#[test]
 fn other_commands_refuse_these_formats() {
     let world = World::new();
     for format in ["sarif", "junit", "github", "markdown"] {
@@ -220,7 +237,7 @@ fn a_new_file_is_the_next_one_and_clean() {
     world.file("sql/V20260101120000__time.sql", "SELECT 1;\n");
     let stamped = made(&world, &["stamped"]);
     let name = stamped.file_name().unwrap().to_string_lossy().into_owned();
-    assert!(name.len() > 20 && name > "V20260101120000".to_owned(), "{name}");
+    assert!(name.len() > 20 && name.as_str() > "V20260101120000", "{name}");
 }
 
 #[test]

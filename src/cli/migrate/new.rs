@@ -8,7 +8,7 @@ use crate::report::Report;
 /// Write the next migration file, from a template that keeps to the standards
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// What it does, in a few words: add_due_date
+    /// What it does, in a few words: "add due date"
     #[arg(value_name = "NAME")]
     name: String,
     /// The isolation model whose directory it goes to; needed when there are several

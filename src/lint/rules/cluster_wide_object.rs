@@ -25,7 +25,11 @@ fn find(survey: &Survey<'_>, rule: &Rule) -> Vec<Draft> {
         let Act::Cluster { range, what } = act else { continue };
         let message = format!("{what} is done once for each tenant, to what all of them share");
         let draft = Draft::new(rule, &Place { file, range: range.clone() }, message, rule.fix);
-        drafts.push(if what.starts_with("ALTER") { draft.severity(Severity::Medium) } else { draft });
+        drafts.push(if what.starts_with("ALTER") {
+            draft.severity(Severity::Medium)
+        } else {
+            draft
+        });
     }
     drafts
 }

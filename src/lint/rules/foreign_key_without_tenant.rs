@@ -51,7 +51,8 @@ mod tests {
     use crate::lint::fixture::{found, schema, shared};
 
     const RULE: &str = "foreign-key-without-tenant";
-    const USERS: &str = "CREATE TABLE users (tenant_id uuid, id uuid, PRIMARY KEY (tenant_id, id));";
+    const USERS: &str =
+        "CREATE TABLE users (tenant_id uuid, id uuid, PRIMARY KEY (tenant_id, id));";
 
     #[test]
     fn a_key_on_the_id_alone_crosses() {

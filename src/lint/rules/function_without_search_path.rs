@@ -49,9 +49,13 @@ mod tests {
     fn the_rights_of_the_owner_make_it_grave() {
         let plain = "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';";
         assert_eq!(found(RULE, &schema(), &[plain]), ["V1.sql:1:17 low"]);
-        let definer = "CREATE FUNCTION f() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1';";
+        let definer =
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1';";
         assert_eq!(found(RULE, &schema(), &[definer]), ["V1.sql:1:17 high"]);
-        assert_eq!(found(RULE, &schema(), &[plain, "ALTER FUNCTION f() SECURITY DEFINER;"]).len(), 1);
+        assert_eq!(
+            found(RULE, &schema(), &[plain, "ALTER FUNCTION f() SECURITY DEFINER;"]).len(),
+            1
+        );
         let procedure = "CREATE PROCEDURE p() LANGUAGE sql SECURITY DEFINER AS 'SELECT 1';";
         assert_eq!(found(RULE, &schema(), &[procedure]), ["V1.sql:1:18 high"]);
     }

@@ -26,16 +26,20 @@ fn find(survey: &Survey<'_>, rule: &Rule) -> Vec<Draft> {
             if led || method == "brin" {
                 continue;
             }
+            let name = &table.name;
             let draft = if matches!(method, "btree" | "hash") {
-                let message =
-                    format!("an index of {} does not begin with {tenant}: a tenant's query reads the rows of all", table.name);
+                let message = format!(
+                    "an index of {name} does not begin with {tenant}: a tenant's query reads the \
+                     rows of all"
+                );
                 Draft::new(rule, &index.at, message, format!("begin it with {tenant}"))
             } else {
                 let message = format!(
-                    "a {method} index of {} holds the rows of all tenants, and its operators wait for the policy unless they are leakproof",
-                    table.name
+                    "a {method} index of {name} holds the rows of all tenants, and its operators \
+                     wait for the policy unless they are leakproof"
                 );
-                let fix = "measure it as the application's role; a partition or schema for each tenant makes such an index small";
+                let fix = "measure it as the application's role; a schema or partition for each \
+                           tenant makes such an index small";
                 Draft::new(rule, &index.at, message, fix).severity(Severity::Info)
             };
             drafts.push(draft);

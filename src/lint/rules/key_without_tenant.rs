@@ -55,13 +55,15 @@ fn judge(
         let message = format!("{what} of {} does not begin with {tenant}", table.name);
         return Some(Draft::new(rule, at, message, fix).severity(Severity::Low));
     }
-    let uuid = |column: &Option<&str>| {
+    let uuid = columns.iter().all(|column| {
         column.and_then(|name| table.column(name)).is_some_and(|column| column.ty == "uuid")
-    };
-    let message =
-        format!("{what} of {} spans all tenants: a value of ({list}) that another has is taken", table.name);
+    });
+    let message = format!(
+        "{what} of {} spans all tenants: a value of ({list}) that another has is taken",
+        table.name
+    );
     let draft = Draft::new(rule, at, message, fix);
-    Some(if columns.iter().all(uuid) { draft.severity(Severity::Low) } else { draft })
+    Some(if uuid { draft.severity(Severity::Low) } else { draft })
 }
 
 #[cfg(test)]

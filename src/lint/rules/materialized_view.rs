@@ -23,8 +23,14 @@ fn find(survey: &Survey<'_>, rule: &Rule) -> Vec<Draft> {
     let mut drafts = Vec::new();
     for (file, act) in survey.acts().filter(|_| survey.tenancy().is_some()) {
         let Act::CreateMaterializedView(name) = act else { continue };
-        let message = format!("no policy can guard {}: it holds the rows of all tenants, or none", name.name);
-        drafts.push(Draft::new(rule, &Place { file, range: name.range.clone() }, message, rule.fix));
+        let message =
+            format!("no policy can guard {}: it holds the rows of all tenants, or none", name.name);
+        drafts.push(Draft::new(
+            rule,
+            &Place { file, range: name.range.clone() },
+            message,
+            rule.fix,
+        ));
     }
     drafts
 }

@@ -20,7 +20,8 @@ pub(super) static CHECK: Check = Check {
 
 fn find(survey: &Survey<'_>, rule: &Rule) -> Vec<Draft> {
     let mut drafts = Vec::new();
-    for (file, script) in survey.scripts.iter().enumerate().filter(|(_, s)| !s.outside_transaction) {
+    for (file, script) in survey.scripts.iter().enumerate().filter(|(_, s)| !s.outside_transaction)
+    {
         for statement in &script.statements {
             let Some(what) = refused(statement, script.source.sql) else { continue };
             let place = Place { file, range: statement.range.clone() };
@@ -40,9 +41,8 @@ fn refused(statement: &Statement, sql: &str) -> Option<&'static str> {
         })
     };
     match words.as_slice() {
-        ["CREATE", "INDEX", "CONCURRENTLY", ..] | ["CREATE", "UNIQUE", "INDEX", "CONCURRENTLY", ..] => {
-            Some("CREATE INDEX CONCURRENTLY")
-        }
+        ["CREATE", "INDEX", "CONCURRENTLY", ..]
+        | ["CREATE", "UNIQUE", "INDEX", "CONCURRENTLY", ..] => Some("CREATE INDEX CONCURRENTLY"),
         ["DROP", "INDEX", "CONCURRENTLY", ..] => Some("DROP INDEX CONCURRENTLY"),
         ["REINDEX", ..] if concurrently() => Some("REINDEX CONCURRENTLY"),
         ["ALTER", "TABLE", _, "DETACH", "PARTITION", ..] if concurrently() => {

@@ -28,14 +28,16 @@ fn find(survey: &Survey<'_>, rule: &Rule) -> Vec<Draft> {
                 (true, false) => None,
                 (true, true) => {
                     let message = format!(
-                        "{name} is set for a transaction, and this file runs outside of one: nothing happens"
+                        "{name} is set for a transaction, and this file runs outside of one: \
+                         nothing happens"
                     );
                     let fix = "put what needs it into a file that runs in a transaction";
                     Some(Draft::new(rule, &place, message, fix).severity(Severity::Medium))
                 }
                 (false, outside) => {
                     let message = format!("{name} stays changed for the next tenant");
-                    let draft = Draft::new(rule, &place, message, "write SET LOCAL, or set_config(…, true)");
+                    let fix = "write SET LOCAL, or set_config(…, true)";
+                    let draft = Draft::new(rule, &place, message, fix);
                     Some(if outside { draft.severity(Severity::Medium) } else { draft })
                 }
             }

@@ -27,8 +27,10 @@ fn find(survey: &Survey<'_>, rule: &Rule) -> Vec<Draft> {
     }
     for (made, table, _) in survey.tenant_tables() {
         if table.row_security == Switch::On && table.forced == Switch::Untouched {
-            let message =
-                format!("the owner of {} reads the rows of all tenants, unless tenantctl guards it", table.name);
+            let message = format!(
+                "the owner of {} reads the rows of all tenants, unless tenantctl guards it",
+                table.name
+            );
             let fix = format!("ALTER TABLE {} FORCE ROW LEVEL SECURITY;", table.name);
             drafts.push(Draft::new(rule, made, message, fix));
         }

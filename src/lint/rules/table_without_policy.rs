@@ -23,8 +23,14 @@ fn find(survey: &Survey<'_>, rule: &Rule) -> Vec<Draft> {
         .tenant_tables()
         .filter(|(_, table, _)| table.row_security == Switch::On && table.policies == 0)
         .map(|(made, table, _)| {
-            let message = format!("{} is closed to everybody until tenantctl adds its policy", table.name);
-            Draft::new(rule, made, message, "write a policy, or leave row-level security to tenantctl")
+            let message =
+                format!("{} is closed to everybody until tenantctl adds its policy", table.name);
+            Draft::new(
+                rule,
+                made,
+                message,
+                "write a policy, or leave row-level security to tenantctl",
+            )
         })
         .collect()
 }

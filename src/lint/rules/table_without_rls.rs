@@ -36,7 +36,8 @@ fn find(survey: &Survey<'_>, rule: &Rule) -> Vec<Draft> {
             let message = format!("{name} has no row-level security until tenantctl adds it");
             Draft::new(rule, made, message, "nothing, for tenants that are in the registry")
         } else {
-            let message = format!("the policies of {name} do nothing: row-level security is not on");
+            let message =
+                format!("the policies of {name} do nothing: row-level security is not on");
             Draft::new(rule, made, message, fix(name)).severity(Severity::Medium)
         });
     }

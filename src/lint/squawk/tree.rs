@@ -7,16 +7,16 @@
 use std::ops::Range;
 
 use squawk_syntax::ast::AstNode as _;
-use squawk_syntax::{SourceFile, SyntaxKind as K, SyntaxNode};
+use squawk_syntax::{SourceFile, SyntaxElement, SyntaxKind as K, SyntaxNode};
 
 use crate::lint::statement::{
-    Act, Action, Column, ForeignKey, Key, Name, NewIndex, NewTable, Parts, Routine,
+    Act, Action, Column, ForeignKey, Key, NewIndex, NewTable, ObjectName, Parts, Routine,
 };
 
 /// A name that says which schema it is in.
 #[derive(Clone, Debug)]
 pub(in crate::lint) struct Qualified {
-    pub(in crate::lint) name: Name,
+    pub(in crate::lint) name: ObjectName,
     /// Whether it is a function's or a type's, not a table's or the like.
     pub(in crate::lint) callable: bool,
     /// Whether this statement makes it.
@@ -58,7 +58,7 @@ fn act(node: &SyntaxNode, acts: &mut Vec<Act>) {
             .extend(children(node, K::TABLE_NAME_REF).filter_map(|n| name(&n)).map(Act::DropTable)),
         K::CREATE_INDEX => acts.extend(create_index(node)),
         K::DROP_INDEX => {
-            acts.extend(children(node, K::INDEX_REF).filter_map(|n| name(&n)).map(Act::DropIndex))
+            acts.extend(children(node, K::INDEX_REF).filter_map(|n| name(&n)).map(Act::DropIndex));
         }
         K::CREATE_POLICY => acts.extend(on_table(node).map(Act::CreatePolicy)),
         K::DROP_POLICY => acts.extend(on_table(node).map(Act::DropPolicy)),
@@ -70,11 +70,11 @@ fn act(node: &SyntaxNode, acts: &mut Vec<Act>) {
                         .and_then(|clause| child(&clause, K::SCHEMA_REF))
                         .map(|schema| word(&schema)),
                 }
-            }))
+            }));
         }
         K::CREATE_FUNCTION | K::CREATE_PROCEDURE => acts.extend(routine(node)),
         K::ALTER_FUNCTION | K::ALTER_PROCEDURE | K::ALTER_ROUTINE => {
-            acts.extend(alter_routine(node))
+            acts.extend(alter_routine(node));
         }
         K::CREATE_MATERIALIZED_VIEW => {
             acts.extend(
@@ -302,7 +302,7 @@ fn create_index(node: &SyntaxNode) -> Option<Act> {
     }))
 }
 
-fn on_table(node: &SyntaxNode) -> Option<Name> {
+fn on_table(node: &SyntaxNode) -> Option<ObjectName> {
     name(&child(&child(node, K::ON_TABLE)?, K::TABLE_NAME_REF)?)
 }
 
@@ -414,7 +414,7 @@ fn has(node: &SyntaxNode, token: K) -> bool {
 
 /// The words below a node that are neither white space nor comments, with their places.
 fn tokens(node: &SyntaxNode) -> impl Iterator<Item = (String, Range<usize>)> {
-    node.descendants_with_tokens().filter_map(|part| part.into_token()).filter_map(|token| {
+    node.descendants_with_tokens().filter_map(SyntaxElement::into_token).filter_map(|token| {
         let range = token.text_range();
         (!matches!(token.kind(), K::WHITESPACE | K::COMMENT))
             .then(|| (token.text().to_owned(), range.start().into()..range.end().into()))
@@ -448,14 +448,14 @@ fn word(node: &SyntaxNode) -> String {
 }
 
 /// The name that a node holds: at most its last two parts.
-fn name(node: &SyntaxNode) -> Option<Name> {
+fn name(node: &SyntaxNode) -> Option<ObjectName> {
     let parts: Vec<(String, Range<usize>)> = tokens(node)
         .filter(|(text, _)| {
             !matches!(text.as_str(), "." | "(" | ")" | "*") && !text.eq_ignore_ascii_case("only")
         })
         .collect();
     let (last, before) = parts.split_last()?;
-    Some(Name {
+    Some(ObjectName {
         schema: before.last().map(|(text, _)| folded(text)),
         name: folded(&last.0),
         range: parts.first()?.1.start..last.1.end,
