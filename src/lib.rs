@@ -11,7 +11,8 @@
 //! ops         output                  one use case per file | human and JSON rendering, progress
 //! config      migrations      pg      files, environment | migration sets | the server
 //! report                              what a command answers; its verdict
-//! plan        audit                   pure: Desired × Observed → Plan | Catalog → Findings
+//! plan        audit       lint        pure: Desired × Observed → Plan | Catalog → Findings |
+//!                                     migration files → Findings
 //! sql                                 statements that quote themselves
 //! model                               nouns, no IO
 //! error
@@ -21,6 +22,7 @@ pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod error;
+pub mod lint;
 pub mod migrations;
 pub mod model;
 pub mod ops;

@@ -9,7 +9,7 @@ const LAYERS: [&[&str]; 9] = [
     &["error"],
     &["model"],
     &["sql"],
-    &["plan", "audit"],
+    &["plan", "audit", "lint"],
     &["report"],
     &["config", "migrations", "pg"],
     &["ops", "output"],
@@ -18,7 +18,7 @@ const LAYERS: [&[&str]; 9] = [
 ];
 
 /// Crates that only one layer may name.
-const OWNED: [(&str, &str); 7] = [
+const OWNED: [(&str, &str); 10] = [
     ("tokio_postgres", "pg"),
     ("deadpool_postgres", "pg"),
     ("native_tls", "pg"),
@@ -26,6 +26,9 @@ const OWNED: [(&str, &str); 7] = [
     ("refinery_core", "pg"),
     ("indicatif", "output"),
     ("comfy_table", "output"),
+    ("annotate_snippets", "output"),
+    ("squawk_linter", "lint"),
+    ("squawk_syntax", "lint"),
 ];
 
 /// Names that say nothing about the domain.

@@ -1,63 +1,13 @@
 //! Findings: what is wrong, on which object, for whom, and what to do about it.
 
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
-use sha2::{Digest, Sha256};
 
-use crate::error::{Code, Error};
+use crate::model::fingerprint;
+pub use crate::model::severity::Severity;
 use crate::model::tenant::TenantId;
 use crate::sql::Sql;
-
-/// How grave a finding is. The order is from the lightest to the gravest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// Worth knowing.
-    Info,
-    /// Latent: not a hole today.
-    Low,
-    /// An oracle, a nuisance, or a hole that needs a second mistake.
-    Medium,
-    /// Tenants cross with SQL that the application's role may issue.
-    High,
-    /// Tenants cross with the SQL that any application issues.
-    Critical,
-}
-
-impl Severity {
-    /// All, from the gravest.
-    pub const ALL: [Self; 5] = [Self::Critical, Self::High, Self::Medium, Self::Low, Self::Info];
-
-    /// The word in flags and in JSON.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Critical => "critical",
-            Self::High => "high",
-            Self::Medium => "medium",
-            Self::Low => "low",
-            Self::Info => "info",
-        }
-    }
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.word())
-    }
-}
-
-impl FromStr for Severity {
-    type Err = Error;
-
-    fn from_str(word: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|severity| severity.word() == word).ok_or_else(|| {
-            Error::new(Code::Usage, format!("{word:?} is not a severity"))
-                .hint("use critical, high, medium, low or info")
-        })
-    }
-}
 
 /// How a finding is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -213,25 +163,17 @@ impl Finding {
     }
 
     fn seal(&mut self) {
-        let mut hash = Sha256::new();
         let object = &self.object;
-        for part in [
-            Some(self.rule),
-            Some(object.cluster.as_str()),
-            object.database.as_deref(),
-            Some(object.kind),
-            Some(object.name.as_str()),
-            object.parent.as_deref(),
-            self.role.as_deref(),
-            self.operation.as_deref(),
-        ] {
-            // A separator that no name holds keeps ("a", "bc") apart from ("ab", "c").
-            hash.update(part.unwrap_or_default().as_bytes());
-            hash.update([0]);
-        }
-        let mut start = [0; 8];
-        start.copy_from_slice(&hash.finalize()[..8]);
-        self.fingerprint = format!("{:016x}", u64::from_be_bytes(start));
+        self.fingerprint = fingerprint::of([
+            self.rule,
+            object.cluster.as_str(),
+            object.database.as_deref().unwrap_or_default(),
+            object.kind,
+            object.name.as_str(),
+            object.parent.as_deref().unwrap_or_default(),
+            self.role.as_deref().unwrap_or_default(),
+            self.operation.as_deref().unwrap_or_default(),
+        ]);
     }
 }
 
@@ -262,14 +204,5 @@ mod tests {
         );
         assert_ne!(one.fingerprint, finding("app.note").role("app_rw").fingerprint);
         assert_ne!(one.fingerprint, finding("app.notes").role("app_ro").fingerprint);
-    }
-
-    #[test]
-    fn severities_are_ordered_and_named() {
-        assert!(Severity::Critical > Severity::High && Severity::Low > Severity::Info);
-        for severity in Severity::ALL {
-            assert_eq!(severity.word().parse::<Severity>().unwrap(), severity);
-        }
-        assert!("grave".parse::<Severity>().is_err());
     }
 }

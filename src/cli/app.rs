@@ -174,8 +174,10 @@ impl App {
     pub(super) fn answer_failure(&self, error: &anyhow::Error) -> Result<(), Error> {
         match (self.stream.get(), self.format()) {
             (Some(stream), _) => stream.fail(error),
-            (None, Format::Human) => Ok(()),
-            (None, format) => output::answer(&output::failure_json(error, format)),
+            (None, format @ (Format::Json | Format::Ndjson)) => {
+                output::answer(&output::failure_json(error, format))
+            }
+            (None, _) => Ok(()),
         }
     }
 }

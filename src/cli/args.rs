@@ -8,7 +8,8 @@ use clap::{Args, ValueEnum};
 use crate::error::Error;
 use crate::model::migration::Version;
 use crate::model::run::RunReference;
-use crate::model::tenant::TenantId;
+use crate::model::severity::Severity;
+use crate::model::tenant::{Isolation, TenantId};
 use crate::ops::{Selection, Selector};
 use crate::output;
 use crate::pg;
@@ -71,6 +72,14 @@ pub(super) enum Output {
     Json,
     /// One JSON document per line; of `migrate up`, what happens as it happens
     Ndjson,
+    /// SARIF 2.1.0, of verify-rls and migrate lint
+    Sarif,
+    /// `JUnit` XML, of verify-rls and migrate lint
+    Junit,
+    /// Annotations of GitHub Actions, of verify-rls and migrate lint
+    Github,
+    /// A table in Markdown, of verify-rls and migrate lint
+    Markdown,
 }
 
 impl From<Output> for output::Format {
@@ -79,6 +88,10 @@ impl From<Output> for output::Format {
             Output::Human => Self::Human,
             Output::Json => Self::Json,
             Output::Ndjson => Self::Ndjson,
+            Output::Sarif => Self::Sarif,
+            Output::Junit => Self::Junit,
+            Output::Github => Self::Github,
+            Output::Markdown => Self::Markdown,
         }
     }
 }
@@ -149,6 +162,32 @@ impl Waiting {
 /// Reads how a run is named: last, its id, or the id's beginning.
 pub(super) fn run(text: &str) -> Result<RunReference, String> {
     text.parse().map_err(spoken)
+}
+
+/// `--isolation`.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(super) enum Model {
+    /// Rows in shared tables, guarded by row-level security
+    Shared,
+    /// A schema of its own
+    Schema,
+    /// A database of its own
+    Database,
+}
+
+impl From<Model> for Isolation {
+    fn from(model: Model) -> Self {
+        match model {
+            Model::Shared => Self::Shared,
+            Model::Schema => Self::Schema,
+            Model::Database => Self::Database,
+        }
+    }
+}
+
+/// Reads a severity.
+pub(super) fn severity(word: &str) -> Result<Severity, String> {
+    word.parse().map_err(spoken)
 }
 
 /// Reads a tenant's id.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use super::app::App;
-use super::args::{self, Waiting};
+use super::args::{self, Model, Waiting};
 use crate::config::Request;
 use crate::model::tenant::{ClusterName, Isolation, TenantId};
 use crate::ops::{self, CreateOptions};
@@ -52,27 +52,6 @@ pub(super) struct Args {
     dry_run: bool,
     #[command(flatten)]
     waiting: Waiting,
-}
-
-/// `--isolation`.
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Model {
-    /// Rows in shared tables, guarded by row-level security
-    Shared,
-    /// A schema of its own
-    Schema,
-    /// A database of its own
-    Database,
-}
-
-impl From<Model> for Isolation {
-    fn from(model: Model) -> Self {
-        match model {
-            Model::Shared => Self::Shared,
-            Model::Schema => Self::Schema,
-            Model::Database => Self::Database,
-        }
-    }
 }
 
 fn cluster(name: &str) -> Result<ClusterName, String> {

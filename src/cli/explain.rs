@@ -4,7 +4,7 @@ use super::app::App;
 use crate::ops;
 use crate::report::Report;
 
-/// Explain a rule of verify-rls
+/// Explain a rule of verify-rls or migrate lint
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The rule's id, as findings name it

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
+use crate::error::{Code, Error};
 use crate::output;
 use crate::report::Report;
 use app::App;
@@ -61,6 +62,9 @@ struct Cli {
     command: Command,
 }
 
+/// Commands whose answers are findings, which have formats of their own.
+const WITH_FINDINGS: [&str; 2] = ["migrate lint", "verify-rls"];
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let matches = match command().try_get_matches() {
@@ -79,7 +83,8 @@ pub fn main() -> ExitCode {
         }
     };
     let command = matches.subcommand_name().unwrap_or_default();
-    runtime.block_on(run(cli, command))
+    let verbs = verbs(&matches);
+    runtime.block_on(run(cli, command, &verbs))
 }
 
 /// The whole command line, as clap, completions and the manual know it.
@@ -87,8 +92,28 @@ fn command() -> clap::Command {
     Cli::command()
 }
 
-async fn run(cli: Cli, command: &str) -> ExitCode {
+/// The words of the command: `migrate lint`.
+fn verbs(matches: &clap::ArgMatches) -> String {
+    let mut words = Vec::new();
+    let mut at = matches;
+    while let Some((word, below)) = at.subcommand() {
+        words.push(word);
+        at = below;
+    }
+    words.join(" ")
+}
+
+async fn run(cli: Cli, command: &str, verbs: &str) -> ExitCode {
     let app = App::new(cli.global, command);
+    if app.format().is_for_findings() && !WITH_FINDINGS.contains(&verbs) {
+        let error = Error::new(
+            Code::Usage,
+            format!("{verbs} does not answer with findings, which is all that this format can say"),
+        )
+        .hint("use -o human, json or ndjson")
+        .hint(format!("sarif, junit, github and markdown: {}", WITH_FINDINGS.join(", ")));
+        return fail(&app, &error.into());
+    }
     app.listen_for_interrupts();
     let outcome = cli.command.run(&app).await;
     match outcome {

@@ -22,12 +22,8 @@ pub(super) struct Args {
     #[arg(long)]
     probe: bool,
     /// From which severity on a finding fails: critical, high, medium, low or info
-    #[arg(long, value_name = "SEVERITY", default_value = "high", value_parser = severity)]
+    #[arg(long, value_name = "SEVERITY", default_value = "high", value_parser = args::severity)]
     fail_on: Severity,
-}
-
-fn severity(word: &str) -> Result<Severity, String> {
-    word.parse().map_err(args::spoken)
 }
 
 impl Args {

@@ -166,24 +166,28 @@ fn directives(file: &File, sql: &str, problems: &mut Vec<Problem>) -> Vec<Direct
         }));
         Vec::new()
     });
-    let misplaced = tokens(sql)
+    let below_head = tokens(sql)
         .skip_while(|token| {
             token.kind == Kind::Space
                 || token.kind == Kind::Comment && sql[token.range.clone()].starts_with("--")
         })
         .filter(|token| token.kind == Kind::Comment)
-        .filter(|token| {
-            sql[token.range.clone()]
-                .strip_prefix("--")
-                .is_some_and(|comment| Directive::in_comment(comment).is_some())
+        .filter_map(|token| {
+            let directive = Directive::of_comment(sql[token.range.clone()].strip_prefix("--")?)?;
+            Some((line_column(sql, token.range.start), directive))
         });
-    for token in misplaced {
-        problems.push(problem(
-            file,
-            Some(line_column(sql, token.range.start)),
-            "a directive below the head of the file would not be followed",
-            format!("move the directive above the first statement of {}", file.path),
-        ));
+    for (position, directive) in below_head {
+        match directive {
+            // Above a statement it is the linter's, and covers that statement.
+            Ok(Directive::Allow { .. }) => {}
+            Ok(Directive::NoTransaction) => problems.push(problem(
+                file,
+                Some(position),
+                "a directive below the head of the file would not be followed",
+                format!("move the directive above the first statement of {}", file.path),
+            )),
+            Err(complaint) => problems.push(problem(file, Some(position), complaint, known)),
+        }
     }
     found
 }

@@ -172,7 +172,7 @@ impl Directive {
                 }
                 break;
             };
-            match Self::in_comment(comment).map(Self::parse) {
+            match Self::of_comment(comment) {
                 Some(Ok(directive)) => found.push(directive),
                 Some(Err(complaint)) => bad.push(BadDirective { line: at + 1, complaint }),
                 None => {}
@@ -181,9 +181,10 @@ impl Directive {
         if bad.is_empty() { Ok(found) } else { Err(bad) }
     }
 
-    /// What a comment, without its dashes, asks of tenantctl, if it addresses it at all.
-    pub fn in_comment(comment: &str) -> Option<&str> {
-        comment.trim().strip_prefix(DIRECTIVE).map(str::trim)
+    /// What a comment, without its dashes, asks of tenantctl, if it addresses it at all; or why
+    /// that cannot be followed.
+    pub fn of_comment(comment: &str) -> Option<Result<Self, String>> {
+        comment.trim().strip_prefix(DIRECTIVE).map(str::trim).map(Self::parse)
     }
 
     fn parse(text: &str) -> Result<Self, String> {

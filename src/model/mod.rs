@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod connection;
 pub mod desired;
+pub mod fingerprint;
 pub mod ident;
 pub mod interrupt;
 pub mod layout;
@@ -13,6 +14,7 @@ pub mod privilege;
 pub mod probe;
 pub mod run;
 pub mod secret;
+pub mod severity;
 pub mod tenant;
 
 /// A number and its noun: `1 tenant`, `3 tenants`.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::select::Selection;
 use super::{Context, fleet};
 use crate::audit::{self, Severity};
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::model::ident::Ident;
 use crate::model::layout::Estate;
 use crate::model::tenant::{ClusterName, Isolation, Tenant, TenantId};
@@ -132,22 +132,4 @@ async fn audit_database(
     let coverage = Coverage::of(&catalog, estate, &probes);
     answer.add(findings, coverage, &probes, &catalog.unseen);
     Ok(())
-}
-
-/// Explains one rule.
-///
-/// # Errors
-///
-/// [`Code::NotFound`] with every rule there is.
-pub fn explain(id: &str) -> anyhow::Result<Report> {
-    let rules = audit::rules::ALL;
-    match rules.iter().find(|rule| rule.id == id) {
-        Some(rule) => Ok(Report::Rule(rule)),
-        None => {
-            let ids: Vec<&str> = rules.iter().map(|rule| rule.id).collect();
-            Err(Error::new(Code::NotFound, format!("there is no rule {id:?}"))
-                .hint(format!("rules: {}", ids.join(", ")))
-                .into())
-        }
-    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
-use super::{markdown, metrics};
+use super::{metrics, summary};
 use crate::error::{Code, Error};
 use crate::report::Report;
 
@@ -68,9 +68,9 @@ impl Artefacts {
         let verdict = answer.as_ref().ok().map(Report::verdict);
         if let Some((path, mut file)) = self.summary {
             let text = match (run, verdict) {
-                (Ok(run), Some(verdict)) => markdown::summary(run, verdict),
+                (Ok(run), Some(verdict)) => summary::summary(run, verdict),
                 (Ok(_), None) => String::new(),
-                (Err(error), _) => markdown::failed(self.command, error, took),
+                (Err(error), _) => summary::failed(self.command, error, took),
             };
             written(&path, rewrite(&mut file, &text))?;
         }
@@ -95,7 +95,7 @@ fn written(path: &Path, outcome: io::Result<()>) -> Result<(), Error> {
 fn begin(path: &Path, command: &str) -> io::Result<File> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
     if file.metadata()?.is_file() {
-        rewrite(&mut file, &markdown::begun(command))?;
+        rewrite(&mut file, &summary::begun(command))?;
     }
     Ok(file)
 }

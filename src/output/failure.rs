@@ -124,7 +124,7 @@ pub fn failure_json(error: &anyhow::Error, format: Format) -> String {
     let document = Document { format: super::json::FORMAT, error: fields(error) };
     match format {
         Format::Ndjson => format!("{}\n", json!(document)),
-        Format::Human | Format::Json => super::json::text(&document),
+        _ => super::json::text(&document),
     }
 }
 

@@ -3,10 +3,10 @@
 use super::layout::wrapped;
 use super::progress::duration;
 use super::style::Style;
-use crate::audit::{Evidence, Rule, Severity};
+use crate::audit::Severity;
 use crate::model::count;
 use crate::model::tenant::TenantId;
-use crate::report::{NotProbed, Verified};
+use crate::report::{FindingsSummary, NotProbed, Verified};
 
 pub(super) fn findings(answer: &Verified, style: &Style) -> String {
     let report = &answer.report;
@@ -85,24 +85,8 @@ pub(super) fn found(answer: &Verified, style: &Style) -> String {
         }
         text.push('\n');
     }
-    let sum = &report.summary;
-    let counted = [
-        (sum.critical, "critical"),
-        (sum.high, "high"),
-        (sum.medium, "medium"),
-        (sum.low, "low"),
-        (sum.info, "info"),
-    ];
-    let parts: Vec<String> = counted
-        .iter()
-        .filter(|(number, _)| *number > 0)
-        .map(|(number, word)| format!("{number} {word}"))
-        .collect();
-    let verdict = if parts.is_empty() {
-        style.good("no findings")
-    } else {
-        style.bad(&format!("{}: {}", count(report.findings.len(), "finding"), parts.join(", ")))
-    };
+    let sum = tally(&report.summary);
+    let verdict = if report.findings.is_empty() { style.good(&sum) } else { style.bad(&sum) };
     let seen = &report.coverage;
     text.push_str(&format!("{verdict}\n"));
     text.push_str(&format!(
@@ -129,15 +113,24 @@ fn some(tenants: &[TenantId]) -> String {
     if rest == 0 { names.join(", ") } else { format!("{} and {rest} more", names.join(", ")) }
 }
 
-pub(super) fn rule(rule: &Rule, style: &Style) -> String {
-    let head = format!(
-        "{} ({}, {})",
-        style.strong(rule.id),
-        rule.severity,
-        match rule.evidence {
-            Evidence::Static => "read from the catalogues",
-            Evidence::Probe => "observed by acting as the application",
-        }
-    );
-    format!("{head}\n{}\n{}", wrapped(rule.title, 0, style), wrapped(rule.docs, 0, style))
+/// How many findings there are, and of which severity.
+pub(super) fn tally(sum: &FindingsSummary) -> String {
+    let counted = [
+        (sum.critical, "critical"),
+        (sum.high, "high"),
+        (sum.medium, "medium"),
+        (sum.low, "low"),
+        (sum.info, "info"),
+    ];
+    let total = counted.iter().map(|(number, _)| number).sum();
+    let parts: Vec<String> = counted
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, word)| format!("{number} {word}"))
+        .collect();
+    if parts.is_empty() {
+        "no findings".to_owned()
+    } else {
+        format!("{}: {}", count(total, "finding"), parts.join(", "))
+    }
 }

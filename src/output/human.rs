@@ -1,6 +1,6 @@
 //! Answers for people: complete without colour, within the width of the screen.
 
-use super::findings::{findings, rule};
+use super::findings::findings;
 use super::layout::{table, version};
 use super::migration::migration;
 use super::progress::duration;
@@ -21,7 +21,9 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
         Report::Run(answer) => super::runs::run(answer, style),
         Report::Metrics(answer) => super::metrics::fleet(answer),
         Report::Findings(answer) => findings(answer, style),
-        Report::Rule(rule) => self::rule(rule, style),
+        Report::Rule(rule) => super::explained::human(rule, style),
+        Report::Linted(answer) => super::linted::human(answer, style),
+        Report::NewMigration(answer) => super::new_migration::human(answer, style),
         Report::Doctor(answer) => doctor(answer, style),
         Report::Configuration(answer) => configuration(answer, style),
         Report::Demo(answer) => super::demo::closing(answer, style),

@@ -30,6 +30,11 @@ impl Style {
         Self { width: self.width.saturating_sub(columns), ..*self }
     }
 
+    /// Whether text is painted.
+    pub fn colour(&self) -> bool {
+        self.colour
+    }
+
     /// What went well.
     pub fn good(&self, text: &str) -> String {
         self.paint(Paint::new().green(), text)

@@ -23,11 +23,11 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Counts findings.
-    pub fn of(findings: &[Finding]) -> Self {
+    /// Counts findings, given how grave each is.
+    pub fn of(findings: impl IntoIterator<Item = Severity>) -> Self {
         let mut sum = Self::default();
-        for finding in findings {
-            match finding.severity {
+        for severity in findings {
+            match severity {
                 Severity::Critical => sum.critical += 1,
                 Severity::High => sum.high += 1,
                 Severity::Medium => sum.medium += 1,
@@ -118,7 +118,7 @@ impl FindingsReport {
         self.findings.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
         // What belongs to the cluster (roles, databases) is found from each of its databases.
         self.findings.dedup_by(|a, b| a.fingerprint == b.fingerprint && a.rule == b.rule);
-        self.summary = Summary::of(&self.findings);
+        self.summary = Summary::of(self.findings.iter().map(|finding| finding.severity));
         self.coverage.add(coverage);
         self.not_probed.extend(probes.iter().filter_map(|probe| {
             Some(NotProbed {

@@ -4,8 +4,11 @@ mod configuration;
 mod demo;
 mod doctor;
 pub mod event;
+mod explained;
 mod findings;
+mod linted;
 mod migration;
+mod new_migration;
 mod planned;
 mod provisioned;
 mod runs;
@@ -15,10 +18,13 @@ mod verified;
 pub use configuration::{Configuration, ShownCluster, ShownValue};
 pub use demo::{Demo, End, Kept, KeptTenant, Scene, Trial};
 pub use doctor::{Check, Doctor, Health};
+pub use explained::Explained;
 pub use findings::{Coverage, FindingsReport, NotProbed, Summary as FindingsSummary};
+pub use linted::{Linted, LintedSet};
 pub use migration::{
     Failure, MigrationRun, PastFailure, Status, Summary, TargetReport, Verb, VersionCount,
 };
+pub use new_migration::NewMigration;
 pub use planned::{Planned, PlannedStep};
 pub use provisioned::{Credential, Outcome, Provisioned};
 pub use runs::{Runs, ShownRun};
@@ -49,7 +55,11 @@ pub enum Report {
     /// `verify-rls`.
     Findings(Box<Verified>),
     /// `explain`.
-    Rule(&'static crate::audit::Rule),
+    Rule(Explained),
+    /// `migrate lint`.
+    Linted(Box<Linted>),
+    /// `migrate new`.
+    NewMigration(NewMigration),
     /// `doctor`.
     Doctor(Doctor),
     /// `config show`.
@@ -95,6 +105,7 @@ impl Report {
             Self::Migration(run) => run.verdict(),
             Self::Doctor(doctor) => doctor.verdict(),
             Self::Findings(verified) => verified.verdict(),
+            Self::Linted(linted) => linted.verdict(),
             Self::Demo(demo) => demo.verdict(),
             _ => Verdict::Done,
         }

@@ -19,6 +19,7 @@ mod fleet;
 mod foundation;
 mod harness;
 mod ledger;
+mod lint;
 mod migrate;
 mod migrate_failing;
 mod migrate_refused;

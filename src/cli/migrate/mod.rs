@@ -14,6 +14,8 @@ pub(super) struct Args {
 }
 
 commands! {
+    lint => Lint,
+    new => New,
     up => Up,
     status => Status,
 }
