@@ -13,6 +13,7 @@ mod list;
 mod migrate;
 mod select;
 mod verify;
+mod watching;
 
 pub use configuration::configuration;
 pub use create::{CreateOptions, create};

@@ -14,6 +14,8 @@ pub(super) enum CarryError {
     File(usize, tokio_postgres::Error),
     /// The server refused one of ours.
     Ours(tokio_postgres::Error),
+    /// A file stopped that runs outside of a transaction; whoever ran it knows why.
+    Outside,
     /// The history holds a row that refinery never wrote.
     History(String),
 }
@@ -23,6 +25,7 @@ impl fmt::Display for CarryError {
         match self {
             Self::File(..) => f.write_str("the server refused a statement of the migration"),
             Self::Ours(_) => f.write_str("the server refused a statement"),
+            Self::Outside => f.write_str("a file outside of a transaction stopped"),
             Self::History(row) => write!(f, "{HISTORY_TABLE} holds {row}"),
         }
     }
@@ -32,7 +35,7 @@ impl std::error::Error for CarryError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::File(_, error) | Self::Ours(error) => Some(error),
-            Self::History(_) => None,
+            Self::Outside | Self::History(_) => None,
         }
     }
 }

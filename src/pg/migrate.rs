@@ -7,6 +7,7 @@ use tokio_postgres::types::Type;
 
 use super::answer::failed;
 use super::lock::{self, LockKey};
+use super::outside::Watcher;
 use super::refinery::{self, Limits};
 use super::session::Session;
 use crate::error::Error;
@@ -22,7 +23,7 @@ use crate::sql::{Literal, Sql};
 const BATCH: usize = 150;
 
 /// One schema to migrate.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Target<'a> {
     /// Where it is.
     pub placement: &'a Placement,
@@ -36,6 +37,8 @@ pub struct Target<'a> {
     pub limits: Limits,
     /// How long another tenantctl is waited for.
     pub lock_wait: Duration,
+    /// Who is told what a long statement outside of a transaction is doing.
+    pub watcher: Option<&'a dyn Watcher>,
 }
 
 /// The histories of the schemas of one database, as far as they can be read; a schema that does not
@@ -72,6 +75,7 @@ pub async fn migrate_target(
             set: target.set,
             history_exists: history.is_some(),
             to: target.to,
+            watcher: target.watcher,
         };
         let applied = refinery::migrate(client, &order, &pending).await?;
         Ok((known.version(), applied))

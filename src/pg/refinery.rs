@@ -17,7 +17,7 @@ use tokio_postgres::error::SqlState;
 
 use super::answer::failed;
 use super::carry::{CarryError, carry};
-use super::outside::run_outside;
+use super::outside::{self, Outside, Watcher};
 use super::refusal::{place, refused};
 use crate::error::{Code, Error, Location};
 use crate::model::ident::Ident;
@@ -56,6 +56,8 @@ pub(super) struct Order<'a> {
     pub(super) history_exists: bool,
     /// Up to which version; the newest without one.
     pub(super) to: Option<Version>,
+    /// Who is told what a long statement outside of a transaction is doing.
+    pub(super) watcher: Option<&'a dyn Watcher>,
 }
 
 /// Applies pending migrations to one schema through refinery.
@@ -81,6 +83,11 @@ pub(super) async fn migrate(
         history_exists: order.history_exists,
         pending,
         done: 0,
+        schema,
+        role: order.role,
+        limits: order.limits,
+        watcher: order.watcher,
+        outside: None,
     };
     let mut runner =
         Runner::new(&units).set_grouped(false).set_abort_divergent(true).set_abort_missing(true);
@@ -133,7 +140,7 @@ fn become_owner(role: Option<&Ident>, scope: &Sql) -> Sql {
     role.map_or_else(|| sql!(""), |role| sql!("SET {} ROLE {}", scope, role))
 }
 
-fn milliseconds(limit: Duration) -> String {
+pub(super) fn milliseconds(limit: Duration) -> String {
     // 0 would mean "no limit".
     format!("{}ms", limit.as_millis().max(1))
 }
@@ -147,6 +154,12 @@ struct SchemaTarget<'a> {
     history_exists: bool,
     pending: &'a [&'a Migration],
     done: usize,
+    schema: &'a Ident,
+    role: Option<&'a Ident>,
+    limits: Limits,
+    watcher: Option<&'a dyn Watcher>,
+    /// Why a file that runs outside of a transaction stopped.
+    outside: Option<Error>,
 }
 
 impl AsyncTransaction for SchemaTarget<'_> {
@@ -163,8 +176,27 @@ impl AsyncTransaction for SchemaTarget<'_> {
         if !is_migration && self.history_exists {
             return Ok(0);
         }
-        if is_migration && self.next().is_some_and(Migration::runs_outside_a_transaction) {
-            run_outside(self.session, &self.session_setup, queries.remove(0)).await?;
+        let mut closing = None;
+        if is_migration
+            && let Some(migration) = self.next().filter(|next| next.runs_outside_a_transaction())
+        {
+            let order = Outside {
+                session: self.session,
+                setup: &self.session_setup,
+                schema: self.schema,
+                role: self.role,
+                limits: self.limits,
+                migration,
+                watcher: self.watcher,
+            };
+            match outside::run(&order).await {
+                Ok(last) => closing = Some(last),
+                Err(error) => {
+                    self.outside = Some(error);
+                    return Err(CarryError::Outside);
+                }
+            }
+            queries.remove(0);
         }
         let mut messages = vec![self.begin.as_str()];
         for (at, query) in queries.iter().enumerate() {
@@ -173,6 +205,9 @@ impl AsyncTransaction for SchemaTarget<'_> {
                 messages.push(self.become_owner.as_str());
             }
             messages.push(query);
+        }
+        if let Some(last) = &closing {
+            messages.push(last.as_str());
         }
         messages.push("COMMIT");
         let answers = join_all(messages.iter().map(|text| carry(self.session, text))).await;
@@ -221,7 +256,10 @@ impl SchemaTarget<'_> {
     }
 
     /// Turns refinery's failure into one that names the file, the place and the server's words.
-    fn explain(&self, schema: &Ident, error: refinery::Error) -> Error {
+    fn explain(&mut self, schema: &Ident, error: refinery::Error) -> Error {
+        if let Some(told) = self.outside.take() {
+            return told;
+        }
         let carried = match error.kind() {
             Kind::Connection(_, source) => source.downcast_ref::<CarryError>(),
             _ => None,
@@ -236,14 +274,6 @@ impl SchemaTarget<'_> {
                 if server.code() == Some(&SqlState::ACTIVE_SQL_TRANSACTION) {
                     failure = failure.hint(format!(
                         "begin {} with the line: -- tenantctl:no-transaction",
-                        migration.path
-                    ));
-                }
-                if migration.runs_outside_a_transaction() {
-                    failure = failure.hint(format!(
-                        "what was done before stays done: {} of {}; make the file fit to run \
-                         again, as with IF NOT EXISTS",
-                        crate::model::count(*statements, "statement"),
                         migration.path
                     ));
                 }

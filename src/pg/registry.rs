@@ -124,6 +124,7 @@ async fn migrate(session: &Session, set: &MigrationSet) -> Result<(), Error> {
         set,
         history_exists: history.is_some(),
         to: None,
+        watcher: None,
     };
     refinery::migrate(client, &order, &pending).await.map_err(|(_, error)| error)?;
     Ok(())

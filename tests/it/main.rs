@@ -20,6 +20,7 @@ mod foundation;
 mod harness;
 mod migrate;
 mod migrate_failing;
+mod migrate_outside;
 mod migrate_refused;
 mod migrate_sessions;
 mod migrate_together;

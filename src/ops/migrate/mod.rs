@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::converge::{Patience, converge};
 use super::list::histories;
 use super::select::Selection;
+use super::watching::Watching;
 use super::{Context, fleet};
 use crate::config::Request;
 use crate::error::{Code, Error};
@@ -328,6 +329,11 @@ impl<'a> Unit<'a> {
             }
         }
         .map_err(before)?;
+        let watching = Watching {
+            servers: cx.servers,
+            observer: cx.observer,
+            placement: &self.placement,
+        };
         let target = pg::Target {
             placement: &self.placement,
             owner: &self.tenants[0].owner,
@@ -335,6 +341,7 @@ impl<'a> Unit<'a> {
             to: options.scope.to,
             limits: options.limits,
             lock_wait: options.lock_wait,
+            watcher: Some(&watching),
         };
         let (from, applied) = pg::migrate_target(&session, &target).await?;
         drop(session);
