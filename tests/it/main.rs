@@ -29,6 +29,7 @@ mod placement;
 mod public_directory;
 mod refinery_alternates;
 mod registry;
+mod statements;
 mod template;
 mod verify_rls;
 mod verify_rls_breaks;

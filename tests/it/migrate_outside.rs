@@ -1,7 +1,7 @@
 //! Migrations outside of a transaction: each statement once, whoever fails, waits or is killed.
 
 use crate::fleet::{Fleet, statuses, target};
-use crate::harness::{Session, World, on_every_version};
+use crate::harness::{Proxy, Session, World, on_every_version};
 
 /// A fleet on a world, whose tenant `cat` has rows in `notes`.
 fn with_rows(world: World) -> Fleet {
@@ -109,12 +109,12 @@ fn on_an_empty_table_nobody_is_waited_for() {
     on_every_version(|world| {
         let fleet = Fleet::on(world).having(&["cat"]);
         let _waited_for = reader(&fleet);
-        outside(&fleet, "CREATE INDEX CONCURRENTLY ON notes (id);\nCREATE INDEX CONCURRENTLY b ON notes (id, none);\n");
+        outside(&fleet, "CREATE INDEX CONCURRENTLY ON notes (id);\nCREATE INDEX CONCURRENTLY b ON notes (id, (lower(none)));\n");
         let up = fleet.up(&["--lock-timeout", "100ms"]).run().code(1);
         let error = &target(&up, "cat")["error"];
         assert_eq!(
             (&error["line"], &error["column"], &error["sqlstate"]),
-            (&3.into(), &44.into(), &"42703".into()),
+            (&3.into(), &50.into(), &"42703".into()),
             "{error}"
         );
         outside(&fleet, "CREATE INDEX CONCURRENTLY ON notes (id);\nCREATE INDEX CONCURRENTLY b ON notes (id);\n");
@@ -307,4 +307,48 @@ fn notes_are_the_owners_alone() {
         assert_eq!(fleet.rows_in(database, &grants).concat().concat(), granted);
         fleet.run(["verify-rls", "--fail-on", "info"]).ok();
     }
+}
+
+/// Each statement of which the server can say whether it was done, in a run that is killed.
+const EVERYTHING: &str = "INSERT INTO notes VALUES (1000);\n\
+    CREATE UNIQUE INDEX CONCURRENTLY notes_body ON notes (body);\n\
+    CREATE INDEX CONCURRENTLY ON notes (id) WHERE id > 5;\n\
+    DROP INDEX CONCURRENTLY old;\n\
+    ALTER TABLE parts DETACH PARTITION part CONCURRENTLY;\n\
+    REINDEX TABLE CONCURRENTLY notes;\n\
+    UPDATE notes SET body = body || '!' WHERE id = 1000;\n\
+    VACUUM notes;\n";
+
+#[test]
+fn a_run_that_is_killed_at_any_request_is_finished_by_the_next() {
+    let fleet = with_rows(World::new());
+    fleet.sql("ALTER TABLE tenant_cat.notes OWNER TO tenant_cat_owner");
+    outside(&fleet, EVERYTHING);
+    let mut killed = 0;
+    for at in 0.. {
+        fleet.sql(
+            "SET ROLE tenant_cat_owner; SET search_path = tenant_cat; \
+             DELETE FROM refinery_schema_history WHERE version = 2; DELETE FROM notes WHERE id >= 1000; \
+             DROP INDEX IF EXISTS notes_body, notes_id_idx; CREATE INDEX old ON notes (body); \
+             DROP TABLE IF EXISTS parts, part; CREATE TABLE parts (id int) PARTITION BY LIST (id); \
+             CREATE TABLE part PARTITION OF parts FOR VALUES IN (1)",
+        );
+        let proxy = Proxy::start(&fleet, Some(at));
+        let victim = fleet.up(&["--database-url", &proxy.operator_url(&fleet)]).spawn();
+        proxy.aim_at(victim.pid());
+        let undisturbed = !victim.wait().transcript().contains("signal: 9");
+        let up = fleet.up(&[]).run().ok();
+        let context = format!("killed after request {at}: {}", up.transcript());
+        assert_eq!(fleet.history("tenant_cat"), ["1 notes", "2 outside"], "{context}");
+        assert_eq!(indexes(&fleet, "tenant_cat"), ["notes_body true", "notes_id_idx true"], "{context}");
+        let rows = fleet.rows("SELECT id, coalesce(body, '-') FROM tenant_cat.notes WHERE id >= 1000");
+        assert_eq!(rows, [["1000", "-"]], "{context}");
+        assert!(fleet.rows("SELECT FROM pg_inherits").is_empty(), "{context}");
+        assert!(!has_notes(&fleet, "tenant_cat"), "{context}");
+        if undisturbed {
+            break;
+        }
+        killed += 1;
+    }
+    assert!(killed > 30, "only {killed} requests");
 }
