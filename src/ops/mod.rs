@@ -57,7 +57,9 @@ pub fn servers(fleet: &Fleet, command: &str) -> Servers {
         .clusters
         .iter()
         .map(|(name, cluster)| (name.clone(), cluster.connection.clone(), cluster.max_connections));
-    Servers::new(clusters, command)
+    fleet.clusters.iter().fold(Servers::new(clusters, command), |servers, (name, cluster)| {
+        servers.behind(name, cluster.pooler, cluster.direct.clone())
+    })
 }
 
 /// The migration files, read and checked once, before anything is touched.

@@ -43,6 +43,11 @@ impl LockKey {
         Self::new("registry", "", "the registry".to_owned())
     }
 
+    /// What taking it is called in a failure.
+    pub(super) fn attempt(&self) -> String {
+        format!("lock {}", self.what)
+    }
+
     fn new(purpose: &str, name: &str, what: String) -> Self {
         let digest = Sha256::digest(format!("tenantctl\0{purpose}\0{name}"));
         let mut first = [0; 8];
@@ -65,7 +70,7 @@ pub(super) async fn acquire(session: &Client, key: &LockKey, wait: Duration) -> 
         let row = session
             .query_typed("SELECT pg_catalog.pg_try_advisory_lock($1)", &[(&key.key, Type::INT8)])
             .await
-            .map_err(|error| failed(error, format!("lock {}", key.what)))?;
+            .map_err(|error| failed(error, key.attempt()))?;
         if row.first().is_some_and(|row| row.get(0)) {
             return Ok(());
         }

@@ -13,6 +13,7 @@ use super::session::Session;
 use crate::error::Error;
 use crate::model::ident::Ident;
 use crate::model::layout::HISTORY_TABLE;
+use crate::model::pooling::Operation;
 use crate::model::migration::{History, MigrationSet, Version};
 use crate::model::tenant::Placement;
 use crate::plan::pending::decide;
@@ -59,6 +60,7 @@ pub async fn migrate_target(
     let schema = &target.placement.schema;
     let key = LockKey::migrations(target.placement);
     let before = |error| (Vec::new(), error);
+    session.require(Operation::Session, &key.attempt()).await.map_err(before)?;
     lock::acquire(client, &key, target.lock_wait).await.map_err(before)?;
     let done = async {
         let history = refinery::history(client, schema).await.map_err(before)?;

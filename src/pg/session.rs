@@ -3,15 +3,21 @@
 use deadpool_postgres::{ClientWrapper, Object};
 use tokio_postgres::Client;
 
+use std::sync::Arc;
+
+use super::connect::Connector;
+use super::pooler::{Pooler, Route};
+use crate::error::Error;
 use crate::model::ident::Ident;
+use crate::model::pooling::Operation;
 use crate::model::tenant::ClusterName;
 
 /// A connection to one database of one cluster. Dropping it gives it back to its pool, or ends it.
 pub struct Session {
     held: Held,
     cluster: ClusterName,
-    database: String,
-    user: String,
+    connector: Connector,
+    route: Arc<Route>,
 }
 
 enum Held {
@@ -23,19 +29,19 @@ impl Session {
     pub(super) fn pooled(
         object: Object,
         cluster: ClusterName,
-        database: String,
-        user: String,
+        connector: Connector,
+        route: Arc<Route>,
     ) -> Self {
-        Self { held: Held::Pooled(object), cluster, database, user }
+        Self { held: Held::Pooled(object), cluster, connector, route }
     }
 
     pub(super) fn own(
         client: ClientWrapper,
         cluster: ClusterName,
-        database: String,
-        user: String,
+        connector: Connector,
+        route: Arc<Route>,
     ) -> Self {
-        Self { held: Held::Own(client), cluster, database, user }
+        Self { held: Held::Own(client), cluster, connector, route }
     }
 
     /// The driver's client.
@@ -53,17 +59,38 @@ impl Session {
 
     /// The database it is connected to.
     pub fn database(&self) -> &str {
-        &self.database
+        &self.connector.settings().database
+    }
+
+    /// What stands between us and the server. It is found out once for a cluster and its URL.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the server refuses.
+    pub async fn pooler(&self) -> Result<&Pooler, Error> {
+        self.route.pooler(self.client(), &self.connector).await
+    }
+
+    /// Refuses an operation that would not work on this session; `attempt` says what for.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Refused`](crate::error::Code::Refused) behind a pooler that does not let it pass, with
+    /// what to configure.
+    pub async fn require(&self, operation: Operation, attempt: &str) -> Result<(), Error> {
+        let Self { cluster, connector, route, .. } = self;
+        route.require(operation, self.client(), connector, cluster, attempt).await
     }
 
     /// The database, as SQL reads it; bare when it is no possible name.
     pub(super) fn database_ident(&self) -> String {
-        Ident::new(self.database.clone())
-            .map_or_else(|_| self.database.clone(), |name| name.to_string())
+        let database = self.database();
+        Ident::new(database).map_or_else(|_| database.to_owned(), |name| name.to_string())
     }
 
     /// The role it logged in as, as SQL reads it.
     pub(super) fn user_ident(&self) -> String {
-        Ident::new(self.user.clone()).map_or_else(|_| self.user.clone(), |name| name.to_string())
+        let user = &self.connector.settings().user;
+        Ident::new(user.clone()).map_or_else(|_| user.clone(), |name| name.to_string())
     }
 }

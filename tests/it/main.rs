@@ -26,6 +26,7 @@ mod migrate_sessions;
 mod migrate_together;
 mod names;
 mod placement;
+mod poolers;
 mod public_directory;
 mod refinery_alternates;
 mod registry;

@@ -325,7 +325,7 @@ impl<'a> Unit<'a> {
         let session = match self.isolation {
             Isolation::Database => cx.servers.dedicated(cluster, Some(database)).await,
             Isolation::Shared | Isolation::Schema => {
-                cx.servers.session(cluster, Some(database)).await
+                cx.servers.lasting(cluster, Some(database)).await
             }
         }
         .map_err(before)?;
