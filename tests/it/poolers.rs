@@ -16,7 +16,7 @@ fn check(outcome: &Outcome, name: &str) -> Option<(String, String)> {
     let answer = outcome.json();
     let checks = answer["checks"].as_array().unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-    let found = checks.iter().find(|check| check["name"] == name)?;
+    let found = checks.iter().find(|check| check["check"] == name)?;
     Some((text(&found["health"]), text(&found["detail"])))
 }
 
