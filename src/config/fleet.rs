@@ -335,7 +335,8 @@ fn clusters(
     }
     for (name, raw) in raw {
         let name = ClusterName::new(name)?;
-        let configured = url(&name, ("url", &raw.url), ("url_env", &raw.url_env), environment, file);
+        let configured =
+            url(&name, ("url", &raw.url), ("url_env", &raw.url_env), environment, file);
         let connection = match (&flag, configured) {
             (Some(flag), _) if name == *registry => flag.clone(),
             (_, configured) => configured?.ok_or_else(|| {
@@ -360,15 +361,14 @@ fn clusters(
                 ),
             ));
         }
-        let cluster =
-            Cluster {
-                connection,
-                pooler: raw.pooler,
-                direct,
-                region: raw.region,
-                labels: raw.labels,
-                max_connections,
-            };
+        let cluster = Cluster {
+            connection,
+            pooler: raw.pooler,
+            direct,
+            region: raw.region,
+            labels: raw.labels,
+            max_connections,
+        };
         clusters.insert(name, cluster);
     }
     Ok(clusters)
@@ -394,8 +394,8 @@ fn url(
             (url.as_str(), Source::File(file.map(Path::to_path_buf).unwrap_or_default()))
         }
         (None, Some(variable)) => {
-            let url = environment.variable(variable).filter(|url| !url.is_empty()).ok_or_else(
-                || {
+            let url =
+                environment.variable(variable).filter(|url| !url.is_empty()).ok_or_else(|| {
                     Error::new(
                         Code::Config,
                         format!(
@@ -404,8 +404,7 @@ fn url(
                         ),
                     )
                     .hint(format!("export {variable}=postgres://user@host:5432/database"))
-                },
-            )?;
+                })?;
             (url, Source::Environment(variable.clone()))
         }
     };

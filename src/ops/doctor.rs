@@ -45,7 +45,7 @@ pub async fn doctor(cx: &Context<'_>) -> anyhow::Result<Report> {
         }
         match check_cluster(cx, name).await {
             Ok((vitals, pooler)) => {
-                report_pooler(&mut doctor, name, cluster, &pooler); 
+                report_pooler(&mut doctor, name, cluster, &pooler);
                 report_cluster(&mut doctor, name, cluster.max_connections, &vitals);
             }
             Err(error) => failed(&mut doctor, name.as_str(), "reachable", &error),

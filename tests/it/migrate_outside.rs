@@ -71,9 +71,9 @@ fn an_index_that_was_left_half_built_is_built_again() {
     on_every_version(|world| {
         let fleet = with_rows(world);
         fleet.sql("UPDATE tenant_cat.notes SET body = 'twice' WHERE id < 3");
-        let failed = fleet.session("app", "postgres").attempt(
-            "CREATE UNIQUE INDEX CONCURRENTLY notes_body ON tenant_cat.notes (body)",
-        );
+        let failed = fleet
+            .session("app", "postgres")
+            .attempt("CREATE UNIQUE INDEX CONCURRENTLY notes_body ON tenant_cat.notes (body)");
         assert_eq!(failed.unwrap_err().sqlstate, "23505");
         assert_eq!(indexes(&fleet, "tenant_cat"), ["notes_body false"]);
         fleet.sql("UPDATE tenant_cat.notes SET body = id::text");
@@ -89,10 +89,7 @@ fn an_index_that_is_there_is_not_built_again_unless_it_differs() {
     fleet.sql(
         "CREATE INDEX notes_body ON tenant_cat.notes (lower(body) text_pattern_ops) WHERE id > 7",
     );
-    outside(
-        &fleet,
-        "CREATE INDEX CONCURRENTLY notes_body ON notes (lower(body)) WHERE id > 7;\n",
-    );
+    outside(&fleet, "CREATE INDEX CONCURRENTLY notes_body ON notes (lower(body)) WHERE id > 7;\n");
     let up = fleet.up(&[]).run().code(1);
     assert_eq!(target(&up, "cat")["error"]["sqlstate"], "42P07", "{}", up.transcript());
     outside(
@@ -109,7 +106,10 @@ fn on_an_empty_table_nobody_is_waited_for() {
     on_every_version(|world| {
         let fleet = Fleet::on(world).having(&["cat"]);
         let _waited_for = reader(&fleet);
-        outside(&fleet, "CREATE INDEX CONCURRENTLY ON notes (id);\nCREATE INDEX CONCURRENTLY b ON notes (id, (lower(none)));\n");
+        outside(
+            &fleet,
+            "CREATE INDEX CONCURRENTLY ON notes (id);\nCREATE INDEX CONCURRENTLY b ON notes (id, (lower(none)));\n",
+        );
         let up = fleet.up(&["--lock-timeout", "100ms"]).run().code(1);
         let error = &target(&up, "cat")["error"];
         assert_eq!(
@@ -117,7 +117,10 @@ fn on_an_empty_table_nobody_is_waited_for() {
             (&3.into(), &50.into(), &"42703".into()),
             "{error}"
         );
-        outside(&fleet, "CREATE INDEX CONCURRENTLY ON notes (id);\nCREATE INDEX CONCURRENTLY b ON notes (id);\n");
+        outside(
+            &fleet,
+            "CREATE INDEX CONCURRENTLY ON notes (id);\nCREATE INDEX CONCURRENTLY b ON notes (id);\n",
+        );
         fleet.up(&["--lock-timeout", "100ms"]).run().ok();
         assert_eq!(indexes(&fleet, "tenant_cat"), ["b true", "notes_id_idx true"]);
     });
@@ -134,7 +137,9 @@ fn whoever_keeps_an_index_waiting_is_named() {
         let error = &target(&up, "cat")["error"];
         assert_eq!((&error["code"], &error["sqlstate"]), (&"lock-busy".into(), &"55P03".into()));
         let hints = error["hints"].to_string();
-        let named = format!("it waited for pid {pid} (a slow report as platform in app, idle in transaction");
+        let named = format!(
+            "it waited for pid {pid} (a slow report as platform in app, idle in transaction"
+        );
         assert!(hints.contains(&named), "{hints}");
         assert!(hints.contains("SELECT pg_backend_pid()"), "{hints}");
         assert!(indexes(&fleet, "tenant_cat").is_empty(), "{hints}");
@@ -233,7 +238,10 @@ fn what_commits_on_its_own_runs_alone() {
     );
     fleet.sql("ALTER DATABASE app OWNER TO tenant_cat_owner");
     fleet.up(&[]).run().ok();
-    assert_eq!(fleet.rows("SELECT id FROM tenant_cat.notes ORDER BY 1").concat(), ["1", "2", "3", "5"]);
+    assert_eq!(
+        fleet.rows("SELECT id FROM tenant_cat.notes ORDER BY 1").concat(),
+        ["1", "2", "3", "5"]
+    );
     assert!(!has_notes(&fleet, "tenant_cat"));
 }
 
@@ -287,9 +295,11 @@ fn has_left(fleet: &Fleet) -> bool {
 
 #[test]
 fn notes_are_the_owners_alone() {
-    for (isolation, schema, database) in
-        [("schema", "tenant_cat", "app"), ("shared", "app", "app"), ("database", "app", "tenant_cat")]
-    {
+    for (isolation, schema, database) in [
+        ("schema", "tenant_cat", "app"),
+        ("shared", "app", "app"),
+        ("database", "app", "tenant_cat"),
+    ] {
         let fleet = Fleet::new();
         fleet.create("cat", isolation);
         let file = "-- tenantctl:no-transaction\nCREATE TABLE IF NOT EXISTS other (tenant_id uuid NOT NULL, \
@@ -340,8 +350,13 @@ fn a_run_that_is_killed_at_any_request_is_finished_by_the_next() {
         let up = fleet.up(&[]).run().ok();
         let context = format!("killed after request {at}: {}", up.transcript());
         assert_eq!(fleet.history("tenant_cat"), ["1 notes", "2 outside"], "{context}");
-        assert_eq!(indexes(&fleet, "tenant_cat"), ["notes_body true", "notes_id_idx true"], "{context}");
-        let rows = fleet.rows("SELECT id, coalesce(body, '-') FROM tenant_cat.notes WHERE id >= 1000");
+        assert_eq!(
+            indexes(&fleet, "tenant_cat"),
+            ["notes_body true", "notes_id_idx true"],
+            "{context}"
+        );
+        let rows =
+            fleet.rows("SELECT id, coalesce(body, '-') FROM tenant_cat.notes WHERE id >= 1000");
         assert_eq!(rows, [["1000", "-"]], "{context}");
         assert!(fleet.rows("SELECT FROM pg_inherits").is_empty(), "{context}");
         assert!(!has_notes(&fleet, "tenant_cat"), "{context}");

@@ -68,7 +68,12 @@ fn what_cannot_pass_is_refused_and_the_way_around_is_asked_for() {
         let Some((world, _pooler)) = behind(mode, "") else { return };
         let refused = world.run(["create", "acme", "--isolation", "schema"]).code(4);
         let said = refused.stderr();
-        assert!(said.contains(&format!("lock the registry: cluster main is reached through a pooler in {mode} mode")), "{said}");
+        assert!(
+            said.contains(&format!(
+                "lock the registry: cluster main is reached through a pooler in {mode} mode"
+            )),
+            "{said}"
+        );
         assert!(said.contains("direct_url"), "{said}");
         assert!(world.rows("SELECT 1 FROM pg_namespace WHERE nspname = 'tenantctl'").is_empty());
         assert!(world.rows("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'").is_empty());
@@ -137,5 +142,9 @@ fn what_is_declared_is_believed() {
     world.run(["create", "acme", "--isolation", "schema"]).ok();
     world.config(&format!("direct_url = \"{url}\"\ndirect_url_env = \"DIRECT\"\n"));
     let refused = world.run(["list"]).code(1);
-    assert!(refused.stderr().contains("both direct_url and direct_url_env"), "{}", refused.stderr());
+    assert!(
+        refused.stderr().contains("both direct_url and direct_url_env"),
+        "{}",
+        refused.stderr()
+    );
 }

@@ -329,11 +329,8 @@ impl<'a> Unit<'a> {
             }
         }
         .map_err(before)?;
-        let watching = Watching {
-            servers: cx.servers,
-            observer: cx.observer,
-            placement: &self.placement,
-        };
+        let watching =
+            Watching { servers: cx.servers, observer: cx.observer, placement: &self.placement };
         let target = pg::Target {
             placement: &self.placement,
             owner: &self.tenants[0].owner,

@@ -185,11 +185,7 @@ impl Run<'_> {
             .map_err(|error| self.ours(error))?;
         Ok(rows
             .iter()
-            .map(|row| FoundIndex {
-                name: row.get(0),
-                valid: row.get(1),
-                definition: row.get(2),
-            })
+            .map(|row| FoundIndex { name: row.get(0), valid: row.get(1), definition: row.get(2) })
             .collect())
     }
 

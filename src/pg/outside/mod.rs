@@ -104,9 +104,8 @@ impl<'a> Run<'a> {
         notes.make().await?;
         let patience = (!sets_lock_timeout(&tasks)).then(|| order.limits.lock * PATIENCE);
         let asked = order.session.query_typed("SELECT pg_catalog.pg_backend_pid()", &[]).await;
-        let asked = asked.map_err(|error| {
-            failed(error, format!("prepare to apply {}", order.migration.path))
-        })?;
+        let asked = asked
+            .map_err(|error| failed(error, format!("prepare to apply {}", order.migration.path)))?;
         let pid = asked.first().map_or(0, |row| row.get(0));
         Ok(Self { order, tasks, standings, notes, patience, pid, done: 0 })
     }
@@ -144,12 +143,7 @@ impl<'a> Run<'a> {
 
     /// Sends a statement in one transaction with the note that it is done. One that PostgreSQL
     /// forbids there, or that ends transactions itself, has done nothing by then, and goes alone.
-    async fn together(
-        &self,
-        task: &Task<'_>,
-        text: &str,
-        standing: Standing,
-    ) -> Result<(), Error> {
+    async fn together(&self, task: &Task<'_>, text: &str, standing: Standing) -> Result<(), Error> {
         let Some(note) = self.notes.doing(task) else {
             return self.alone(text).await.map_err(|error| self.refused(&error));
         };
@@ -175,10 +169,8 @@ impl<'a> Run<'a> {
         };
         let ended = session.batch_execute("ROLLBACK").await;
         log::debug!("rolled back: {ended:?}");
-        let forbidden = [
-            SqlState::ACTIVE_SQL_TRANSACTION,
-            SqlState::INVALID_TRANSACTION_TERMINATION,
-        ];
+        let forbidden =
+            [SqlState::ACTIVE_SQL_TRANSACTION, SqlState::INVALID_TRANSACTION_TERMINATION];
         if error.code().is_some_and(|code| forbidden.contains(code)) {
             return self.noted(task, standing, async || self.send(text).await).await;
         }
@@ -193,7 +185,7 @@ impl<'a> Run<'a> {
         work: impl AsyncFnOnce() -> Result<(), Error>,
     ) -> Result<(), Error> {
         if standing == Standing::Begun {
-            log::warn!("{}: {}", self.order.migration.path, self.second_time(task));
+            log::warn!("{}: {}", self.order.migration.path, second_time(task));
         }
         self.notes.begun(task).await?;
         match work().await {
@@ -203,20 +195,12 @@ impl<'a> Run<'a> {
                 self.notes.undone(task).await;
                 Err(match (&task.way, standing) {
                     (Way::Alone { repeatable: false }, Standing::Begun) => {
-                        error.hint(self.second_time(task))
+                        error.hint(second_time(task))
                     }
                     _ => error,
                 })
             }
         }
-    }
-
-    fn second_time(&self, task: &Task<'_>) -> String {
-        format!(
-            "statement {} (line {}) was sent by a run that was cut off before it heard the answer, \
-             so it may have been done, wholly or in part, before this run sent it again",
-            task.number, task.statement.position.line
-        )
     }
 
     /// Detaches a partition, or finishes what was begun.
@@ -349,4 +333,13 @@ fn changed(order: &Outside<'_>, tasks: &[Task<'_>], number: i32) -> Error {
         }
         None => error,
     }
+}
+
+/// What is known about a statement that is sent again.
+fn second_time(task: &Task<'_>) -> String {
+    format!(
+        "statement {} (line {}) was sent by a run that was cut off before it heard the answer, \
+         so it may have been done, wholly or in part, before this run sent it again",
+        task.number, task.statement.position.line
+    )
 }

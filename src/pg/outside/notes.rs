@@ -163,11 +163,7 @@ impl<'a> Notes<'a> {
         }
         // In one message, and so in one transaction: the role is the session's again afterwards.
         let put = sql!("{}; {}", self.become_owner(), statement);
-        self.order
-            .session
-            .batch_execute(put.as_str())
-            .await
-            .map_err(|error| self.unwritten(error))
+        self.order.session.batch_execute(put.as_str()).await.map_err(|error| self.unwritten(error))
     }
 
     fn become_owner(&self) -> Sql {

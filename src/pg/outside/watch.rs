@@ -113,9 +113,8 @@ impl Watched<'_> {
             let whom = blockers.iter().map(|one| one.pid.to_string()).collect::<Vec<_>>().join(",");
             let far = progress.as_ref().map(|one| format!("{} {}", one.phase, one.tenth()));
             let key = format!("{far:?} {whom}");
-            let is_new = told
-                .as_ref()
-                .is_none_or(|(before, at)| *before != key || at.elapsed() >= AGAIN);
+            let is_new =
+                told.as_ref().is_none_or(|(before, at)| *before != key || at.elapsed() >= AGAIN);
             if is_new && let Some(what) = describe(progress.as_ref(), &blockers) {
                 let what = format!("{}: {what}", self.subject);
                 log::info!("{what}");

@@ -26,10 +26,12 @@ impl PgBouncer {
     /// `CI=true` it fails the test.
     pub fn start(server: &Postgres, mode: &str) -> Option<Self> {
         let Some(program) = installed() else {
-            let missing = "not tested with PgBouncer, which is not installed: run scripts/setup --tests";
+            let missing =
+                "not tested with PgBouncer, which is not installed: run scripts/setup --tests";
             assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{missing}");
             // Straight to the stream: the test runner swallows what a passing test prints.
-            writeln!(std::io::stderr(), "warning: {missing}").unwrap();
+            let mut stderr = std::io::stderr();
+            writeln!(stderr, "warning: {missing}").unwrap();
             return None;
         };
         let directory = server.server().socket_dir();
