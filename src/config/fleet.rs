@@ -10,6 +10,7 @@ use crate::model::connection::ConnectionSettings;
 use crate::model::desired::{Copying, KeyType, Limits, Sharing};
 use crate::model::ident::Ident;
 use crate::model::layout::{Setting, Template, Tenancy};
+use crate::model::pooling::Pooling;
 use crate::model::tenant::{ClusterName, Isolation};
 
 /// The file that is looked up from the working directory upwards.
@@ -65,6 +66,10 @@ pub struct Fleet {
 pub struct Cluster {
     /// How it is reached.
     pub connection: ConnectionSettings,
+    /// What is declared about a pooler that is reached that way; otherwise it is found out.
+    pub pooler: Option<Pooling>,
+    /// How the server itself is reached, around a pooler.
+    pub direct: Option<ConnectionSettings>,
     /// Where its data is.
     pub region: Option<String>,
     /// Free labels.
@@ -320,6 +325,8 @@ fn clusters(
         };
         let cluster = Cluster {
             connection,
+            pooler: None,
+            direct: None,
             region: None,
             labels: BTreeMap::new(),
             max_connections: MAX_CONNECTIONS,
@@ -329,38 +336,22 @@ fn clusters(
     }
     for (name, raw) in raw {
         let name = ClusterName::new(name)?;
-        let connection = match (&flag, &raw.url, &raw.url_env) {
-            (Some(flag), _, _) if name == *registry => flag.clone(),
-            (_, Some(url), None) => {
-                let place = file.map(Path::to_path_buf).unwrap_or_default();
-                conninfo::resolve(url, &Source::File(place), environment)
-                    .map_err(|error| in_cluster(&name, error))?
-            }
-            (_, None, Some(variable)) => {
-                let url = environment.variable(variable).filter(|url| !url.is_empty()).ok_or_else(
-                    || {
-                        Error::new(
-                            Code::Config,
-                            format!(
-                                "cluster {name} takes its URL from {variable}, which is not set"
-                            ),
-                        )
-                        .hint(format!("export {variable}=postgres://user@host:5432/database"))
-                    },
-                )?;
-                conninfo::resolve(url, &Source::Environment(variable.clone()), environment)
-                    .map_err(|error| in_cluster(&name, error))?
-            }
-            (_, Some(_), Some(_)) => {
-                return Err(Error::new(
-                    Code::Config,
-                    format!("cluster {name} has both url and url_env: keep one"),
-                ));
-            }
-            (_, None, None) => {
-                return Err(Error::new(Code::Config, format!("cluster {name} has no url"))
-                    .hint("add url = \"postgres://user@host/database\", or url_env = \"NAME\""));
-            }
+        let configured =
+            url(&name, ("url", &raw.url), ("url_env", &raw.url_env), environment, file);
+        let connection = match (&flag, configured) {
+            (Some(flag), _) if name == *registry => flag.clone(),
+            (_, configured) => configured?.ok_or_else(|| {
+                Error::new(Code::Config, format!("cluster {name} has no url"))
+                    .hint("add url = \"postgres://user@host/database\", or url_env = \"NAME\"")
+            })?,
+        };
+        // Whoever names another server on the command line does not mean the way around this one's
+        // pooler.
+        let direct = if flag.is_some() && name == *registry {
+            None
+        } else {
+            let written = ("direct_url", &raw.direct_url);
+            url(&name, written, ("direct_url_env", &raw.direct_url_env), environment, file)?
         };
         let max_connections = raw.max_connections.unwrap_or(MAX_CONNECTIONS);
         if max_connections < MIN_CONNECTIONS {
@@ -371,11 +362,55 @@ fn clusters(
                 ),
             ));
         }
-        let cluster =
-            Cluster { connection, region: raw.region, labels: raw.labels, max_connections };
+        let cluster = Cluster {
+            connection,
+            pooler: raw.pooler,
+            direct,
+            region: raw.region,
+            labels: raw.labels,
+            max_connections,
+        };
         clusters.insert(name, cluster);
     }
     Ok(clusters)
+}
+
+/// Resolves one of a cluster's connection strings, which is written down or named by a variable.
+fn url(
+    cluster: &ClusterName,
+    written: (&str, &Option<String>),
+    named: (&str, &Option<String>),
+    environment: &Environment,
+    file: Option<&Path>,
+) -> Result<Option<ConnectionSettings>, Error> {
+    let (text, source) = match (written.1, named.1) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => {
+            return Err(Error::new(
+                Code::Config,
+                format!("cluster {cluster} has both {} and {}: keep one", written.0, named.0),
+            ));
+        }
+        (Some(url), None) => {
+            (url.as_str(), Source::File(file.map(Path::to_path_buf).unwrap_or_default()))
+        }
+        (None, Some(variable)) => {
+            let url =
+                environment.variable(variable).filter(|url| !url.is_empty()).ok_or_else(|| {
+                    Error::new(
+                        Code::Config,
+                        format!(
+                            "cluster {cluster} takes its {} from {variable}, which is not set",
+                            written.0.replace("url", "URL").replace('_', " ")
+                        ),
+                    )
+                    .hint(format!("export {variable}=postgres://user@host:5432/database"))
+                })?;
+            (url, Source::Environment(variable.clone()))
+        }
+    };
+    let settings = conninfo::resolve(text, &source, environment);
+    settings.map(Some).map_err(|error| in_cluster(cluster, error))
 }
 
 fn in_cluster(name: &ClusterName, mut error: Error) -> Error {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::model::pooling::Pooling;
 use crate::model::tenant::{Isolation, TenantId};
 
 /// The whole file.
@@ -37,6 +38,9 @@ pub(super) struct Registry {
 pub(super) struct Cluster {
     pub(super) url: Option<String>,
     pub(super) url_env: Option<String>,
+    pub(super) pooler: Option<Pooling>,
+    pub(super) direct_url: Option<String>,
+    pub(super) direct_url_env: Option<String>,
     pub(super) region: Option<String>,
     #[serde(default)]
     pub(super) labels: BTreeMap<String, String>,

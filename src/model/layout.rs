@@ -140,6 +140,10 @@ impl Estate {
 /// The table in which refinery records what it applied.
 pub const HISTORY_TABLE: &str = "refinery_schema_history";
 
+/// The table in which tenantctl remembers how far it came with a file that runs outside of a
+/// transaction. It stands in the tenant's schema until the file is recorded, and never longer.
+pub const PROGRESS_TABLE: &str = "tenantctl_progress";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ pub mod layout;
 pub mod migration;
 pub mod observed;
 pub mod passfile;
+pub mod pooling;
 pub mod privilege;
 pub mod probe;
 pub mod run;

@@ -120,7 +120,7 @@ async fn carry_out(
     let open = async |database: Ident| match desired.tenant.isolation {
         Isolation::Database => cx.servers.dedicated(&placement.cluster, Some(&database)).await,
         Isolation::Shared | Isolation::Schema => {
-            cx.servers.session(&placement.cluster, Some(&database)).await
+            cx.servers.lasting(&placement.cluster, Some(&database)).await
         }
     };
     pg::run(plan, &work, &sessions, open, cx.observer).await

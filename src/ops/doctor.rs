@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::Context;
+use crate::config::Cluster;
 use crate::error::Error;
 use crate::model::ident::Ident;
+use crate::model::pooling::{Operation, Pooling};
 use crate::model::tenant::{ClusterName, Isolation, Tenant};
+use crate::pg::Pooler;
 use crate::pg::registry::{self, Readiness};
 use crate::pg::vitals::{Vitals, vitals};
 use crate::report::{Doctor, Health, Report};
@@ -41,7 +44,10 @@ pub async fn doctor(cx: &Context<'_>) -> anyhow::Result<Report> {
             doctor.push(name.as_str(), "connection settings", Health::Warning, warning.clone());
         }
         match check_cluster(cx, name).await {
-            Ok(vitals) => report_cluster(&mut doctor, name, cluster.max_connections, &vitals),
+            Ok((vitals, pooler)) => {
+                report_pooler(&mut doctor, name, cluster, &pooler);
+                report_cluster(&mut doctor, name, cluster.max_connections, &vitals);
+            }
             Err(error) => failed(&mut doctor, name.as_str(), "reachable", &error),
         }
     }
@@ -56,9 +62,50 @@ fn failed(doctor: &mut Doctor, subject: &str, name: &'static str, error: &Error)
     }
 }
 
-async fn check_cluster(cx: &Context<'_>, name: &ClusterName) -> Result<Vitals, Error> {
+async fn check_cluster(
+    cx: &Context<'_>,
+    name: &ClusterName,
+) -> Result<(Vitals, [Pooler; 2]), Error> {
     let session = cx.servers.session(name, None).await?;
-    vitals(&session).await
+    let vitals = vitals(&session).await?;
+    let pooler = session.pooler().await?.clone();
+    drop(session);
+    let lasting = cx.servers.lasting(name, None).await?;
+    let beyond = lasting.pooler().await?.clone();
+    Ok((vitals, [pooler, beyond]))
+}
+
+/// Says what stands before a cluster, when anything does; `beyond` is what stands on the way around.
+fn report_pooler(
+    doctor: &mut Doctor,
+    name: &ClusterName,
+    cluster: &Cluster,
+    [pooler, beyond]: &[Pooler; 2],
+) {
+    let is_plain = pooler.pooling == Pooling::None && cluster.pooler.is_none();
+    if is_plain && cluster.direct.is_none() {
+        return;
+    }
+    let around = if cluster.direct.is_some() { "; direct_url leads around it" } else { "" };
+    let detail = match pooler.pooling {
+        Pooling::None => format!("none before the URL: {}", pooler.evidence),
+        mode => format!("{mode} mode: {}{around}", pooler.evidence),
+    };
+    let passes = beyond.pooling.passes(Operation::Session);
+    let health = if passes { Health::Ok } else { Health::Failed };
+    doctor.push(name.as_str(), "pooler", health, detail);
+    if passes {
+        return;
+    }
+    if cluster.direct.is_some() {
+        let detail = format!("leads to a pooler as well: {}", beyond.evidence);
+        doctor.push(name.as_str(), "direct_url", Health::Failed, detail);
+    }
+    doctor.hint(if name.as_str() == ClusterName::DEFAULT {
+        "let the URL name the server itself, not its pooler".to_owned()
+    } else {
+        format!("set direct_url of [clusters.{name}] to the address of the server itself")
+    });
 }
 
 fn report_cluster(doctor: &mut Doctor, name: &ClusterName, budget: usize, vitals: &Vitals) {

@@ -18,6 +18,7 @@ mod new_migration;
 mod runs;
 mod select;
 mod verify;
+mod watching;
 
 pub use configuration::configuration;
 pub use create::{CreateOptions, create};
@@ -67,7 +68,11 @@ pub fn servers(fleet: &Fleet, command: &str) -> Arc<Servers> {
         .clusters
         .iter()
         .map(|(name, cluster)| (name.clone(), cluster.connection.clone(), cluster.max_connections));
-    Arc::new(Servers::new(clusters, command))
+    let servers =
+        fleet.clusters.iter().fold(Servers::new(clusters, command), |servers, (name, cluster)| {
+            servers.behind(name, cluster.pooler, cluster.direct.clone())
+        });
+    Arc::new(servers)
 }
 
 /// The migration files, read and checked once, before anything is touched.

@@ -27,6 +27,8 @@ pub(super) enum CarryError {
     Moved,
     /// The server refused one of ours.
     Ours(tokio_postgres::Error),
+    /// A file stopped that runs outside of a transaction; whoever ran it knows why.
+    Outside,
     /// The history holds a row that refinery never wrote.
     History(String),
 }
@@ -38,6 +40,7 @@ impl fmt::Display for CarryError {
             Self::Busy => f.write_str("another session holds the lock"),
             Self::Moved => f.write_str("the history is no longer as it was read"),
             Self::Ours(_) => f.write_str("the server refused a statement"),
+            Self::Outside => f.write_str("a file outside of a transaction stopped"),
             Self::History(row) => write!(f, "{HISTORY_TABLE} holds {row}"),
         }
     }
@@ -47,7 +50,7 @@ impl std::error::Error for CarryError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::File { error, .. } | Self::Ours(error) => Some(error),
-            Self::History(_) | Self::Busy | Self::Moved => None,
+            Self::Outside | Self::History(_) | Self::Busy | Self::Moved => None,
         }
     }
 }

@@ -128,6 +128,7 @@ async fn carry(
                 to: versions.last().copied(),
                 limits: work.limits,
                 lock_wait: work.lock_wait,
+                watcher: None,
             };
             migrate_target(session, &target).await.map(|_| ()).map_err(|(_, error)| error)
         }

@@ -50,6 +50,11 @@ impl LockKey {
         Self::new("registry", "", "the registry".to_owned())
     }
 
+    /// What taking it is called in a failure.
+    pub(super) fn attempt(&self) -> String {
+        format!("lock {}", self.what)
+    }
+
     fn new(purpose: &str, name: &str, what: String) -> Self {
         let digest = Sha256::digest(format!("tenantctl\0{purpose}\0{name}"));
         let mut first = [0; 8];

@@ -7,12 +7,14 @@ use tokio_postgres::types::Type;
 
 use super::answer::failed;
 use super::lock::{self, LockKey};
+use super::outside::Watcher;
 use super::refinery::{self, Guard, Limits, NotApplied, Order, Prepared};
 use super::session::Session;
 use crate::error::{Code, Error};
 use crate::model::ident::Ident;
 use crate::model::layout::HISTORY_TABLE;
 use crate::model::migration::{Digest, History, Version};
+use crate::model::pooling::Operation;
 use crate::model::tenant::Placement;
 use crate::plan::pending::decide;
 use crate::sql;
@@ -22,7 +24,7 @@ use crate::sql::{Literal, Sql};
 pub const BATCH: usize = 150;
 
 /// One schema to migrate.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Target<'a> {
     /// Where it is.
     pub placement: &'a Placement,
@@ -36,6 +38,8 @@ pub struct Target<'a> {
     pub limits: Limits,
     /// How long another tenantctl is waited for.
     pub lock_wait: Duration,
+    /// Who is told what a long statement outside of a transaction is doing.
+    pub watcher: Option<&'a dyn Watcher>,
 }
 
 /// The histories of the schemas of one database, as far as they can be read; a schema that does not
@@ -56,6 +60,7 @@ pub async fn migrate_target(
     let schema = &target.placement.schema;
     let key = LockKey::migrations(target.placement);
     let before = |error| (Vec::new(), error);
+    session.require(Operation::Session, &key.attempt()).await.map_err(before)?;
     lock::acquire(client, &key, target.lock_wait).await.map_err(before)?;
     let done = async {
         let history = refinery::history(client, schema).await.map_err(before)?;
@@ -128,6 +133,7 @@ impl<'a> Target<'a> {
             to: self.to,
             together,
             guard,
+            watcher: self.watcher,
         }
     }
 }

@@ -16,6 +16,7 @@ mod message;
 mod migrate;
 mod observe;
 mod outside;
+mod pooler;
 mod probe;
 mod provision;
 mod refinery;
@@ -38,6 +39,8 @@ pub use lock::{LockKey, busy};
 pub use migrate::{
     BATCH, Histories, Target, digests, histories, history, migrate_at_once, migrate_target, written,
 };
+pub use outside::Watcher;
+pub use pooler::Pooler;
 pub use provision::{Held, hold, observe};
 pub use refinery::{Limits, NotApplied, Prepared};
 pub use servers::{RETIRE_AFTER, Servers};

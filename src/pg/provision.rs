@@ -11,6 +11,7 @@ use super::session::Session;
 use crate::error::Error;
 use crate::model::desired::Desired;
 use crate::model::observed::Observed;
+use crate::model::pooling::Operation;
 use crate::model::tenant::Isolation;
 
 /// A lock that a session owns: given back by [`Held::release`], or when the session ends.
@@ -23,8 +24,10 @@ pub struct Held<'a> {
 ///
 /// # Errors
 ///
-/// `lock-busy` when another session holds it for longer than `wait`.
+/// `lock-busy` when another session holds it for longer than `wait`; `refused` behind a transaction
+/// pooler, where no session can own it.
 pub async fn hold(session: &Session, key: LockKey, wait: Duration) -> Result<Held<'_>, Error> {
+    session.require(Operation::Session, &key.attempt()).await?;
     lock::acquire(session.client(), &key, wait).await?;
     Ok(Held { session, key })
 }

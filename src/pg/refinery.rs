@@ -17,7 +17,7 @@ use tokio_postgres::error::SqlState;
 use super::answer::failed;
 use super::carry::{CarryError, carry};
 use super::message::{Message, Part};
-use super::outside::run_outside;
+use super::outside::{self, Outside, Watcher};
 use super::refusal::{place, refused};
 use crate::error::{Code, Error, Location};
 use crate::model::ident::Ident;
@@ -102,6 +102,8 @@ pub(super) struct Order<'a> {
     pub(super) together: bool,
     /// Who keeps others away.
     pub(super) guard: Guard,
+    /// Who is told what a long statement outside of a transaction is doing.
+    pub(super) watcher: Option<&'a dyn Watcher>,
 }
 
 /// Why nothing was applied to a schema that has migrations to apply.
@@ -149,6 +151,7 @@ pub(super) async fn migrate(
         create_history: None,
         pending,
         done: 0,
+        outside: None,
     };
     let mut runner = Runner::new(&order.files.units)
         .set_grouped(order.together)
@@ -187,7 +190,7 @@ fn become_owner(role: Option<&Ident>, scope: &Sql) -> Sql {
     role.map_or_else(|| sql!(""), |role| sql!("SET {} ROLE {}", scope, role))
 }
 
-fn milliseconds(limit: Duration) -> String {
+pub(super) fn milliseconds(limit: Duration) -> String {
     // 0 would mean "no limit".
     format!("{}ms", limit.as_millis().max(1))
 }
@@ -202,6 +205,8 @@ struct SchemaTarget<'a> {
     create_history: Option<String>,
     pending: &'a [&'a Migration],
     done: usize,
+    /// Why a file that runs outside of a transaction stopped.
+    outside: Option<Error>,
 }
 
 impl AsyncTransaction for SchemaTarget<'_> {
@@ -225,18 +230,23 @@ impl AsyncTransaction for SchemaTarget<'_> {
             // A file and its history row, and so on.
             pairs => {
                 let files = pairs.len() / 2;
-                if self.next().is_some_and(Migration::runs_outside_a_transaction) {
-                    let setup = setup(
-                        self.order.role,
-                        self.order.schema,
-                        self.order.limits,
-                        &sql!("SESSION"),
-                    );
-                    run_outside(self.session, &setup, self.done, pairs[0]).await?;
-                    self.send(&self.message(&["", pairs[1]])).await?;
-                } else {
-                    self.send(&self.message(pairs)).await?;
-                }
+                let next = self.next().filter(|next| next.runs_outside_a_transaction());
+                let message = match next {
+                    Some(migration) => {
+                        let closing = match self.run_outside(migration).await {
+                            Ok(closing) => closing,
+                            Err(error) => {
+                                self.outside = Some(error);
+                                return Err(CarryError::Outside);
+                            }
+                        };
+                        let mut message = self.message(&["", pairs[1]]);
+                        message.add(Part::Ours, closing.as_str());
+                        message
+                    }
+                    None => self.message(pairs),
+                };
+                self.send(&message).await?;
                 self.create_history = None;
                 self.done += files;
                 Ok(pairs.len())
@@ -269,6 +279,21 @@ impl SchemaTarget<'_> {
             message.add(Part::Ours, pair.get(1).copied().unwrap_or_default());
         }
         message
+    }
+
+    /// Carries out a file statement by statement. Returns what its record must do as well.
+    async fn run_outside(&self, migration: &Migration) -> Result<Sql, Error> {
+        let Order { role, schema, limits, .. } = *self.order;
+        let order = Outside {
+            session: self.session,
+            setup: &setup(role, schema, limits, &sql!("SESSION")),
+            schema,
+            role,
+            limits,
+            migration,
+            watcher: self.order.watcher,
+        };
+        outside::run(&order).await
     }
 
     async fn send(&self, message: &Message) -> Result<(), CarryError> {
@@ -311,8 +336,15 @@ impl SchemaTarget<'_> {
     }
 
     /// Turns refinery's failure into one that names the file, the place and the server's words.
-    fn explain(&self, error: &refinery::Error) -> NotApplied {
+    fn explain(&mut self, error: &refinery::Error) -> NotApplied {
         let schema = self.order.schema;
+        let applied = || {
+            let applied = self.pending.iter().take(self.done);
+            applied.map(|migration| migration.version).collect()
+        };
+        if let Some(told) = self.outside.take() {
+            return NotApplied::Failed(applied(), told);
+        }
         let carried = match error.kind() {
             Kind::Connection(_, source) => source.downcast_ref::<CarryError>(),
             _ => None,
@@ -341,8 +373,7 @@ impl SchemaTarget<'_> {
             }
             _ => Error::new(Code::HistoryDiverged, format!("migrate {schema}: {error}")),
         };
-        let applied = self.pending.iter().take(self.done);
-        NotApplied::Failed(applied.map(|migration| migration.version).collect(), failure)
+        NotApplied::Failed(applied(), failure)
     }
 
     fn refused_file(
@@ -364,14 +395,6 @@ impl SchemaTarget<'_> {
             failure = failure.hint(
                 "apply one file per transaction, which holds fewer locks at once: --per-file",
             );
-        }
-        if migration.runs_outside_a_transaction() {
-            failure = failure.hint(format!(
-                "what was done before stays done: {} of {}; make the file fit to run \
-                 again, as with IF NOT EXISTS",
-                crate::model::count(done, "statement"),
-                migration.path
-            ));
         }
         match place(migration, server, done, before) {
             Some(place) => failure.at(Location {

@@ -15,6 +15,7 @@ use crate::error::{Code, Error};
 use crate::model::ident::Ident;
 use crate::model::migration::{History, MigrationSet};
 use crate::model::observed::{Observed, Registered};
+use crate::model::pooling::Operation;
 use crate::model::tenant::{ClusterName, Isolation, Placement, State, Tenant, TenantId};
 use crate::plan::pending::decide;
 
@@ -77,6 +78,7 @@ pub async fn ensure(session: &Session, set: &MigrationSet) -> Result<(), Error> 
     }
     let client = session.client();
     let key = LockKey::registry();
+    session.require(Operation::Session, &key.attempt()).await?;
     lock::acquire(client, &key, Duration::from_secs(30)).await?;
     let done = migrate(session, set).await;
     // A failed session gives the lock back by ending; the failure that matters is the other one.
@@ -127,6 +129,7 @@ async fn migrate(session: &Session, set: &MigrationSet) -> Result<(), Error> {
         to: None,
         together: true,
         guard: refinery::Guard::Held,
+        watcher: None,
     };
     refinery::migrate(client, &order, &pending)
         .await

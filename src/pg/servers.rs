@@ -18,10 +18,12 @@ use tokio_postgres::Client;
 
 use super::checkout::{checkout, refused};
 use super::connect::Connector;
+use super::pooler::Route;
 use super::session::Session;
 use crate::error::{Code, Error};
 use crate::model::connection::ConnectionSettings;
 use crate::model::ident::Ident;
+use crate::model::pooling::Pooling;
 use crate::model::tenant::ClusterName;
 
 /// Leaves nothing of the last user: its open transaction first, without which the rest would be
@@ -46,11 +48,25 @@ pub struct Servers {
 }
 
 struct Link {
-    settings: ConnectionSettings,
+    line: Line,
+    /// The way around a pooler, when there is one.
+    direct: Option<Line>,
     limit: usize,
     budget: Arc<Semaphore>,
-    connector: Mutex<Option<Connector>>,
     pools: Mutex<BTreeMap<String, Pool>>,
+}
+
+/// One way to a cluster.
+struct Line {
+    settings: ConnectionSettings,
+    connector: Mutex<Option<Connector>>,
+    route: Arc<Route>,
+}
+
+impl Line {
+    fn new(settings: ConnectionSettings, pooling: Option<Pooling>) -> Self {
+        Self { settings, connector: Mutex::new(None), route: Arc::new(Route::new(pooling)) }
+    }
 }
 
 impl Servers {
@@ -64,16 +80,51 @@ impl Servers {
             .into_iter()
             .map(|(name, settings, limit)| {
                 let link = Link {
-                    settings,
+                    line: Line::new(settings, None),
+                    direct: None,
                     limit,
                     budget: Arc::new(Semaphore::new(limit)),
-                    connector: Mutex::new(None),
                     pools: Mutex::new(BTreeMap::new()),
                 };
                 (name, link)
             })
             .collect();
         Self { links, application: format!("tenantctl/{command}") }
+    }
+
+    /// Says what is known about a pooler before a cluster: how long it lends a session, and the way
+    /// around it.
+    #[must_use]
+    pub fn behind(
+        mut self,
+        cluster: &ClusterName,
+        pooling: Option<Pooling>,
+        direct: Option<ConnectionSettings>,
+    ) -> Self {
+        if let Some(link) = self.links.get_mut(cluster) {
+            link.line.route = Arc::new(Route::new(pooling));
+            // What is behind the pooler is not declared: it is looked at.
+            link.direct = direct.map(|settings| Line::new(settings, None));
+        }
+        self
+    }
+
+    /// A session that keeps locks and settings between transactions, unless there is a pooler and no
+    /// way around it, which whoever needs them finds out with [`Session::require`]. From the pool
+    /// where there is no pooler.
+    ///
+    /// # Errors
+    ///
+    /// As [`Servers::session`].
+    pub async fn lasting(
+        &self,
+        cluster: &ClusterName,
+        database: Option<&Ident>,
+    ) -> Result<Session, Error> {
+        match self.link(cluster)?.direct {
+            Some(_) => self.dedicated(cluster, database).await,
+            None => self.session(cluster, database).await,
+        }
     }
 
     /// A session from the pool of one database; the cluster's own database without one.
@@ -88,18 +139,18 @@ impl Servers {
         database: Option<&Ident>,
     ) -> Result<Session, Error> {
         let link = self.link(cluster)?;
-        let connector = self.connector(link, database)?;
+        let connector = self.connector(&link.line, database)?;
         let name = connector.settings().database.clone();
         let pool = link.pool(&connector)?;
         let object = link
             .making_room(Some((&name, &pool)), || checkout(pool.get()))
             .await
             .map_err(|error| on(cluster, error))?;
-        Ok(Session::pooled(object, cluster.clone(), connector))
+        Ok(Session::pooled(object, cluster.clone(), connector, Arc::clone(&link.line.route)))
     }
 
-    /// A session of its own, outside of every pool and inside the budget: for locks, and for
-    /// databases that are visited once.
+    /// A session of its own, outside of every pool, around every pooler, and inside the budget: for
+    /// locks, and for databases that are visited once.
     ///
     /// # Errors
     ///
@@ -110,7 +161,8 @@ impl Servers {
         database: Option<&Ident>,
     ) -> Result<Session, Error> {
         let link = self.link(cluster)?;
-        let connector = self.connector(link, database)?;
+        let line = link.direct.as_ref().unwrap_or(&link.line);
+        let connector = self.connector(line, database)?;
         let permit = link
             .making_room(None, || permit(&link.budget, link.limit))
             .await
@@ -118,7 +170,7 @@ impl Servers {
         let connection = connector.connect().await.map_err(|error| on(cluster, error))?;
         let driver = holding(permit, connection.driver);
         let client = ClientWrapper::new(connection.client, driver);
-        Ok(Session::own(client, cluster.clone(), connector))
+        Ok(Session::own(client, cluster.clone(), connector, Arc::clone(&line.route)))
     }
 
     /// How many connections tenantctl may hold to a cluster at once.
@@ -129,7 +181,7 @@ impl Servers {
     /// Whether the cluster runs on this machine: it is reached by a socket, or by a loopback
     /// address.
     pub fn is_local(&self, cluster: &ClusterName) -> bool {
-        self.links.get(cluster).is_some_and(|link| link.settings.is_local())
+        self.links.get(cluster).is_some_and(|link| link.line.settings.is_local())
     }
 
     fn link(&self, cluster: &ClusterName) -> Result<&Link, Error> {
@@ -142,13 +194,13 @@ impl Servers {
         })
     }
 
-    /// TLS is set up once per cluster; its databases share it.
-    fn connector(&self, link: &Link, database: Option<&Ident>) -> Result<Connector, Error> {
-        let mut slot = link.connector.lock().unwrap_or_else(PoisonError::into_inner);
+    /// TLS is set up once per way to a cluster; its databases share it.
+    fn connector(&self, line: &Line, database: Option<&Ident>) -> Result<Connector, Error> {
+        let mut slot = line.connector.lock().unwrap_or_else(PoisonError::into_inner);
         let base = match &*slot {
             Some(connector) => connector.clone(),
             None => {
-                let connector = Connector::new(link.settings.clone())?
+                let connector = Connector::new(line.settings.clone())?
                     .with_default_application_name(&self.application);
                 slot.insert(connector).clone()
             }

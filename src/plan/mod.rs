@@ -3,6 +3,7 @@
 mod change;
 pub mod endurance;
 pub mod health;
+pub mod outside;
 pub mod pending;
 #[cfg(test)]
 mod properties;

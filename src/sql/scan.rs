@@ -305,6 +305,20 @@ mod tests {
     use crate::sql::position::line_column;
     use proptest::prelude::*;
 
+    /// Statements whose semicolons are not what they seem.
+    const ODD: [&str; 10] = [
+        "SELECT 'it''s; \\'",
+        "SELECT E'it\\'s; \\\\' -- it's;\n'c\\';'",
+        "SELECT U&'d\\0061t;a' AS U&\"odd;\"",
+        "SELECT $$;$$, $a$ $$;$$ $b$ ; $a$, a$b$, $1, $2",
+        "SELECT 1 /* ; /* ; */ ' */ AS \"a\"\";\"",
+        "SELECT 2*/* ; */3 --;'$$\"\n+ 2",
+        "SELECT CASE WHEN true THEN begin END AS end FROM atomic",
+        "CREATE FUNCTION f() BEGIN /* ; */ ATOMIC SELECT CASE a WHEN 1 THEN 2 END; SELECT a.end; END",
+        "CREATE RULE r AS ON UPDATE TO t DO INSTEAD (DELETE FROM t; SELECT ';')",
+        "DO $do$ BEGIN EXECUTE $$SELECT ';'$$; END $do$",
+    ];
+
     fn split(text: &str) -> Vec<&str> {
         statements(text)
             .filter(|statement| statement.shape != Shape::Blank)
@@ -405,6 +419,28 @@ mod tests {
         fn complete_statements_are_found_again(count in 0_usize..8) {
             let one = "INSERT INTO t VALUES ('a;''b', E'\\';', $$;$$);\n";
             prop_assert_eq!(split(&one.repeat(count)).len(), count);
+        }
+
+        #[test]
+        fn odd_statements_are_found_in_any_order(
+            picked in proptest::collection::vec(0_usize..ODD.len(), 0..8),
+            between in proptest::collection::vec("( |\n|/\\* ; /\\*'\\*/ \\*/|-- ;'\n)", 8),
+        ) {
+            let script: String = picked
+                .iter()
+                .zip(&between)
+                .map(|(at, between)| format!("{between}{}\n;", ODD[*at]))
+                .collect();
+            let found: Vec<String> = statements(&script)
+                .map(|statement| {
+                    let ends = |token: &Token| token.is_symbol(statement.text, b';');
+                    let tokens: Vec<Token> = statement.tokens().collect();
+                    let end = tokens.iter().rfind(|token| ends(token)).unwrap().range.start;
+                    script[statement.start..statement.range.start + end].trim_end().to_owned()
+                })
+                .collect();
+            let wanted: Vec<&str> = picked.iter().map(|at| ODD[*at]).collect();
+            prop_assert_eq!(found, wanted);
         }
     }
 }

@@ -103,7 +103,7 @@ impl Fleet {
     pub fn tables(&self, schema: &str) -> Vec<String> {
         let query = format!(
             "SELECT tablename FROM pg_tables WHERE schemaname = '{schema}' \
-             AND tablename <> 'refinery_schema_history' ORDER BY 1"
+             AND tablename NOT IN ('refinery_schema_history', 'tenantctl_progress') ORDER BY 1"
         );
         self.rows(&query).concat()
     }

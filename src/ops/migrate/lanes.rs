@@ -19,6 +19,7 @@ use crate::error::{Code, Error};
 use crate::model::ident::Ident;
 use crate::model::migration::{History, Version};
 use crate::model::tenant::{ClusterName, Isolation, Placement};
+use crate::ops::watching::Watching;
 use crate::pg::{self, LockKey, NotApplied, RETIRE_AFTER, Session, Target};
 use crate::plan::endurance::{ATTEMPTS, is_passing, pause};
 use crate::report::Status;
@@ -327,6 +328,7 @@ impl Run<'_, '_> {
                 to: self.options.scope.to,
                 limits: self.options.limits,
                 lock_wait: self.options.lock_wait,
+                watcher: None,
             };
             let done = pg::migrate_at_once(session, &target, known.as_deref()).await;
             if leaves_traces && let Err(error) = session.clean().await {
@@ -557,6 +559,11 @@ impl Run<'_, '_> {
             return Ended::NothingToDo;
         };
         let brief = unit.brief();
+        let watching = Watching {
+            servers: self.cx.servers,
+            observer: self.cx.observer,
+            placement: &brief.placement,
+        };
         let target = Target {
             placement: &brief.placement,
             owner: &brief.owner,
@@ -564,6 +571,7 @@ impl Run<'_, '_> {
             to: self.options.scope.to,
             limits: self.options.limits,
             lock_wait: self.options.lock_wait,
+            watcher: Some(&watching),
         };
         self.units.borrow_mut()[at].attempts += 1;
         match pg::migrate_target(session, &target).await {

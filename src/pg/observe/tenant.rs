@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Row};
 use crate::error::{Code, Error};
 use crate::model::desired::Desired;
 use crate::model::ident::Ident;
-use crate::model::layout::HISTORY_TABLE;
+use crate::model::layout::{HISTORY_TABLE, PROGRESS_TABLE};
 use crate::model::observed::{
     DatabaseFacts, DefaultGrant, DefaultKind, HelperFacts, MembershipFacts, Observed,
     OperatorReach, RoleFacts, SchemaFacts, ServerFacts, TableFacts, TemplateFacts,
@@ -309,6 +309,8 @@ async fn relations(
             "S" => {
                 facts.sequences.insert(name, holders(&["USAGE"]));
             }
+            // Nobody's but the owner's, and gone when its file is recorded.
+            _ if name.as_str() == PROGRESS_TABLE => {}
             _ if name.as_str() == HISTORY_TABLE => {
                 facts.history_granted = granted.into_keys().collect();
             }
