@@ -140,6 +140,9 @@ impl Estate {
 /// The table in which refinery records what it applied.
 pub const HISTORY_TABLE: &str = "refinery_schema_history";
 
+/// The table in which tenantctl records which repeatable files were applied, beside the history.
+pub const REPEATABLES_TABLE: &str = "tenantctl_repeatables";
+
 #[cfg(test)]
 mod tests {
     use super::*;
