@@ -266,6 +266,31 @@ pub(super) async fn record(client: &Client, tenant: &Tenant, state: State) -> Re
     Ok(())
 }
 
+/// Adds to a tenant's audit trail: what was done to it by whoever is logged in, and why. What was
+/// added cannot be changed; inside a transaction of `session` it stands and falls with it.
+///
+/// # Errors
+///
+/// [`Code::Permission`] when the role may not add events, and whatever else the server refuses.
+pub async fn note_event(
+    session: &Session,
+    tenant: &TenantId,
+    event: &str,
+    detail: serde_json::Value,
+) -> Result<(), Error> {
+    session
+        .client()
+        .query_typed(
+            "INSERT INTO tenantctl.events (tenant, event, detail) VALUES ($1, $2, $3)",
+            &[(&tenant.as_str(), Type::TEXT), (&event, Type::TEXT), (&detail, Type::JSONB)],
+        )
+        .await
+        .map_err(|error| {
+            failed(error, format!("note {event:?} in the events of tenant {tenant}"))
+        })?;
+    Ok(())
+}
+
 fn tenant(row: &Row) -> Result<Tenant, Error> {
     let labels: serde_json::Value = row.get(11);
     Ok(Tenant {
