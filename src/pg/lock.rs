@@ -43,6 +43,11 @@ impl LockKey {
         Self::new("registry", "", "the registry".to_owned())
     }
 
+    /// The number that the server knows it by.
+    pub(super) fn number(&self) -> i64 {
+        self.key
+    }
+
     fn new(purpose: &str, name: &str, what: String) -> Self {
         let digest = Sha256::digest(format!("tenantctl\0{purpose}\0{name}"));
         let mut first = [0; 8];
@@ -91,7 +96,8 @@ pub(super) async fn release(session: &Client, key: &LockKey) -> Result<(), Error
     Ok(())
 }
 
-async fn busy(session: &Client, key: &LockKey, wait: Duration) -> Error {
+/// The failure of whoever waited in vain; it names the holder as far as the server shows it.
+pub(super) async fn busy(session: &Client, key: &LockKey, wait: Duration) -> Error {
     let holder = session
         .query_typed(
             "SELECT a.pid, coalesce(nullif(a.application_name, ''), 'an unnamed session'), \

@@ -5,6 +5,7 @@ pub mod pending;
 #[cfg(test)]
 mod properties;
 mod provision;
+pub mod rewrite;
 mod statements;
 mod summary;
 #[cfg(test)]
