@@ -68,6 +68,11 @@ impl App {
         self.global.quiet
     }
 
+    /// Whether every confirmation is given beforehand.
+    pub(super) fn yes(&self) -> bool {
+        self.global.yes
+    }
+
     pub(super) fn interrupt(&self) -> &Interrupt {
         &self.interrupt
     }

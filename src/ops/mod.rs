@@ -1,26 +1,34 @@
 //! Use cases, one per file: they ask the edges for facts, let `plan` and `audit` decide, and tell
 //! the observer what happens. They print nothing.
 
+mod baseline;
 mod configuration;
 mod converge;
 mod create;
 mod credentials;
 mod demo;
 mod doctor;
+mod down;
 mod fleet;
 mod init;
 mod list;
 mod migrate;
+mod repair;
+mod rewrite;
 mod select;
 mod verify;
 
+pub use baseline::baseline;
 pub use configuration::configuration;
 pub use create::{CreateOptions, create};
 pub use demo::demo;
 pub use doctor::doctor;
+pub use down::{DownTo, down};
 pub use init::init;
 pub use list::{list, show};
 pub use migrate::{StatusOptions, UpOptions, status, up};
+pub use repair::repair;
+pub use rewrite::{Consent, RewriteOptions};
 pub use select::{Selection, Selector};
 pub use verify::{VerifyOptions, explain, verify};
 

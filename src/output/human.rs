@@ -17,6 +17,7 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
         Report::Tenants(answer) => tenants(answer, style),
         Report::Tenant(answer) => tenant(answer, style),
         Report::Migration(answer) => migration(answer, style),
+        Report::Rewritten(answer) => super::rewritten::human(answer, style),
         Report::Findings(answer) => findings(answer, style),
         Report::Rule(rule) => self::rule(rule, style),
         Report::Doctor(answer) => doctor(answer, style),

@@ -28,7 +28,7 @@ pub(super) fn lines(report: &Report) -> String {
     let whole = value(report);
     let list = match report {
         Report::Tenants(_) => Some("tenants"),
-        Report::Migration(_) => Some("targets"),
+        Report::Migration(_) | Report::Rewritten(_) => Some("targets"),
         Report::Findings(_) => Some("findings"),
         Report::Doctor(_) => Some("checks"),
         _ => None,
@@ -62,6 +62,7 @@ fn value(report: &Report) -> Value {
         Report::Tenants(tenants) => self::tenants(tenants),
         Report::Tenant(listed) => json!({"format": FORMAT, "tenant": self::listed(listed)}),
         Report::Migration(run) => migration(run),
+        Report::Rewritten(rewritten) => super::rewritten::json(rewritten),
         Report::Findings(verified) => findings(verified),
         Report::Rule(rule) => json!({
             "format": FORMAT,
@@ -212,7 +213,7 @@ fn target(target: &TargetReport) -> Value {
     })
 }
 
-fn failure(failure: &Failure) -> Value {
+pub(super) fn failure(failure: &Failure) -> Value {
     json!({
         "code": failure.code.id(),
         "sqlstate": failure.sqlstate,

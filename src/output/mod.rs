@@ -9,6 +9,7 @@ mod layout;
 mod log;
 mod migration;
 mod progress;
+mod rewritten;
 mod style;
 mod terminal;
 

@@ -228,11 +228,7 @@ pub async fn take_back(
     }
 }
 
-fn way_back<'a>(
-    schema: &Schema<'_>,
-    key: &LockKey,
-    back: &[(&'a Undo, RowChange)],
-) -> Script<'a> {
+fn way_back<'a>(schema: &Schema<'_>, key: &LockKey, back: &[(&'a Undo, RowChange)]) -> Script<'a> {
     let name = schema.name();
     let mut script = Script::default();
     script.ours(format!("begin to take migrations of {name} back"), &sql!("BEGIN"));
@@ -324,9 +320,7 @@ async fn fake(schema: &Schema<'_>, to: Version) -> Result<Vec<String>, Error> {
         .collect();
     let units = units.map_err(|error| Error::new(Code::Migrations, attempt()).because(error))?;
     let mut runner = Runner::new(&units).set_target(refinery::Target::FakeVersion(to.0));
-    runner.set_migration_table_name(
-        sql!("{}.refinery_schema_history", schema.name()).as_str(),
-    );
+    runner.set_migration_table_name(sql!("{}.refinery_schema_history", schema.name()).as_str());
     let mut pen = Pen::default();
     runner
         .run_async(&mut pen)

@@ -8,6 +8,7 @@ mod findings;
 mod migration;
 mod planned;
 mod provisioned;
+mod rewritten;
 mod tenants;
 mod verified;
 
@@ -18,6 +19,7 @@ pub use findings::{Coverage, FindingsReport, NotProbed, Summary as FindingsSumma
 pub use migration::{Failure, MigrationRun, Status, Summary, TargetReport, Verb};
 pub use planned::{Planned, PlannedStep};
 pub use provisioned::{Credential, Outcome, Provisioned};
+pub use rewritten::{Counts, Rewriting, Rewritten, RewrittenTarget};
 pub use tenants::{Listed, Source, Tenants};
 pub use verified::Verified;
 
@@ -36,6 +38,8 @@ pub enum Report {
     Tenant(Box<Listed>),
     /// `migrate up`, `migrate status`.
     Migration(MigrationRun),
+    /// `migrate baseline`, `migrate repair`, `migrate down`.
+    Rewritten(Rewritten),
     /// `verify-rls`.
     Findings(Box<Verified>),
     /// `explain`.
@@ -70,6 +74,7 @@ impl Report {
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::Migration(run) => run.verdict(),
+            Self::Rewritten(rewritten) => rewritten.verdict(),
             Self::Doctor(doctor) => doctor.verdict(),
             Self::Findings(verified) => verified.verdict(),
             Self::Demo(demo) => demo.verdict(),

@@ -1,5 +1,6 @@
 //! `tenantctl migrate`: one file per verb.
 
+mod rewriting;
 mod scope;
 
 use super::app::App;
@@ -15,6 +16,9 @@ pub(super) struct Args {
 commands! {
     up => Up,
     status => Status,
+    baseline => Baseline,
+    repair => Repair,
+    down => Down,
 }
 
 impl Args {
