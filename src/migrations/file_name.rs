@@ -52,7 +52,7 @@ pub fn role(path: &str) -> Result<Option<Role>, BadName> {
         return Ok(undo(file)?.map(Role::Undo));
     }
     match sql_stem(file).and_then(|stem| stem.strip_prefix("R__")) {
-        Some(name) => match parse_name(name) {
+        Some(name) => match fits(name).and_then(parse_name) {
             Ok(name) => Ok(Some(Role::Repeatable(name))),
             Err(what) => Err(BadName { what, better: format!("R__{}.sql", words(name)) }),
         },
@@ -118,7 +118,8 @@ fn parse_stem(stem: &str) -> Result<FileName, BadName> {
     Ok(FileName {
         prefix,
         version: parse_version(version).map_err(bad)?,
-        name: parse_name(name).map_err(bad)?,
+        name: parse_name(fits(name).map_err(bad)?)
+            .map_err(|what| bad(format!("{what}: refinery would skip the file")))?,
     })
 }
 
@@ -154,16 +155,20 @@ fn parse_version(text: &str) -> Result<Version, String> {
     }
 }
 
-fn parse_name(name: &str) -> Result<String, String> {
-    if name.is_empty() {
-        return Err("there is no name behind the underscores: refinery would skip it".to_owned());
-    }
-    if let Some(odd) = name.chars().find(|character| !is_word(*character)) {
-        return Err(format!("{odd:?} may not stand in a name: refinery would skip the file"));
-    }
+fn fits(name: &str) -> Result<&str, String> {
     let length = name.chars().count();
     if length > LONGEST {
         return Err(format!("the name has {length} characters, and the history holds {LONGEST}"));
+    }
+    Ok(name)
+}
+
+fn parse_name(name: &str) -> Result<String, String> {
+    if name.is_empty() {
+        return Err("there is no name behind the underscores".to_owned());
+    }
+    if let Some(odd) = name.chars().find(|character| !is_word(*character)) {
+        return Err(format!("{odd:?} may not stand in a name"));
     }
     Ok(name.to_owned())
 }

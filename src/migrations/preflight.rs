@@ -120,7 +120,8 @@ impl<'a> Found<'a> {
                     self.repeatables.push(Repeatable::new(name, sql, &file.path));
                 }
                 Role::Undo(version) => {
-                    self.undos.push(Undo { version, path: file.path.clone(), sql: sql.to_owned() })
+                    let (path, sql) = (file.path.clone(), sql.to_owned());
+                    self.undos.push(Undo { version, path, sql });
                 }
             },
             Err(bad) => problems.extend(bad),

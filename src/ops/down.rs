@@ -46,7 +46,7 @@ pub async fn down(
     let (selection, applied, about) = match to {
         DownTo::Version(_) => (options.selection.clone(), BTreeMap::new(), Value::Null),
         DownTo::Run(run) => {
-            let applied = applied(targets_of_run(cx, run).await?);
+            let applied = applied(targets_of_run(cx, run)?);
             if applied.is_empty() {
                 return Err(Error::new(Code::NotFound, format!("run {run} has applied nothing"))
                     .hint("see what it did with: tenantctl runs show")
@@ -90,7 +90,7 @@ pub async fn down(
 }
 
 /// Reads what the ledger keeps of a run.
-async fn targets_of_run(_cx: &Context<'_>, run: &str) -> Result<Vec<RunTarget>, Error> {
+fn targets_of_run(_cx: &Context<'_>, run: &str) -> Result<Vec<RunTarget>, Error> {
     Err(Error::new(Code::NotFound, format!("there is no run {run}")))
 }
 

@@ -43,9 +43,12 @@ pub(super) fn human(answer: &Rewritten, style: &Style) -> String {
     text
 }
 
+/// Tenants to which the same happens, and what: rows, and whether each is left as it is.
+type Alike<'a> = (Vec<&'a RewrittenTarget>, Vec<(&'a RowChange, bool)>);
+
 /// What happens to rows, each list of them once, with the tenants to which it happens.
-fn alike(answer: &Rewritten) -> Vec<(Vec<&RewrittenTarget>, Vec<(&RowChange, bool)>)> {
-    let mut groups: Vec<(Vec<&RewrittenTarget>, Vec<(&RowChange, bool)>)> = Vec::new();
+fn alike(answer: &Rewritten) -> Vec<Alike<'_>> {
+    let mut groups: Vec<Alike<'_>> = Vec::new();
     for target in &answer.targets {
         let changed = target.changes.iter().map(|change| (change, false));
         let left = target.refused.iter().map(|change| (change, true));

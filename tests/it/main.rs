@@ -31,6 +31,7 @@ mod placement;
 mod public_directory;
 mod refinery_alternates;
 mod registry;
+mod repeatables;
 mod template;
 mod verify_rls;
 mod verify_rls_breaks;
