@@ -96,8 +96,7 @@ pub(super) async fn release(session: &Client, key: &LockKey) -> Result<(), Error
     Ok(())
 }
 
-/// The failure of whoever waited in vain; it names the holder as far as the server shows it.
-pub(super) async fn busy(session: &Client, key: &LockKey, wait: Duration) -> Error {
+async fn busy(session: &Client, key: &LockKey, wait: Duration) -> Error {
     let holder = session
         .query_typed(
             "SELECT a.pid, coalesce(nullif(a.application_name, ''), 'an unnamed session'), \

@@ -4,7 +4,7 @@
 //! that lock.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use refinery::{Migration as Unit, Runner};
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
@@ -202,30 +202,26 @@ pub async fn take_back(
     let client = session.client();
     let key = LockKey::migrations(schema.placement);
     let script = way_back(schema, &key, back);
-    let deadline = Instant::now() + schema.lock_wait;
-    let mut pause = Duration::from_millis(20);
-    loop {
-        let Err(refusal) = script.send(client).await else {
-            return Ok(());
-        };
-        match refusal.ours.as_deref() {
-            Some(BUSY) => {}
-            Some(MOVED) => {
-                return Err(Error::new(
-                    Code::Refused,
-                    format!("take migrations of {} back: its history has changed", schema.name()),
-                )
-                .hint("see what is there now with --dry-run, and run the command again"));
+    let sent = match script.send(client).await {
+        // Somebody has the lock: it is waited for, and then the session has it already.
+        Err(refusal) if refusal.ours.as_deref() == Some(BUSY) => {
+            lock::acquire(client, &key, schema.lock_wait).await?;
+            let sent = script.send(client).await;
+            if let Err(error) = lock::release(client, &key).await {
+                log::debug!("{error}");
             }
-            _ => return Err(refusal.error),
+            sent
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(lock::busy(client, &key, schema.lock_wait).await);
-        }
-        tokio::time::sleep(pause.min(left)).await;
-        pause = (pause * 3 / 2).min(Duration::from_millis(400));
-    }
+        sent => sent,
+    };
+    sent.map_err(|refusal| match refusal.ours.as_deref() {
+        Some(MOVED) => Error::new(
+            Code::Refused,
+            format!("take migrations of {} back: its history has changed", schema.name()),
+        )
+        .hint("see what is there now with --dry-run, and run the command again"),
+        _ => refusal.error,
+    })
 }
 
 fn way_back<'a>(schema: &Schema<'_>, key: &LockKey, back: &[(&'a Undo, RowChange)]) -> Script<'a> {
