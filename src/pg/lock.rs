@@ -43,16 +43,16 @@ impl LockKey {
         Self::new("registry", "", "the registry".to_owned())
     }
 
-    /// The number that the server knows it by.
-    pub(super) fn number(&self) -> i64 {
-        self.key
-    }
-
     fn new(purpose: &str, name: &str, what: String) -> Self {
         let digest = Sha256::digest(format!("tenantctl\0{purpose}\0{name}"));
         let mut first = [0; 8];
         first.copy_from_slice(&digest[..8]);
         Self { key: i64::from_be_bytes(first), what }
+    }
+
+    /// The number by which the server knows it.
+    pub(super) fn number(&self) -> i64 {
+        self.key
     }
 }
 
