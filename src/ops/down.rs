@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::Context;
 use super::baseline::known;
@@ -46,10 +47,11 @@ pub async fn down(
     let (selection, applied, about) = match to {
         DownTo::Version(_) => (options.selection.clone(), BTreeMap::new(), Value::Null),
         DownTo::Run(run) => {
-            let applied = applied(targets_of_run(cx, run)?);
+            let (run, targets) = targets_of_run(cx, run)?;
+            let applied = applied(targets);
             if applied.is_empty() {
                 return Err(Error::new(Code::NotFound, format!("run {run} has applied nothing"))
-                    .hint("see what it did with: tenantctl runs show")
+                    .hint("see what it did with: tenantctl runs show RUN")
                     .into());
             }
             let asked = &options.selection.tenants;
@@ -61,7 +63,7 @@ pub async fn down(
                 return Err(Error::new(Code::NotFound, what).into());
             }
             let selection = Selection { tenants, ..options.selection.clone() };
-            (selection, applied, json!({"run": run}))
+            (selection, applied, json!({"run": run.to_string()}))
         }
     };
     let (mut units, source) = units(cx, &selection).await?;
@@ -89,9 +91,10 @@ pub async fn down(
         .await
 }
 
-/// Reads what the ledger keeps of a run.
-fn targets_of_run(_cx: &Context<'_>, run: &str) -> Result<Vec<RunTarget>, Error> {
-    Err(Error::new(Code::NotFound, format!("there is no run {run}")))
+/// Reads what the ledger keeps of a run, with its whole id. This is the one place that knows the
+/// ledger; a registry that keeps none has no runs.
+fn targets_of_run(_cx: &Context<'_>, run: &str) -> Result<(Uuid, Vec<RunTarget>), Error> {
+    Err(Error::new(Code::NotFound, format!("there is no run {run}: no ledger was kept")))
 }
 
 /// The versions that a run applied, tenant by tenant.
