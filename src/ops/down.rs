@@ -166,7 +166,7 @@ fn refuse(units: &[Unit<'_>]) -> Result<(), Error> {
     if struck.len() > NAMED {
         reasons.push(format!("and {} more", struck.len() - NAMED));
     }
-    let what = format!("take migrations back, of anybody: {}", reasons.join("; "));
+    let what = format!("take migrations back (nothing was begun): {}", reasons.join("; "));
     let mut error = Error::new(code, what);
     for hint in struck.iter().flat_map(|(_, failure)| &failure.hints) {
         if !error.hints.contains(hint) {

@@ -72,6 +72,12 @@ pub fn take_back<'a>(
     let versions: Vec<String> = without.iter().map(|row| format!("V{}", row.version)).collect();
     let what = format!("take {} back: there is no file that does it", versions.join(", "));
     let error = Error::new(Code::Refused, what);
+    // The files of a compiled-in set stand elsewhere than its name says.
+    if set.migrations().iter().any(|migration| !migration.path.starts_with(set.name())) {
+        return Err(error.hint(
+            "compiled-in migrations have no way back: name a directory of your own in [migrations]",
+        ));
+    }
     Err(without.iter().fold(error, |error, row| {
         error.hint(format!("write {}/down/{}__{}.sql", set.name(), row.version, row.name))
     }))
@@ -156,6 +162,14 @@ mod tests {
         assert_eq!(error.code, Code::Refused);
         assert!(error.message.contains("V3, V1"), "{error}");
         assert_eq!(error.hints, ["write set/down/3__x.sql", "write set/down/1__x.sql"]);
+    }
+
+    #[test]
+    fn a_compiled_in_set_asks_for_a_directory() {
+        let files = set(&[1], &[]);
+        let compiled = MigrationSet::new("the compiled set", files.migrations().to_vec()).unwrap();
+        let error = take_back(&compiled, &applied(&files, 1), Goal::To(Version(0))).unwrap_err();
+        assert!(error.hints[0].contains("[migrations]"), "{:?}", error.hints);
     }
 
     #[test]
