@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 use refinery::Migration as Theirs;
+use tenantctl::migrations::file_name::Role;
 use tenantctl::migrations::{embedded, file_name};
 use tenantctl::model::migration::{Migration as Ours, Prefix, Version};
 
@@ -64,4 +65,28 @@ fn refinery_takes_the_embedded_sets() {
             assert_eq!(theirs.checksum(), migration.checksum, "{}", migration.path);
         }
     }
+}
+
+/// The stems that refinery finds in a directory of these files.
+fn found(files: &[&str]) -> Vec<String> {
+    let directory = tempfile::tempdir().unwrap();
+    for file in files {
+        let path = directory.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "SELECT 1;\n").unwrap();
+    }
+    let found = refinery::load_sql_migrations(directory.path()).unwrap();
+    found.iter().map(|one| format!("{}{}__{}", one.prefix(), one.version(), one.name())).collect()
+}
+
+#[test]
+fn what_refinery_does_not_know_it_passes_over() {
+    let files = ["V1__a.sql", "R__views.sql", "down/1__a.sql", "down/1.sql", "R__b/V2__b.sql"];
+    assert_eq!(found(&files), ["V1__a", "V2__b"]);
+    for file in &files[1..4] {
+        assert!(!matches!(file_name::role(file), Ok(None | Some(Role::Migration(_)))), "{file}");
+    }
+    // It would apply this one right after the migration that it takes back.
+    assert_eq!(found(&["V1__a.sql", "down/V1__a.sql"]), ["V1__a", "V1__a"]);
+    assert!(file_name::role("down/V1__a.sql").is_err());
 }

@@ -12,7 +12,7 @@ use crate::model::catalog::{
     Relation, SessionDefault,
 };
 use crate::model::ident::Ident;
-use crate::model::layout::{Estate, HISTORY_TABLE};
+use crate::model::layout::{Estate, HISTORY_TABLE, REPEATABLES_TABLE};
 use crate::model::probe::Probe;
 use crate::model::tenant::{Isolation, Tenant, TenantId};
 use crate::sql;
@@ -407,9 +407,9 @@ impl<'a> Survey<'a> {
         self.catalog.roles.get(&role).map(|role| &role.name)
     }
 
-    /// Whether a relation is refinery's history.
+    /// Whether a relation records what was applied: refinery's history, or tenantctl's repeatables.
     pub fn is_history(relation: &Relation) -> bool {
-        relation.name.name.as_str() == HISTORY_TABLE
+        [HISTORY_TABLE, REPEATABLES_TABLE].contains(&relation.name.name.as_str())
     }
 
     /// Whether shared tenants have a role each.

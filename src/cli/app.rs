@@ -78,6 +78,11 @@ impl App {
         std::env::args().skip(1).collect::<Vec<_>>().join(" ")
     }
 
+    /// Whether every confirmation is given beforehand.
+    pub(super) fn yes(&self) -> bool {
+        self.global.yes
+    }
+
     pub(super) fn interrupt(&self) -> &Interrupt {
         &self.interrupt
     }

@@ -57,8 +57,8 @@ pub(super) struct Global {
     /// No colour; the environment variable NO_COLOR says the same
     #[arg(long, global = true, help_heading = "Global options")]
     pub(super) no_color: bool,
-    /// Take every confirmation as given. Hidden while no command asks for one
-    #[arg(long, global = true, hide = true)]
+    /// Take every confirmation as given
+    #[arg(long, global = true, help_heading = "Global options")]
     pub(super) yes: bool,
 }
 

@@ -2,6 +2,7 @@
 
 mod app;
 mod args;
+mod consent;
 mod exit;
 
 use std::process::ExitCode;

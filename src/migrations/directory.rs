@@ -1,7 +1,8 @@
 //! A team's own migration files, in a directory and the directories below it.
 //!
-//! As in refinery, directories carry no meaning: the versions of all files are one sequence.
-//! Hidden directories and `down/` are left alone; links to directories are not followed.
+//! As in refinery, directories carry no meaning, but for `down/`, which holds the ways back: the
+//! versions of all other files are one sequence. Hidden directories are left alone; links to
+//! directories are not followed.
 
 use std::borrow::Cow;
 use std::fs;
@@ -11,9 +12,6 @@ use crate::error::{Code, Error};
 use crate::migrations::file_name;
 use crate::migrations::preflight::{File, check};
 use crate::model::migration::MigrationSet;
-
-/// Where other tools keep the way back; tenantctl reads no migrations there.
-const DOWN: &str = "down";
 
 /// Reads a directory into a set that is named after it. A directory without migrations is refused,
 /// because it is more often a wrong path than a new beginning.
@@ -28,10 +26,11 @@ pub fn read(directory: &Path) -> Result<MigrationSet, Error> {
     Ok(migrations)
 }
 
-/// Every file below a directory that is, or tries to be, a migration; sorted by path.
+/// Every file below a directory that is, or tries to be, a migration, repeatable or a way back;
+/// sorted by path.
 pub fn files(directory: &Path) -> Result<Vec<File>, Error> {
     let mut found = Vec::new();
-    walk(directory, &display(directory), &mut found)?;
+    walk(directory, &display(directory), "", &mut found)?;
     found.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
 }
@@ -42,7 +41,8 @@ fn display(path: &Path) -> String {
     if cfg!(windows) { shown.replace('\\', "/") } else { shown }
 }
 
-fn walk(directory: &Path, shown: &str, found: &mut Vec<File>) -> Result<(), Error> {
+/// Reads one directory; `below` is its path from the set's own, which says what its files are.
+fn walk(directory: &Path, shown: &str, below: &str, found: &mut Vec<File>) -> Result<(), Error> {
     let entries = fs::read_dir(directory).map_err(|error| unreadable(shown, error))?;
     for entry in entries {
         let entry = entry.map_err(|error| unreadable(shown, error))?;
@@ -51,12 +51,13 @@ fn walk(directory: &Path, shown: &str, found: &mut Vec<File>) -> Result<(), Erro
         // A name that is not UTF-8 is refused for the character that replaces its odd bytes.
         let name = name.to_string_lossy();
         let shown = format!("{}/{name}", shown.trim_end_matches('/'));
+        let below = if below.is_empty() { name.to_string() } else { format!("{below}/{name}") };
         let kind = entry.file_type().map_err(|error| unreadable(&shown, error))?;
         if kind.is_dir() {
-            if !name.starts_with('.') && name != DOWN {
-                walk(&path, &shown, found)?;
+            if !name.starts_with('.') {
+                walk(&path, &shown, &below, found)?;
             }
-        } else if !path.is_dir() && file_name::parse(&name) != Ok(None) {
+        } else if !path.is_dir() && file_name::role(&below) != Ok(None) {
             let bytes = fs::read(&path).map_err(|error| unreadable(&shown, error))?;
             found.push(File { path: shown, bytes: Cow::Owned(bytes) });
         }
@@ -92,7 +93,8 @@ mod tests {
         let directory = written(&[
             ("V2__b.sql", "SELECT 2;\n"),
             ("older/deep/V1__a.sql", "SELECT 1;\n"),
-            ("down/V2__b.sql", "SELECT -2;\n"),
+            ("down/2__b.sql", "SELECT -2;\n"),
+            ("R__views.sql", "SELECT 3;\n"),
             (".hidden/odd.sql", ""),
             ("README.md", "notes"),
         ]);
@@ -100,6 +102,15 @@ mod tests {
         let first = set.get(Version(1)).unwrap();
         assert!(first.path.ends_with("/older/deep/V1__a.sql"), "{}", first.path);
         assert_eq!(set.migrations().len(), 2);
+        assert_eq!(set.undo(Version(2)).unwrap().sql, "SELECT -2;\n");
+        assert!(set.undo(Version(1)).is_none());
+        assert_eq!(set.repeatables().len(), 1);
+    }
+
+    #[test]
+    fn a_set_may_stand_in_a_directory_that_is_called_down() {
+        let directory = written(&[("down/V1__a.sql", "SELECT 1;\n")]);
+        assert_eq!(read(&directory.path().join("down")).unwrap().head(), Some(Version(1)));
     }
 
     #[test]

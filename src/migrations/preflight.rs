@@ -8,9 +8,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::error::Error;
-use crate::migrations::file_name::{self, FileName};
+use crate::migrations::file_name::{self, Role};
 use crate::migrations::problem::{Problem, refuse};
-use crate::model::migration::{Directive, Migration, MigrationSet, Version};
+use crate::model::migration::{Directive, Migration, MigrationSet, Repeatable, Undo, Version};
 use crate::sql::position::{Position, line_column};
 use crate::sql::scan::{Shape, Statement, statements};
 use crate::sql::token::{Kind, tokens};
@@ -37,46 +37,110 @@ pub struct File {
     pub bytes: Cow<'static, [u8]>,
 }
 
-/// Reads the files of the set that a person calls `set`.
+/// Reads the files of the set that a person calls `set`, which is its directory when it has one.
 ///
 /// Files that are plainly not migrations are left out. All problems of all files are reported in
 /// one failure, whose source is [`crate::migrations::problem::Problems`].
 pub fn check(set: &str, files: &[File]) -> Result<MigrationSet, Error> {
-    let mut migrations = Vec::new();
+    let mut found = Found::default();
     let mut problems = Vec::new();
-    let mut by_version: BTreeMap<Version, &str> = BTreeMap::new();
     for file in files {
-        let name = match file_name::parse(base(&file.path)) {
-            Ok(Some(name)) => name,
-            Ok(None) => continue,
+        match file_name::role(below(set, &file.path)) {
+            Ok(Some(role)) => found.take(file, role, &mut problems),
+            Ok(None) => {}
             Err(bad) => {
                 let fix = format!("rename {} to {}", file.path, bad.better);
                 problems.push(problem(file, None, bad.what, fix));
-                continue;
             }
-        };
-        if let Some(other) = by_version.insert(name.version, &file.path) {
-            problems.push(problem(
-                file,
-                None,
-                format!("version {} is already that of {other}", name.version),
-                format!("give {} a version of its own", file.path),
-            ));
-        }
-        match read(file, name) {
-            Ok(migration) => migrations.push(migration),
-            Err(found) => problems.extend(found),
         }
     }
+    found.strays(&mut problems);
     if problems.is_empty() {
-        MigrationSet::new(set, migrations)
+        MigrationSet::new(set, found.migrations)?
+            .with_repeatables(found.repeatables)?
+            .with_undos(found.undos)
     } else {
         Err(refuse(set, problems))
     }
 }
 
-fn base(path: &str) -> &str {
-    path.rsplit_once('/').map_or(path, |(_, base)| base)
+/// The path from the set's directory on: only the folders below it say what a file is.
+fn below<'a>(set: &str, path: &'a str) -> &'a str {
+    path.strip_prefix(set.trim_end_matches('/'))
+        .and_then(|rest| rest.strip_prefix('/'))
+        .unwrap_or(path)
+}
+
+/// What was read, and which file has which place.
+#[derive(Default)]
+struct Found<'a> {
+    migrations: Vec<Migration>,
+    repeatables: Vec<Repeatable>,
+    undos: Vec<Undo>,
+    versions: BTreeMap<Version, &'a File>,
+    names: BTreeMap<String, &'a File>,
+    ways_back: BTreeMap<Version, &'a File>,
+}
+
+impl<'a> Found<'a> {
+    fn take(&mut self, file: &'a File, role: Role, problems: &mut Vec<Problem>) {
+        let taken = match &role {
+            Role::Migration(name) => self
+                .versions
+                .insert(name.version, file)
+                .map(|other| (format!("version {} is", name.version), other, "version")),
+            Role::Repeatable(name) => self
+                .names
+                .insert(name.clone(), file)
+                .map(|other| (format!("the name {name} is"), other, "name")),
+            Role::Undo(version) => self
+                .ways_back
+                .insert(*version, file)
+                .map(|other| (format!("the way back from version {version} is"), other, "version")),
+        };
+        if let Some((what, other, own)) = taken {
+            problems.push(problem(
+                file,
+                None,
+                format!("{what} already that of {}", other.path),
+                format!("give {} a {own} of its own", file.path),
+            ));
+        }
+        match read(file, &role) {
+            Ok((sql, directives)) => match role {
+                Role::Migration(name) => self.migrations.push(Migration::new(
+                    name.prefix,
+                    name.version,
+                    name.name,
+                    sql,
+                    &file.path,
+                    directives,
+                )),
+                Role::Repeatable(name) => {
+                    self.repeatables.push(Repeatable::new(name, sql, &file.path));
+                }
+                Role::Undo(version) => {
+                    let (path, sql) = (file.path.clone(), sql.to_owned());
+                    self.undos.push(Undo { version, path, sql });
+                }
+            },
+            Err(bad) => problems.extend(bad),
+        }
+    }
+
+    /// Ways back from nothing: more often a slip in the version than a leftover.
+    fn strays(&self, problems: &mut Vec<Problem>) {
+        for (version, file) in &self.ways_back {
+            if !self.versions.contains_key(version) {
+                problems.push(problem(
+                    file,
+                    None,
+                    format!("there is no migration of version {version} to take back"),
+                    format!("name {} after its migration, or remove it", file.path),
+                ));
+            }
+        }
+    }
 }
 
 fn problem(
@@ -88,7 +152,7 @@ fn problem(
     Problem { path: file.path.clone(), position, what: what.into(), fix: fix.into() }
 }
 
-fn read(file: &File, name: FileName) -> Result<Migration, Vec<Problem>> {
+fn read<'a>(file: &'a File, role: &Role) -> Result<(&'a str, Vec<Directive>), Vec<Problem>> {
     let sql = match std::str::from_utf8(&file.bytes) {
         Ok(sql) => sql,
         Err(error) => return Err(vec![not_utf8(file, error.valid_up_to())]),
@@ -104,6 +168,14 @@ fn read(file: &File, name: FileName) -> Result<Migration, Vec<Problem>> {
         ));
     }
     let directives = directives(file, sql, &mut problems);
+    if !matches!(role, Role::Migration(_)) && directives.contains(&Directive::NoTransaction) {
+        problems.push(problem(
+            file,
+            Some(Position::START),
+            "only a migration may run outside of a transaction",
+            format!("remove the directive from {}, or move its SQL to a migration", file.path),
+        ));
+    }
     for statement in statements(sql) {
         let before = problems.len();
         judge(file, sql, &statement, &mut problems);
@@ -112,11 +184,7 @@ fn read(file: &File, name: FileName) -> Result<Migration, Vec<Problem>> {
             break;
         }
     }
-    if problems.is_empty() {
-        Ok(Migration::new(name.prefix, name.version, name.name, sql, &file.path, directives))
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok((sql, directives)) } else { Err(problems) }
 }
 
 fn not_utf8(file: &File, offset: usize) -> Problem {
@@ -279,6 +347,36 @@ mod tests {
             list(&error),
             error.hints.join("\n")
         ));
+    }
+
+    #[test]
+    fn what_stands_beside_migrations_passes_the_same_checks() {
+        let complain = |files: &[(&str, &str)]| {
+            let files: Vec<File> =
+                files.iter().map(|(name, sql)| file(&format!("set/{name}"), sql)).collect();
+            list(&check("set", &files).unwrap_err())
+        };
+        assert!(complain(&[("R__views.sql", "COMMIT;")]).contains("would split the transaction"));
+        assert!(complain(&[("R__views.sql", "SELECT 1;\r\n")]).contains("CRLF"));
+        let outside = "-- tenantctl:no-transaction\nSELECT 1;\n";
+        assert!(
+            complain(&[("R__x.sql", outside)]).starts_with("set/R__x.sql:1:1: only a migration")
+        );
+        let one = ("V1__x.sql", "SELECT 1;");
+        assert!(complain(&[one, ("down/1.sql", outside)]).contains("only a migration"));
+        assert_eq!(
+            complain(&[one, ("down/2.sql", "SELECT 1;")]),
+            "set/down/2.sql: there is no migration of version 2 to take back"
+        );
+        assert!(
+            complain(&[one, ("down/1.sql", "SELECT 1;"), ("down/1__x.sql", "SELECT 1;")])
+                .contains("already that of set/down/1.sql")
+        );
+        assert!(
+            complain(&[("R__x.sql", "SELECT 1;"), ("sub/R__x.sql", "SELECT 1;")])
+                .contains("the name x is already that of set/R__x.sql")
+        );
+        assert!(complain(&[one, ("down/V1__x.sql", "SELECT 1;")]).contains("as a migration"));
     }
 
     #[test]

@@ -143,6 +143,8 @@ pub const HISTORY_TABLE: &str = "refinery_schema_history";
 /// The table in which tenantctl remembers how far it came with a file that runs outside of a
 /// transaction. It stands in the tenant's schema until the file is recorded, and never longer.
 pub const PROGRESS_TABLE: &str = "tenantctl_progress";
+/// The table in which tenantctl records which repeatable files were applied, beside the history.
+pub const REPEATABLES_TABLE: &str = "tenantctl_repeatables";
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 //! Promises the same version, name and checksum as refinery with `int8-versions`, so that either
 //! program can continue what the other began.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -136,6 +137,24 @@ pub enum Difference {
     Edited,
 }
 
+impl Difference {
+    /// The word in JSON and on screen.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Renamed => "renamed",
+            Self::LineEndings => "line-endings",
+            Self::EdgeWhitespace => "edge-whitespace",
+            Self::NarrowVersion => "narrow-version",
+            Self::Edited => "edited",
+        }
+    }
+
+    /// Whether the same SQL was applied, under another name or from other bytes.
+    pub fn is_harmless(self) -> bool {
+        self != Self::Edited
+    }
+}
+
 /// What the head of a migration file asks of tenantctl: `-- tenantctl:<word> …`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Directive {
@@ -205,11 +224,52 @@ impl Directive {
     }
 }
 
-/// The migrations of one kind of tenant, in the order of their versions, each version once.
+/// A file that is applied again whenever its text changes: functions, views, policies, grants.
+///
+/// refinery knows nothing of the kind and passes over `R__<name>.sql`, so its history cannot hold
+/// it: what was applied stands in a table of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repeatable {
+    /// What the file name says after `R__`; repeatable files are applied in the order of their names.
+    pub name: String,
+    /// The file as a person names it: `migrations/tenant/R__views.sql`.
+    pub path: String,
+    /// The text of the file, byte for byte.
+    pub sql: String,
+    /// Changes with the name and the text, and with nothing else.
+    pub checksum: u64,
+}
+
+impl Repeatable {
+    /// Makes one; the checksum follows from the rest.
+    pub fn new(name: impl Into<String>, sql: impl Into<String>, path: impl Into<String>) -> Self {
+        let (name, sql) = (name.into(), sql.into());
+        let mut hasher = SipHasher13::new();
+        name.hash(&mut hasher);
+        sql.hash(&mut hasher);
+        Self { checksum: hasher.finish(), name, path: path.into(), sql }
+    }
+}
+
+/// The way back from one migration: `down/<version>__<name>.sql`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undo {
+    /// The version that it takes back.
+    pub version: Version,
+    /// The file as a person names it: `migrations/tenant/down/3__documents.sql`.
+    pub path: String,
+    /// The text of the file, byte for byte.
+    pub sql: String,
+}
+
+/// The migrations of one kind of tenant, in the order of their versions, each version once; and
+/// what stands beside them: repeatable files, and the ways back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MigrationSet {
     name: String,
     migrations: Vec<Migration>,
+    repeatables: Vec<Repeatable>,
+    undos: BTreeMap<Version, Undo>,
 }
 
 impl MigrationSet {
@@ -230,7 +290,62 @@ impl MigrationSet {
                 .hint(format!("give {} a version of its own", second.path)));
             }
         }
-        Ok(Self { name: name.into(), migrations })
+        Ok(Self { name: name.into(), migrations, repeatables: Vec::new(), undos: BTreeMap::new() })
+    }
+
+    /// The set with repeatable files. A name that occurs twice is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Migrations`] with both files.
+    pub fn with_repeatables(mut self, mut repeatables: Vec<Repeatable>) -> Result<Self, Error> {
+        repeatables.sort_by(|a, b| a.name.cmp(&b.name));
+        for pair in repeatables.windows(2) {
+            if let [first, second] = pair
+                && first.name == second.name
+            {
+                let what = format!("{} and {} have one name", first.path, second.path);
+                return Err(Error::new(
+                    Code::Migrations,
+                    format!("order repeatable files: {what}"),
+                )
+                .hint(format!("give {} a name of its own", second.path)));
+            }
+        }
+        self.repeatables = repeatables;
+        Ok(self)
+    }
+
+    /// The set with ways back. One that leads back from nothing, or a second one from the same
+    /// version, is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Migrations`] with the file.
+    pub fn with_undos(mut self, undos: Vec<Undo>) -> Result<Self, Error> {
+        for undo in undos {
+            if self.get(undo.version).is_none() {
+                return Err(Error::new(
+                    Code::Migrations,
+                    format!("use {}: there is no version {}", undo.path, undo.version),
+                )
+                .hint(format!(
+                    "name it after the migration that it takes back, or remove {}",
+                    undo.path
+                )));
+            }
+            if let Some(other) = self.undos.insert(undo.version, undo.clone()) {
+                return Err(Error::new(
+                    Code::Migrations,
+                    format!(
+                        "take version {} back: {} and {} both do",
+                        undo.version, other.path, undo.path
+                    ),
+                )
+                .hint(format!("remove {} or {}", other.path, undo.path)));
+            }
+        }
+        Ok(self)
     }
 
     /// How a person calls the set: its directory, or the name of an embedded one.
@@ -241,6 +356,17 @@ impl MigrationSet {
     /// The migrations, by ascending version.
     pub fn migrations(&self) -> &[Migration] {
         &self.migrations
+    }
+
+    /// The files that are applied again whenever they change, by name: the order in which they are
+    /// applied.
+    pub fn repeatables(&self) -> &[Repeatable] {
+        &self.repeatables
+    }
+
+    /// The way back from a version, when there is one.
+    pub fn undo(&self, version: Version) -> Option<&Undo> {
+        self.undos.get(&version)
     }
 
     /// The newest version, unless the set is empty.
@@ -256,13 +382,16 @@ impl MigrationSet {
             .and_then(|at| self.migrations.get(at))
     }
 
-    /// A number that changes with any version, name or text of the set, and with nothing else: the
-    /// same on every machine and in every release.
+    /// A number that changes with any version, name or text that is applied, and with nothing else:
+    /// the same on every machine and in every release.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = SipHasher13::new();
         for migration in &self.migrations {
             hasher.write(&migration.version.0.to_le_bytes());
             hasher.write(&migration.checksum.to_le_bytes());
+        }
+        for repeatable in &self.repeatables {
+            hasher.write(&repeatable.checksum.to_le_bytes());
         }
         hasher.finish()
     }
@@ -429,5 +558,29 @@ mod tests {
         let one = |sql| MigrationSet::new("set", vec![migration("init", sql)]).unwrap();
         assert_eq!(one("SELECT 1").fingerprint(), one("SELECT 1").fingerprint());
         assert_ne!(one("SELECT 1").fingerprint(), one("SELECT 2").fingerprint());
+        let with = |sql| {
+            let views = Repeatable::new("views", sql, "R__views.sql");
+            one("SELECT 1").with_repeatables(vec![views]).unwrap().fingerprint()
+        };
+        assert_ne!(one("SELECT 1").fingerprint(), with("SELECT 1"));
+        assert_ne!(with("SELECT 2"), with("SELECT 1"));
+        // The way back is no part of what is applied.
+        let undo = Undo { version: Version(1), path: "down/1.sql".into(), sql: "SELECT 1".into() };
+        let both = one("SELECT 1").with_undos(vec![undo]).unwrap();
+        assert_eq!(both.fingerprint(), one("SELECT 1").fingerprint());
+    }
+
+    #[test]
+    fn what_stands_beside_migrations_is_named_once_and_leads_somewhere() {
+        let set = || MigrationSet::new("set", vec![migration("init", "SELECT 1")]).unwrap();
+        let named = |name: &str| Repeatable::new(name, "SELECT 1", format!("R__{name}.sql"));
+        let sorted = set().with_repeatables(vec![named("b"), named("a")]).unwrap();
+        let names: Vec<&str> = sorted.repeatables().iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert!(set().with_repeatables(vec![named("a"), named("a")]).is_err());
+        let undo = |version| Undo { version: Version(version), path: "d".into(), sql: "s".into() };
+        assert!(set().with_undos(vec![undo(1)]).unwrap().undo(Version(1)).is_some());
+        assert!(set().with_undos(vec![undo(2)]).is_err());
+        assert!(set().with_undos(vec![undo(1), undo(1)]).is_err());
     }
 }

@@ -1,12 +1,14 @@
 //! Use cases, one per file: they ask the edges for facts, let `plan` and `audit` decide, and tell
 //! the observer what happens. They print nothing.
 
+mod baseline;
 mod configuration;
 mod converge;
 mod create;
 mod credentials;
 mod demo;
 mod doctor;
+mod down;
 mod explain;
 mod fleet;
 mod init;
@@ -15,15 +17,19 @@ mod list;
 mod metrics;
 mod migrate;
 mod new_migration;
+mod repair;
+mod rewrite;
 mod runs;
 mod select;
 mod verify;
 mod watching;
 
+pub use baseline::baseline;
 pub use configuration::configuration;
 pub use create::{CreateOptions, create};
 pub use demo::demo;
 pub use doctor::doctor;
+pub use down::{DownTo, down};
 pub use explain::explain;
 pub use init::init;
 pub use lint::{LintOptions, lint, lint_pending, refuse_findings};
@@ -31,6 +37,8 @@ pub use list::{list, show};
 pub use metrics::metrics;
 pub use migrate::{StatusOptions, UpOptions, status, up};
 pub use new_migration::{NewOptions, new_migration};
+pub use repair::repair;
+pub use rewrite::{Consent, RewriteOptions};
 pub use runs::{runs, show_run};
 pub use select::{Selection, Selector};
 pub use verify::{VerifyOptions, verify};

@@ -20,6 +20,7 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
         Report::Runs(answer) => super::runs::runs(answer, style),
         Report::Run(answer) => super::runs::run(answer, style),
         Report::Metrics(answer) => super::metrics::fleet(answer),
+        Report::Rewritten(answer) => super::rewritten::human(answer, style),
         Report::Findings(answer) => findings(answer, style),
         Report::Rule(rule) => super::explained::human(rule, style),
         Report::Linted(answer) => super::linted::human(answer, style),

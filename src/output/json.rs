@@ -28,7 +28,7 @@ pub(super) fn lines(report: &Report) -> String {
     let whole = value(report);
     let list = match report {
         Report::Tenants(_) => Some("tenants"),
-        Report::Migration(_) | Report::Run(_) => Some("targets"),
+        Report::Migration(_) | Report::Rewritten(_) | Report::Run(_) => Some("targets"),
         Report::Runs(_) => Some("runs"),
         Report::Findings(_) | Report::Linted(_) => Some("findings"),
         Report::Metrics(_) => Some("metrics"),
@@ -67,6 +67,7 @@ fn value(report: &Report) -> Value {
         Report::Runs(runs) => super::runs::runs_json(runs),
         Report::Run(run) => super::runs::run_json(run),
         Report::Metrics(run) => super::metrics::fleet_json(run),
+        Report::Rewritten(rewritten) => super::rewritten::json(rewritten),
         Report::Findings(verified) => findings(verified),
         Report::Rule(rule) => super::explained::json(rule),
         Report::Linted(linted) => super::linted::json(linted),

@@ -22,6 +22,7 @@ mod new_migration;
 mod notice;
 mod progress;
 mod pulse;
+mod rewritten;
 mod runs;
 mod sarif;
 mod status;

@@ -1,12 +1,12 @@
 //! What the server said about a migration: the kind of failure, and its place in the file.
 
-use tokio_postgres::error::ErrorPosition;
+use tokio_postgres::error::{DbError, ErrorPosition};
 
 use super::answer::{is_lost, server_answer};
 use crate::error::{Code, Error};
 use crate::model::migration::Migration;
 use crate::sql::position::{Position, line_column, line_column_of_character};
-use crate::sql::scan::{Shape, statements};
+use crate::sql::scan::{Shape, Statement, statements};
 
 /// What a server said about a migration. A migration may raise any SQLSTATE it likes: only those
 /// that nobody raises by hand say what kind of failure it is.
@@ -37,7 +37,7 @@ pub(super) fn place(
 ) -> Option<Position> {
     let refusal = error.as_db_error()?;
     let sql = &migration.sql;
-    let statement = statements(sql).filter(|statement| statement.shape != Shape::Blank).nth(done);
+    let statement = nth(sql, done);
     if let Some(ErrorPosition::Original(at)) = refusal.position() {
         // What was sent alone is counted from its own beginning.
         let sent_alone = statement.filter(|_| migration.runs_outside_a_transaction());
@@ -45,7 +45,29 @@ pub(super) fn place(
         let at = (skipped + usize::try_from(*at).ok()?).saturating_sub(before);
         return Some(line_column_of_character(sql, at));
     }
-    let statement = statement?;
+    place_in_statement(sql, &statement?, refusal)
+}
+
+/// As [`place`], for a file that stood in a longer message, behind `before` characters of it.
+pub(super) fn place_behind(
+    sql: &str,
+    before: usize,
+    error: &tokio_postgres::Error,
+    done: usize,
+) -> Option<Position> {
+    let refusal = error.as_db_error()?;
+    if let Some(ErrorPosition::Original(at)) = refusal.position() {
+        let at = usize::try_from(*at).ok()?.saturating_sub(before);
+        return Some(line_column_of_character(sql, at));
+    }
+    place_in_statement(sql, &nth(sql, done)?, refusal)
+}
+
+fn nth(sql: &str, done: usize) -> Option<Statement<'_>> {
+    statements(sql).filter(|statement| statement.shape != Shape::Blank).nth(done)
+}
+
+fn place_in_statement(sql: &str, statement: &Statement<'_>, refusal: &DbError) -> Option<Position> {
     if let Some(ErrorPosition::Internal { position, query }) = refusal.position() {
         let mut found = statement.text.match_indices(query.as_str());
         if let (Some((at, _)), None) = (found.next(), found.next()) {

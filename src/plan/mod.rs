@@ -8,6 +8,7 @@ pub mod pending;
 #[cfg(test)]
 mod properties;
 mod provision;
+pub mod rewrite;
 mod statements;
 mod summary;
 mod traces;

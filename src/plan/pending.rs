@@ -3,9 +3,11 @@
 //! Promises what refinery would do with the same files and history, or a refusal that names the
 //! file: nothing is skipped, reordered or rewritten to make the two agree.
 
+use std::collections::BTreeMap;
+
 use crate::error::{Code, Error};
 use crate::model::migration::{
-    Difference, Digest, History, Migration, MigrationSet, Prefix, Version,
+    Difference, Digest, History, Migration, MigrationSet, Prefix, Repeatable, Version,
 };
 
 /// The migrations to apply, by ascending version, up to and including `target`.
@@ -46,6 +48,24 @@ pub fn beginning(set: &MigrationSet, digest: &Digest) -> Option<usize> {
     let checksums = applied.iter().map(|migration| u128::from(migration.checksum)).sum::<u128>();
     (digest.rows == first && digest.checksums == checksums).then_some(first)
 }
+
+/// The repeatable files to apply, in their order: those whose checksum is not the one that was
+/// recorded under their name, as text.
+///
+/// A record without a file is left alone: what the file made may be in use, and only a migration
+/// can say what becomes of it.
+pub fn decide_repeatables<'a>(
+    set: &'a MigrationSet,
+    recorded: &BTreeMap<String, String>,
+) -> Vec<&'a Repeatable> {
+    set.repeatables()
+        .iter()
+        .filter(|file| recorded.get(&file.name) != Some(&file.checksum.to_string()))
+        .collect()
+}
+
+/// What re-records a history whose SQL is the files'.
+const REPAIR: &str = "tenantctl migrate repair --dry-run --reason TEXT";
 
 /// A fact that keeps the history from being continued, and what to do about it.
 struct Disagreement {
@@ -104,19 +124,22 @@ fn diverged(migration: &Migration, applied_name: &str, difference: Difference) -
     let (what, remedy) = match difference {
         Difference::Renamed => (
             format!("was applied under the name {applied_name}; its SQL is unchanged"),
-            format!("rename it back to V{}__{applied_name}.sql", migration.version),
+            format!(
+                "rename it back to V{}__{applied_name}.sql; or keep the name: {REPAIR}",
+                migration.version
+            ),
         ),
         Difference::LineEndings => (
             "was applied with CRLF line endings and is otherwise unchanged".to_owned(),
-            "the SQL is the same: bring the file back to the bytes that were applied".to_owned(),
+            format!("the SQL is the same: {REPAIR}"),
         ),
         Difference::EdgeWhitespace => (
             "changed only in white space at its beginning or end".to_owned(),
-            "the SQL is the same: bring the file back to the bytes that were applied".to_owned(),
+            format!("the SQL is the same: {REPAIR}"),
         ),
         Difference::NarrowVersion => (
             "was recorded by a refinery without int8-versions and is unchanged".to_owned(),
-            "its checksums are of another kind, which cannot be continued yet: finish with that refinery".to_owned(),
+            format!("its checksums are of another kind: {REPAIR}"),
         ),
         Difference::Edited => (
             "was changed after it was applied".to_owned(),
@@ -228,6 +251,17 @@ mod tests {
     }
 
     #[test]
+    fn what_repair_mends_is_sent_there() {
+        let other = file(Prefix::Versioned, 1, "start", "SELECT 1;\n");
+        let error = decide(&set(vec![v(1)]), &history(&[other]), None).unwrap_err();
+        assert!(error.hints[0].contains("migrate repair"), "{:?}", error.hints);
+    }
+
+    fn repeatable(name: &str, sql: &str) -> Repeatable {
+        Repeatable::new(name, sql, format!("R__{name}.sql"))
+    }
+
+    #[test]
     fn an_unversioned_migration_may_come_late() {
         let late = file(Prefix::Unversioned, 2, "late", "SELECT 1;\n");
         let all = set(vec![v(1), late, v(3)]);
@@ -263,6 +297,28 @@ mod tests {
             let any: Vec<Migration> = applied.iter().copied().map(v).collect();
             let is_beginning = files.iter().take(applied.len()).eq(applied.iter());
             prop_assert_eq!(beginning(&all, &sum(&history(&any))).is_some(), is_beginning);
+        }
+
+        #[test]
+        fn repeatable_files_run_when_they_changed_and_only_then(
+            files in btree_map("[a-z]{1,4}", (0_u8..3, proptest::option::of(0_u8..3)), 0..8),
+            gone in btree_set("[A-Z]{1,2}", 0..3)
+        ) {
+            let text = |version: u8| format!("SELECT {version};\n");
+            let all = set(vec![]).with_repeatables(
+                files.iter().map(|(name, (now, _))| repeatable(name, &text(*now))).collect()
+            ).unwrap();
+            let mut recorded: BTreeMap<String, String> = files.iter().filter_map(|(name, (_, was))| {
+                Some((name.clone(), repeatable(name, &text((*was)?)).checksum.to_string()))
+            }).collect();
+            recorded.extend(gone.iter().map(|name| (name.clone(), "1".to_owned())));
+            let pending = decide_repeatables(&all, &recorded);
+            let expected: Vec<&String> = files.iter()
+                .filter(|(_, (now, was))| Some(*now) != *was).map(|(name, _)| name).collect();
+            prop_assert_eq!(pending.iter().map(|one| &one.name).collect::<Vec<_>>(), expected);
+            let after: BTreeMap<String, String> = recorded.clone().into_iter()
+                .chain(pending.iter().map(|one| (one.name.clone(), one.checksum.to_string()))).collect();
+            prop_assert!(decide_repeatables(&all, &after).is_empty());
         }
 
         #[test]

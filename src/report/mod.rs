@@ -11,6 +11,7 @@ mod migration;
 mod new_migration;
 mod planned;
 mod provisioned;
+mod rewritten;
 mod runs;
 mod tenants;
 mod verified;
@@ -27,6 +28,7 @@ pub use migration::{
 pub use new_migration::NewMigration;
 pub use planned::{Planned, PlannedStep};
 pub use provisioned::{Credential, Outcome, Provisioned};
+pub use rewritten::{Counts, Rewriting, Rewritten, RewrittenTarget};
 pub use runs::{Runs, ShownRun};
 pub use tenants::{Listed, Source, Tenants};
 pub use verified::Verified;
@@ -52,6 +54,8 @@ pub enum Report {
     Run(Box<ShownRun>),
     /// `metrics`.
     Metrics(MigrationRun),
+    /// `migrate baseline`, `migrate repair`, `migrate down`.
+    Rewritten(Rewritten),
     /// `verify-rls`.
     Findings(Box<Verified>),
     /// `explain`.
@@ -103,6 +107,7 @@ impl Report {
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::Migration(run) => run.verdict(),
+            Self::Rewritten(rewritten) => rewritten.verdict(),
             Self::Doctor(doctor) => doctor.verdict(),
             Self::Findings(verified) => verified.verdict(),
             Self::Linted(linted) => linted.verdict(),

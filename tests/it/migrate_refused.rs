@@ -84,7 +84,9 @@ fn everything_wrong_with_a_directory_is_said_at_once_and_before_any_connection()
     for (name, sql) in [
         ("V2__add-index.sql", "SELECT 1;\n"),
         ("v3__lower.sql", "SELECT 1;\n"),
-        ("R__views.sql", "SELECT 1;\n"),
+        ("R__all-views.sql", "SELECT 1;\n"),
+        ("down/V6__crlf.sql", "SELECT 1;\n"),
+        ("down/5__nothing.sql", "SELECT 1;\n"),
         ("V1.2__decimal.sql", "SELECT 1;\n"),
         ("V4_one_underscore.sql", "SELECT 1;\n"),
         ("|5__pipe.sql", "SELECT 1;\n"),

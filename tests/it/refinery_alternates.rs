@@ -79,6 +79,9 @@ fn rows(fleet: &Fleet, schema: &str) -> Vec<Vec<String>> {
 #[test]
 fn the_stock_runner_and_tenantctl_take_turns() {
     let fleet = Fleet::of_schemas(&["cat", "dog"]);
+    // Files that refinery does not know keep it from nothing.
+    fleet.migration("R__views.sql", "CREATE OR REPLACE VIEW one AS SELECT 1 AS one;\n");
+    fleet.migration("down/1__notes.sql", "DROP TABLE notes;\n");
     let mut version = 1;
     for _ in 0..3 {
         version += 1;
@@ -125,6 +128,31 @@ fn a_schema_that_refinery_began_is_continued() {
     let up = fleet.up(&[]).run().ok();
     assert_eq!(target(&up, "cat")["applied"], serde_json::json!([3]));
     assert_eq!(Stock::new(&fleet, "cat").up(), []);
+}
+
+#[test]
+fn a_schema_that_was_adopted_mended_and_taken_back_is_refinerys_as_well() {
+    let fleet = Fleet::of_schemas(&["cat"]);
+    step(&fleet, 2);
+    step(&fleet, 4);
+    fleet.migration("down/4__step_4.sql", "DROP TABLE step_4;\n");
+    fleet.sql(
+        "SET ROLE tenant_cat_owner; CREATE TABLE tenant_cat.step_2 (id bigint PRIMARY KEY); \
+         DROP TABLE tenant_cat.refinery_schema_history",
+    );
+    let because = ["--reason", "a test", "--yes"];
+    fleet.tenantctl(["migrate", "baseline", "--to", "2"]).args(because).run().ok();
+    let stock = Stock::new(&fleet, "cat");
+    assert_eq!(stock.history(), entries(&stock.migrations[..2]));
+    assert_eq!(stock.up(), entries(&stock.migrations[2..]));
+
+    fleet.sql("UPDATE tenant_cat.refinery_schema_history SET name = 'other' WHERE version = 2");
+    assert!(stock.refusal().contains("V2__step_2"));
+    fleet.tenantctl(["migrate", "repair", "--accept", "2"]).args(because).run().ok();
+    assert_eq!(stock.up(), []);
+
+    fleet.tenantctl(["migrate", "down", "--to", "2"]).args(because).run().ok();
+    assert_eq!(stock.up(), entries(&stock.migrations[2..]));
 }
 
 #[test]

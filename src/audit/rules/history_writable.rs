@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "the application may write the migration history",
-    docs: "refinery_schema_history decides which migrations run next. Whoever can write it can have a migration skipped or run again, with the rights of the role that migrates. Fix: REVOKE INSERT, UPDATE, DELETE, TRUNCATE on it from the application's roles. Reading it is harmless and not reported.",
+    docs: "refinery_schema_history decides which migrations run next, tenantctl_repeatables which repeatable files do. Whoever can write them can have a file skipped or run again, with the rights of the role that migrates. Fix: REVOKE INSERT, UPDATE, DELETE, TRUNCATE on them from the application's roles. Reading them is harmless and not reported.",
     check,
 };
 
@@ -65,6 +65,15 @@ mod tests {
         world.grant("app.refinery_schema_history", "app_owner", Privilege::Insert);
         assert!(world.rules().is_empty());
         world.grant("app.refinery_schema_history", "app_rw", Privilege::Update);
+        assert_eq!(world.rules(), ["history-writable"]);
+    }
+
+    #[test]
+    fn the_table_of_repeatable_files_is_history_as_well() {
+        let mut world = World::new();
+        world.table("app", "tenantctl_repeatables", "app_owner");
+        assert!(world.rules().is_empty());
+        world.grant("app.tenantctl_repeatables", "app_rw", Privilege::Delete);
         assert_eq!(world.rules(), ["history-writable"]);
     }
 }

@@ -1,6 +1,7 @@
 //! `tenantctl migrate`: one file per verb.
 
 mod beside;
+mod rewriting;
 mod scope;
 
 use super::app::App;
@@ -18,6 +19,9 @@ commands! {
     new => New,
     up => Up,
     status => Status,
+    baseline => Baseline,
+    repair => Repair,
+    down => Down,
 }
 
 impl Args {

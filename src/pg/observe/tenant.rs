@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Row};
 use crate::error::{Code, Error};
 use crate::model::desired::Desired;
 use crate::model::ident::Ident;
-use crate::model::layout::{HISTORY_TABLE, PROGRESS_TABLE};
+use crate::model::layout::{HISTORY_TABLE, PROGRESS_TABLE, REPEATABLES_TABLE};
 use crate::model::observed::{
     DatabaseFacts, DefaultGrant, DefaultKind, HelperFacts, MembershipFacts, Observed,
     OperatorReach, RoleFacts, SchemaFacts, ServerFacts, TableFacts, TemplateFacts,
@@ -314,6 +314,8 @@ async fn relations(
             _ if name.as_str() == HISTORY_TABLE => {
                 facts.history_granted = granted.into_keys().collect();
             }
+            // Made closed to everybody, and nobody's to use.
+            _ if name.as_str() == REPEATABLES_TABLE => {}
             _ => {
                 let ours: bool = row.get(7);
                 let fingerprint: Option<String> = row.get(6);

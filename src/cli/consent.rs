@@ -1,0 +1,41 @@
+//! Asking before something is done that cannot be taken back.
+
+use std::io::IsTerminal as _;
+
+use super::app::App;
+use crate::error::{Code, Error};
+use crate::ops::Consent;
+use crate::output::{self, Format};
+use crate::report::Report;
+
+/// Whoever sits at the terminal, unless `--yes` has spoken.
+pub(super) struct Asked<'a> {
+    pub(super) app: &'a App,
+    /// The word that is to be typed: a key that was hit by chance agrees to nothing.
+    pub(super) word: &'static str,
+}
+
+impl Consent for Asked<'_> {
+    fn given(&self, what: &Report) -> Result<(), Error> {
+        if self.app.yes() {
+            return Ok(());
+        }
+        let refused =
+            |why: &str| Error::new(Code::Refused, format!("migrate {}: {why}", self.word));
+        if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+            return Err(refused("it wants to be confirmed, and there is no terminal to ask on")
+                .hint("see what would be done with --dry-run")
+                .hint("then run it again with --yes"));
+        }
+        output::story(&output::render(what, Format::Human, self.app.error_style()));
+        output::story(&format!("type {} to go on: ", self.word));
+        let typed = console::Term::stderr()
+            .read_line()
+            .map_err(|error| Error::new(Code::Io, "read the confirmation").because(error))?;
+        if typed.trim() == self.word {
+            Ok(())
+        } else {
+            Err(refused("it was not confirmed").hint("nothing was done"))
+        }
+    }
+}
