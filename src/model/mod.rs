@@ -13,6 +13,7 @@ pub mod privilege;
 pub mod probe;
 pub mod run;
 pub mod secret;
+pub mod structure;
 pub mod tenant;
 
 /// A number and its noun: `1 tenant`, `3 tenants`.

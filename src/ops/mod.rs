@@ -13,6 +13,7 @@ mod list;
 mod migrate;
 mod select;
 mod verify;
+mod verify_schemas;
 
 pub use configuration::configuration;
 pub use create::{CreateOptions, create};
@@ -23,6 +24,7 @@ pub use list::{list, show};
 pub use migrate::{StatusOptions, UpOptions, status, up};
 pub use select::{Selection, Selector};
 pub use verify::{VerifyOptions, explain, verify};
+pub use verify_schemas::{SchemasOptions, verify_schemas};
 
 use std::collections::BTreeMap;
 

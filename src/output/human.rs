@@ -1,5 +1,6 @@
 //! Answers for people: complete without colour, within the width of the screen.
 
+use super::compared::compared;
 use super::findings::{findings, rule};
 use super::layout::{table, version};
 use super::migration::migration;
@@ -17,6 +18,7 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
         Report::Tenants(answer) => tenants(answer, style),
         Report::Tenant(answer) => tenant(answer, style),
         Report::Migration(answer) => migration(answer, style),
+        Report::Compared(answer) => compared(answer, style),
         Report::Findings(answer) => findings(answer, style),
         Report::Rule(rule) => self::rule(rule, style),
         Report::Doctor(answer) => doctor(answer, style),

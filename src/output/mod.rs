@@ -1,5 +1,6 @@
 //! The only layer that speaks to the terminal: answers on stdout, the story on stderr.
 
+mod compared;
 mod demo;
 mod failure;
 mod findings;

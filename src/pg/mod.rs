@@ -30,6 +30,7 @@ pub use cancel::Canceller;
 pub use execute::{Sessions, Work, run};
 pub use lock::LockKey;
 pub use migrate::{Histories, Target, histories, migrate_target};
+pub use observe::structure::{Structures, facts, structures};
 pub use provision::{Held, hold, observe};
 pub use refinery::Limits;
 pub use servers::Servers;

@@ -1,5 +1,6 @@
 //! What a command answers, as a value: its verdict is known before a byte of it is rendered.
 
+mod compared;
 mod configuration;
 mod demo;
 mod doctor;
@@ -11,6 +12,7 @@ mod provisioned;
 mod tenants;
 mod verified;
 
+pub use compared::{Compared, ComparedGroup, Deviant, Flawed, Subject, Unread};
 pub use configuration::{Configuration, ShownCluster, ShownValue};
 pub use demo::{Demo, End, Kept, KeptTenant, Scene, Trial};
 pub use doctor::{Check, Doctor, Health};
@@ -36,6 +38,8 @@ pub enum Report {
     Tenant(Box<Listed>),
     /// `migrate up`, `migrate status`.
     Migration(MigrationRun),
+    /// `migrate verify`.
+    Compared(Compared),
     /// `verify-rls`.
     Findings(Box<Verified>),
     /// `explain`.
@@ -70,6 +74,7 @@ impl Report {
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::Migration(run) => run.verdict(),
+            Self::Compared(compared) => compared.verdict(),
             Self::Doctor(doctor) => doctor.verdict(),
             Self::Findings(verified) => verified.verdict(),
             Self::Demo(demo) => demo.verdict(),

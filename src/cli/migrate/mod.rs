@@ -15,6 +15,7 @@ pub(super) struct Args {
 commands! {
     up => Up,
     status => Status,
+    verify => Verify,
 }
 
 impl Args {
