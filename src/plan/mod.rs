@@ -2,6 +2,7 @@
 
 mod change;
 pub mod drift;
+pub mod locks;
 pub mod pending;
 #[cfg(test)]
 mod properties;

@@ -92,7 +92,7 @@ WITH t AS MATERIALIZED (
     WHERE k.contype IN ('p', 'u', 'x', 'c', 'f') OR (k.contype = 'n' AND NOT k.convalidated)
     UNION ALL
     -- A foreign key is kept by triggers, and is as good as dropped without them.
-    SELECT c.ns, 'foreign key', c.name, c.name || '.' || quote_ident(k.conname), 'its triggers are disabled'
+    SELECT c.ns, 'disabled foreign key', c.name, c.name || '.' || quote_ident(k.conname), ''
     FROM pg_trigger g JOIN c ON c.oid = g.tgrelid JOIN pg_constraint k ON k.oid = g.tgconstraint
     WHERE g.tgisinternal AND g.tgenabled = 'D' GROUP BY c.ns, c.name, k.oid, k.conname
     UNION ALL
