@@ -5,6 +5,7 @@ use super::findings::{findings, rule};
 use super::layout::{table, version};
 use super::migration::migration;
 use super::progress::duration;
+use super::rollout::rollout;
 use super::style::Style;
 use crate::model::count;
 use crate::report::{
@@ -18,6 +19,7 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
         Report::Tenants(answer) => tenants(answer, style),
         Report::Tenant(answer) => tenant(answer, style),
         Report::Migration(answer) => migration(answer, style),
+        Report::Rollout(answer) => rollout(answer, style),
         Report::Compared(answer) => compared(answer, style),
         Report::Findings(answer) => findings(answer, style),
         Report::Rule(rule) => self::rule(rule, style),

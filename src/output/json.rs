@@ -29,6 +29,7 @@ pub(super) fn lines(report: &Report) -> String {
     let list = match report {
         Report::Tenants(_) => Some("tenants"),
         Report::Migration(_) => Some("targets"),
+        Report::Rollout(_) => Some("targets"),
         Report::Compared(_) => Some("deviants"),
         Report::Findings(_) => Some("findings"),
         Report::Doctor(_) => Some("checks"),
@@ -63,6 +64,7 @@ fn value(report: &Report) -> Value {
         Report::Tenants(tenants) => self::tenants(tenants),
         Report::Tenant(listed) => json!({"format": FORMAT, "tenant": self::listed(listed)}),
         Report::Migration(run) => migration(run),
+        Report::Rollout(answer) => super::rollout::document(answer),
         Report::Compared(answer) => super::compared::document(answer),
         Report::Findings(verified) => findings(verified),
         Report::Rule(rule) => json!({

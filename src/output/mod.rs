@@ -10,6 +10,7 @@ mod layout;
 mod log;
 mod migration;
 mod progress;
+mod rollout;
 mod style;
 mod terminal;
 

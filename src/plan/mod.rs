@@ -7,6 +7,7 @@ pub mod pending;
 #[cfg(test)]
 mod properties;
 mod provision;
+pub mod rollout;
 mod statements;
 mod summary;
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod findings;
 mod migration;
 mod planned;
 mod provisioned;
+mod rollout;
 mod tenants;
 mod verified;
 
@@ -20,6 +21,7 @@ pub use findings::{Coverage, FindingsReport, NotProbed, Summary as FindingsSumma
 pub use migration::{Failure, MigrationRun, Status, Summary, TargetReport, Verb};
 pub use planned::{Planned, PlannedStep};
 pub use provisioned::{Credential, Outcome, Provisioned};
+pub use rollout::{PlannedSql, RolloutPlan};
 pub use tenants::{Listed, Source, Tenants};
 pub use verified::Verified;
 
@@ -38,6 +40,8 @@ pub enum Report {
     Tenant(Box<Listed>),
     /// `migrate up`, `migrate status`.
     Migration(MigrationRun),
+    /// `migrate plan`.
+    Rollout(Box<RolloutPlan>),
     /// `migrate verify`.
     Compared(Compared),
     /// `verify-rls`.
@@ -74,6 +78,7 @@ impl Report {
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::Migration(run) => run.verdict(),
+            Self::Rollout(rollout) => rollout.verdict(),
             Self::Compared(compared) => compared.verdict(),
             Self::Doctor(doctor) => doctor.verdict(),
             Self::Findings(verified) => verified.verdict(),

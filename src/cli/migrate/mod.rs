@@ -13,6 +13,7 @@ pub(super) struct Args {
 }
 
 commands! {
+    plan => Plan,
     up => Up,
     status => Status,
     verify => Verify,
