@@ -220,20 +220,22 @@ fn planned_files(cx: &Context<'_>, rollout: &Rollout) -> Vec<PlannedSql> {
             needing.entry((target.isolation, *version)).or_default().insert(schema);
         }
     }
-    needing
-        .into_iter()
-        .filter_map(|((isolation, version), schemas)| {
-            let file = cx.sets.of(isolation).get(Version(version))?;
-            Some(PlannedSql {
-                isolation,
-                version,
-                name: file.name.clone(),
-                path: file.path.clone(),
-                checksum: file.checksum.to_string(),
-                outside: file.runs_outside_a_transaction(),
-                schemas: schemas.len(),
-                statements: impacts(&file.sql),
-            })
-        })
-        .collect()
+    // Models that share a directory share its files.
+    let mut files: BTreeMap<(i64, &str), PlannedSql> = BTreeMap::new();
+    for ((isolation, version), schemas) in needing {
+        let Some(file) = cx.sets.of(isolation).get(Version(version)) else { continue };
+        let planned = files.entry((version, &file.path)).or_insert_with(|| PlannedSql {
+            isolations: Vec::new(),
+            version,
+            name: file.name.clone(),
+            path: file.path.clone(),
+            checksum: file.checksum.to_string(),
+            outside: file.runs_outside_a_transaction(),
+            schemas: 0,
+            statements: impacts(&file.sql),
+        });
+        planned.isolations.push(isolation);
+        planned.schemas += schemas.len();
+    }
+    files.into_values().collect()
 }

@@ -50,7 +50,9 @@ fn planned(file: &PlannedSql, style: &Style) -> String {
         String::new()
     };
     let schemas = count(file.schemas, "schema");
-    let mut text = format!("{} for {schemas} ({}){outside}\n", style.strong(&head), file.isolation);
+    let models: Vec<&str> = file.isolations.iter().map(|model| model.word()).collect();
+    let models = models.join(", ");
+    let mut text = format!("{} for {schemas} ({models}){outside}\n", style.strong(&head));
     text.push_str(&style.faint(&format!("  {}, checksum {}\n", file.path, file.checksum)));
     for statement in &file.statements {
         text.push_str(&told(statement, style));
@@ -181,7 +183,7 @@ fn file(file: &PlannedSql) -> Value {
         })
         .collect();
     json!({
-        "isolation": file.isolation.word(),
+        "isolations": file.isolations,
         "version": file.version,
         "name": file.name,
         "path": file.path,

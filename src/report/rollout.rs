@@ -24,8 +24,8 @@ pub struct RolloutPlan {
 /// One file with its statements.
 #[derive(Debug)]
 pub struct PlannedSql {
-    /// Whose file it is.
-    pub isolation: Isolation,
+    /// Whose file it is: models may share a set.
+    pub isolations: Vec<Isolation>,
     /// Its version.
     pub version: i64,
     /// What its name says.
