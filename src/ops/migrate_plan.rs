@@ -176,19 +176,19 @@ fn target(
         _ if half_made => {
             let what = format!("tenant {} is still being made", tenant.id);
             let hint = format!("finish it with: tenantctl create {}", tenant.id);
-            Err(Failure::from(&Error::new(Code::Refused, what).hint(hint)))
+            Err(Box::new(Failure::from(&Error::new(Code::Refused, what).hint(hint))))
         }
         Some(Ok(histories)) => match histories.get(schema) {
-            Some(history) => history.as_ref().map_err(Failure::from),
-            None => Err(gone(tenant)),
+            Some(history) => history.as_ref().map_err(|error| Box::new(Failure::from(error))),
+            None => Err(Box::new(gone(tenant))),
         },
-        Some(Err(error)) => Err(Failure::from(error)),
-        None => Err(gone(tenant)),
+        Some(Err(error)) => Err(Box::new(Failure::from(error))),
+        None => Err(Box::new(gone(tenant))),
     };
     let decided = history.and_then(|history| {
         target.from = history.version().map(|version| version.0);
         target.history = history_fingerprint(history);
-        decide(set, history, to).map_err(|error| Failure::from(&error))
+        decide(set, history, to).map_err(|error| Box::new(Failure::from(&error)))
     });
     match decided {
         Ok(pending) => {
@@ -197,7 +197,7 @@ fn target(
         }
         Err(failure) => {
             target.problem = Some(failure.code.id().to_owned());
-            (target, Some(failure))
+            (target, Some(*failure))
         }
     }
 }
@@ -213,7 +213,7 @@ fn gone(tenant: &Tenant) -> Failure {
 
 /// The files that somebody needs, with what their statements lock.
 fn planned_files(cx: &Context<'_>, rollout: &Rollout) -> Vec<PlannedSql> {
-    let mut needing: BTreeMap<(Isolation, i64), BTreeSet<(&str, &str, &str)>> = BTreeMap::new();
+    let mut needing: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for target in &rollout.targets {
         let schema = (target.cluster.as_str(), target.database.as_str(), target.schema.as_str());
         for version in &target.pending {

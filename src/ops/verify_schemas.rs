@@ -75,6 +75,7 @@ pub async fn verify_schemas(cx: &Context<'_>, options: &SchemasOptions) -> anyho
         deviants: Vec::new(),
         flaws: fleet.flaws(cx),
         unread: fleet.unread(),
+        compared: fleet.0.iter().filter(|one| one.selected && one.read.is_ok()).count(),
         half_made,
         took: started.elapsed(),
     };

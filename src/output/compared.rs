@@ -17,6 +17,9 @@ const SHOWN: usize = 20;
 pub(super) fn compared(answer: &Compared, style: &Style) -> String {
     let mut text = String::new();
     if !answer.groups.is_empty() {
+        // A column that says the same of every schema only takes room.
+        let first = answer.groups.first().map(|group| group.claim.major);
+        let several = answer.groups.iter().any(|group| Some(group.claim.major) != first);
         let rows = answer.groups.iter().map(|group| {
             let alike = match (group.schemas, group.tied) {
                 (1, _) => style.attention("nothing to compare with"),
@@ -24,15 +27,15 @@ pub(super) fn compared(answer: &Compared, style: &Style) -> String {
                 (all, _) if all == group.alike => style.good(&group.alike.to_string()),
                 _ => group.alike.to_string(),
             };
-            vec![
-                group.claim.isolation.to_string(),
-                version(group.claim.version),
-                group.claim.major.to_string(),
-                group.schemas.to_string(),
-                alike,
-            ]
+            let mut row = vec![group.claim.isolation.to_string(), version(group.claim.version)];
+            row.extend(several.then(|| group.claim.major.to_string()));
+            row.extend([group.schemas.to_string(), alike]);
+            row
         });
-        let header = ["isolation", "version", "server", "schemas", "alike"];
+        let mut header = vec!["isolation", "version", "schemas", "alike"];
+        if several {
+            header.insert(2, "server");
+        }
         text.push_str(&table(&header, rows.collect(), style));
         text.push('\n');
     }
@@ -155,7 +158,11 @@ fn closing(answer: &Compared, style: &Style) -> String {
         return "nothing to compare\n".to_owned();
     }
     let schemas: usize = answer.groups.iter().map(|group| group.schemas).sum();
-    let mut parts = vec![format!("{} compared", count(schemas, "schema"))];
+    let mut parts = vec![if answer.compared < schemas {
+        format!("{} compared with the fleet's {schemas}", count(answer.compared, "schema"))
+    } else {
+        format!("{} compared", count(schemas, "schema"))
+    }];
     let counted = [
         (answer.deviating(), "deviating"),
         (answer.faults(), "at fault"),
@@ -171,7 +178,9 @@ fn closing(answer: &Compared, style: &Style) -> String {
     }
     let text = format!("{} in {}\n", parts.join(", "), duration(answer.took));
     if answer.groups.iter().any(|group| group.tied) {
-        return format!("{text}of two as many, --against ID says which are right\n");
+        return format!(
+            "{text}as many are of one kind as of another: --against ID says who is right\n"
+        );
     }
     text
 }
@@ -213,6 +222,7 @@ pub(super) fn document(answer: &Compared) -> Value {
         "format": FORMAT,
         "summary": {
             "schemas": answer.groups.iter().map(|group| group.schemas).sum::<usize>(),
+            "compared": answer.compared,
             "deviating": answer.deviating(),
             "faults": answer.faults(),
             "unread": answer.unread.len(),

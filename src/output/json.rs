@@ -28,8 +28,7 @@ pub(super) fn lines(report: &Report) -> String {
     let whole = value(report);
     let list = match report {
         Report::Tenants(_) => Some("tenants"),
-        Report::Migration(_) => Some("targets"),
-        Report::Rollout(_) => Some("targets"),
+        Report::Migration(_) | Report::Rollout(_) => Some("targets"),
         Report::Compared(_) => Some("deviants"),
         Report::Findings(_) => Some("findings"),
         Report::Doctor(_) => Some("checks"),

@@ -160,8 +160,7 @@ impl Rollout {
 
     /// Targets that would be brought from one version to another in the same way, the largest first.
     pub fn groups(&self) -> Vec<RolloutGroup<'_>> {
-        let mut groups: BTreeMap<(Isolation, Option<i64>, &[i64]), Vec<&PlannedTarget>> =
-            BTreeMap::new();
+        let mut groups: BTreeMap<_, Vec<&PlannedTarget>> = BTreeMap::new();
         for target in self.targets.iter().filter(|target| target.problem.is_none()) {
             let key = (target.isolation, target.from, target.pending.as_slice());
             groups.entry(key).or_default().push(target);
@@ -227,10 +226,9 @@ fn digest(bytes: &[u8]) -> String {
 pub fn moved(planned: &Rollout, observed: &Rollout) -> Vec<String> {
     let mut moved = Vec::new();
     for set in &planned.sets {
-        match observed.sets.iter().find(|other| other.isolation == set.isolation) {
-            Some(other) => moved.extend(files_moved(set, other)),
-            // Nobody of this model is left; each of them is named below.
-            None => {}
+        // When nobody of a model is left, each of them is named below.
+        if let Some(other) = observed.sets.iter().find(|other| other.isolation == set.isolation) {
+            moved.extend(files_moved(set, other));
         }
     }
     let mut others: BTreeMap<&TenantId, &PlannedTarget> =
@@ -377,10 +375,11 @@ mod tests {
         }
     }
 
+    type Change = fn(&mut Rollout);
+
     #[test]
     fn whatever_moved_is_named() {
         let plan = rollout(vec![target("acme", 1), target("bolt", 1)]);
-        type Change = fn(&mut Rollout);
         let changes: [(Change, &str); 10] = [
             (
                 |r| r.sets[0].files[0].checksum = "x".to_owned(),

@@ -18,6 +18,8 @@ pub struct Compared {
     pub flaws: Vec<Flawed>,
     /// Schemas that could not be read.
     pub unread: Vec<Unread>,
+    /// How many of the selected schemas were compared.
+    pub compared: usize,
     /// How many selected tenants were passed over because they are still being made.
     pub half_made: usize,
     /// How long it took.

@@ -188,9 +188,10 @@ fn column(at: &mut Cursor<'_, '_>, effect: &mut Effect) -> Mode {
         effect.hazard(Hazard::Rewrite);
     } else if at.skip(&["SET", "NOT", "NULL"]) {
         effect.hazard(Hazard::FullScan);
-    } else if at.skip(&["SET", "STATISTICS"]) || at.skip(&["RESET"]) {
-        return Mode::ShareUpdateExclusive;
-    } else if at.skip(&["SET"]) && at.symbol(b'(') {
+    } else if at.skip(&["SET", "STATISTICS"])
+        || at.skip(&["RESET"])
+        || (at.skip(&["SET"]) && at.symbol(b'('))
+    {
         return Mode::ShareUpdateExclusive;
     }
     Mode::AccessExclusive
