@@ -59,12 +59,11 @@ pub(super) fn compared(answer: &Compared, style: &Style) -> String {
 fn deviation(deviant: &Deviant, style: &Style) -> String {
     let head = format!("{} deviates", names(&deviant.schemas));
     let head = if deviant.schemas.len() == 1 { head } else { head.replace("deviates", "deviate") };
-    let mut text = format!(
-        "{} from {} at {}:\n",
-        style.bad(&head),
-        named(&deviant.against),
-        version(deviant.claim.version)
-    );
+    let claim = match deviant.claim.version {
+        None => "with an empty history".to_owned(),
+        version => format!("at {}", self::version(version)),
+    };
+    let mut text = format!("{} from {} {claim}:\n", style.bad(&head), named(&deviant.against));
     for difference in deviant.differences.iter().take(SHOWN) {
         text.push_str(&told(difference, style));
     }
@@ -164,15 +163,11 @@ fn closing(answer: &Compared, style: &Style) -> String {
         format!("{} compared", count(schemas, "schema"))
     }];
     let counted = [
-        (answer.deviating(), "deviating"),
-        (answer.faults(), "at fault"),
-        (answer.unread.len(), "not read"),
+        (answer.deviating(), format!("{} deviating", answer.deviating())),
+        (answer.faults(), count(answer.faults(), "fault")),
+        (answer.unread.len(), format!("{} not read", answer.unread.len())),
     ];
-    for (number, word) in counted {
-        if number > 0 {
-            parts.push(style.bad(&format!("{number} {word}")));
-        }
-    }
+    parts.extend(counted.iter().filter(|(number, _)| *number > 0).map(|(_, text)| style.bad(text)));
     if parts.len() == 1 {
         parts.push("none deviates".to_owned());
     }

@@ -89,7 +89,7 @@ impl Compared {
         self.deviants.iter().map(|deviant| deviant.schemas.len()).sum()
     }
 
-    /// Whether something is wrong that needs no other schema to be seen.
+    /// How many kinds of fault there are: what is wrong whatever the others look like.
     pub fn faults(&self) -> usize {
         self.flaws.iter().filter(|one| one.flaw.is_fault()).count()
     }

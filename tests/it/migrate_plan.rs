@@ -183,6 +183,7 @@ fn the_server_locks_as_it_was_said_on_every_version() {
             "CREATE STATISTICS s ON a, b FROM t",
             "ANALYZE t",
             "COMMENT ON TABLE t IS 'x'",
+            "COMMENT ON COLUMN t.a IS 'x'",
             "INSERT INTO t VALUES (1)",
             "UPDATE t SET a = 1",
             "DELETE FROM t WHERE a = 1",

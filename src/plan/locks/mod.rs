@@ -302,6 +302,9 @@ fn judge(words: &Words<'_>, effect: &mut Effect) {
             at.skip(&["ON"]);
             if at.skip(&["TABLE"]) {
                 effect.lock(at.name(), Mode::ShareUpdateExclusive);
+            } else if at.skip(&["COLUMN"]) {
+                let table = at.name().and_then(|name| Some(name.rsplit_once('.')?.0.to_owned()));
+                effect.lock(table, Mode::ShareUpdateExclusive);
             }
         }
         "DO" | "CALL" | "EXECUTE" => effect.hazard(Hazard::Unknown),

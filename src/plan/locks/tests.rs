@@ -55,6 +55,7 @@ fn each_statement_has_the_lock_of_the_documentation() {
         ("REINDEX TABLE t", "t SHARE; blocks-writes, full-scan"),
         ("CREATE OR REPLACE VIEW v AS SELECT 1", "v ACCESS EXCLUSIVE; blocks-reads"),
         ("COMMENT ON TABLE t IS 'x'", "t SHARE UPDATE EXCLUSIVE; "),
+        ("COMMENT ON COLUMN s.t.a IS 'x'", "s.t SHARE UPDATE EXCLUSIVE; "),
         ("GRANT SELECT ON t TO r", "; "),
         ("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "; "),
         ("DO $$ BEGIN END $$", "; unknown"),
