@@ -16,6 +16,7 @@ pub mod probe;
 pub mod run;
 pub mod secret;
 pub mod severity;
+pub mod structure;
 pub mod tenant;
 
 /// A number and its noun: `1 tenant`, `3 tenants`.

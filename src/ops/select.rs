@@ -115,6 +115,19 @@ impl std::str::FromStr for Selector {
     }
 }
 
+/// As it is typed.
+impl std::fmt::Display for Selector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, condition) in self.0.iter().enumerate() {
+            let Condition { name, equal, value } = condition;
+            let comma = if at == 0 { "" } else { "," };
+            let sign = if *equal { "=" } else { "!=" };
+            write!(f, "{comma}{name}{sign}{value}")?;
+        }
+        Ok(())
+    }
+}
+
 impl Selector {
     pub(super) fn fits(&self, tenant: &Tenant) -> bool {
         self.0.iter().all(|condition| {

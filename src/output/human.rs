@@ -1,9 +1,11 @@
 //! Answers for people: complete without colour, within the width of the screen.
 
+use super::compared::compared;
 use super::findings::findings;
 use super::layout::{table, version};
 use super::migration::migration;
 use super::progress::duration;
+use super::rollout::rollout;
 use super::style::Style;
 use crate::model::count;
 use crate::report::{
@@ -21,6 +23,8 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
         Report::Run(answer) => super::runs::run(answer, style),
         Report::Metrics(answer) => super::metrics::fleet(answer),
         Report::Rewritten(answer) => super::rewritten::human(answer, style),
+        Report::Rollout(answer) => rollout(answer, style),
+        Report::Compared(answer) => compared(answer, style),
         Report::Findings(answer) => findings(answer, style),
         Report::Rule(rule) => super::explained::human(rule, style),
         Report::Linted(answer) => super::linted::human(answer, style),

@@ -28,7 +28,10 @@ pub(super) fn lines(report: &Report) -> String {
     let whole = value(report);
     let list = match report {
         Report::Tenants(_) => Some("tenants"),
-        Report::Migration(_) | Report::Rewritten(_) | Report::Run(_) => Some("targets"),
+        Report::Migration(_) | Report::Rewritten(_) | Report::Rollout(_) | Report::Run(_) => {
+            Some("targets")
+        }
+        Report::Compared(_) => Some("deviants"),
         Report::Runs(_) => Some("runs"),
         Report::Findings(_) | Report::Linted(_) => Some("findings"),
         Report::Metrics(_) => Some("metrics"),
@@ -68,6 +71,8 @@ fn value(report: &Report) -> Value {
         Report::Run(run) => super::runs::run_json(run),
         Report::Metrics(run) => super::metrics::fleet_json(run),
         Report::Rewritten(rewritten) => super::rewritten::json(rewritten),
+        Report::Rollout(answer) => super::rollout::document(answer),
+        Report::Compared(answer) => super::compared::document(answer),
         Report::Findings(verified) => findings(verified),
         Report::Rule(rule) => super::explained::json(rule),
         Report::Linted(linted) => super::linted::json(linted),

@@ -42,6 +42,7 @@ pub use lock::{LockKey, busy};
 pub use migrate::{
     BATCH, Histories, Target, digests, histories, history, migrate_at_once, migrate_target, written,
 };
+pub use observe::structure::{Structures, facts, structures};
 pub use outside::Watcher;
 pub use pooler::Pooler;
 pub use provision::{Held, hold, observe};

@@ -1,14 +1,17 @@
 //! Decisions: `Desired × Observed → Plan`. Pure: no connection, no clock, no randomness.
 
 mod change;
+pub mod drift;
 pub mod endurance;
 pub mod health;
+pub mod locks;
 pub mod outside;
 pub mod pending;
 #[cfg(test)]
 mod properties;
 mod provision;
 pub mod rewrite;
+pub mod rollout;
 mod statements;
 mod summary;
 mod traces;

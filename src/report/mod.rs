@@ -1,5 +1,6 @@
 //! What a command answers, as a value: its verdict is known before a byte of it is rendered.
 
+mod compared;
 mod configuration;
 mod demo;
 mod doctor;
@@ -12,10 +13,12 @@ mod new_migration;
 mod planned;
 mod provisioned;
 mod rewritten;
+mod rollout;
 mod runs;
 mod tenants;
 mod verified;
 
+pub use compared::{Compared, ComparedGroup, Deviant, Flawed, Subject, Unread};
 pub use configuration::{Configuration, ShownCluster, ShownValue};
 pub use demo::{Demo, End, Kept, KeptTenant, Scene, Trial};
 pub use doctor::{Check, Doctor, Health};
@@ -29,6 +32,7 @@ pub use new_migration::NewMigration;
 pub use planned::{Planned, PlannedStep};
 pub use provisioned::{Credential, Outcome, Provisioned};
 pub use rewritten::{Counts, Rewriting, Rewritten, RewrittenTarget};
+pub use rollout::{PlannedSql, RolloutPlan};
 pub use runs::{Runs, ShownRun};
 pub use tenants::{Listed, Source, Tenants};
 pub use verified::Verified;
@@ -56,6 +60,10 @@ pub enum Report {
     Metrics(MigrationRun),
     /// `migrate baseline`, `migrate repair`, `migrate down`.
     Rewritten(Rewritten),
+    /// `migrate plan`.
+    Rollout(Box<RolloutPlan>),
+    /// `migrate verify`.
+    Compared(Compared),
     /// `verify-rls`.
     Findings(Box<Verified>),
     /// `explain`.
@@ -108,6 +116,8 @@ impl Report {
         match self {
             Self::Migration(run) => run.verdict(),
             Self::Rewritten(rewritten) => rewritten.verdict(),
+            Self::Rollout(rollout) => rollout.verdict(),
+            Self::Compared(compared) => compared.verdict(),
             Self::Doctor(doctor) => doctor.verdict(),
             Self::Findings(verified) => verified.verdict(),
             Self::Linted(linted) => linted.verdict(),

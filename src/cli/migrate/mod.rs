@@ -17,8 +17,10 @@ pub(super) struct Args {
 commands! {
     lint => Lint,
     new => New,
+    plan => Plan,
     up => Up,
     status => Status,
+    verify => Verify,
     baseline => Baseline,
     repair => Repair,
     down => Down,

@@ -2,4 +2,5 @@
 
 pub(super) mod catalog;
 mod printed;
+pub(super) mod structure;
 pub(super) mod tenant;

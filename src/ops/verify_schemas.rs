@@ -1,0 +1,385 @@
+//! Did every schema reach what its history claims? Compares the fleet's schemas with each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use futures_util::stream::{self, StreamExt as _};
+
+use super::list::{Database, histories};
+use super::select::{Selection, unknown};
+use super::{Context, fleet};
+use crate::error::{Code, Error};
+use crate::model::count;
+use crate::model::ident::Ident;
+use crate::model::migration::History;
+use crate::model::structure::{Fact, Fingerprint, Flaw, OwnNames, Structure};
+use crate::model::tenant::{Isolation, Placement, State, Tenant, TenantId};
+use crate::pg;
+use crate::plan::drift::{Claim, Group, differences, groups};
+use crate::report::event::Event;
+use crate::report::{
+    Compared, ComparedGroup, Deviant, Failure, Flawed, Report, Source, Subject, Unread,
+};
+
+/// So many schemas are read in one transaction: a session that has seen more keeps much memory.
+const SLICE: usize = 250;
+
+/// So many sessions read at once.
+const AT_ONCE: usize = 4;
+
+/// So many deviating schemas are looked at closely at once: all their definitions are in memory.
+const CLOSELY: usize = 32;
+
+/// How `migrate verify` looks.
+#[derive(Clone, Debug, Default)]
+pub struct SchemasOptions {
+    /// Whom it is about; they are compared with the whole fleet.
+    pub selection: Selection,
+    /// Whose schema is right; that of most tenants without one.
+    pub against: Option<TenantId>,
+}
+
+/// Compares the selected schemas with those of the fleet that claim the same version. Only reads.
+///
+/// # Errors
+///
+/// When nobody knows the tenants, and for a selection or an `against` that names one that does not
+/// exist. A schema that cannot be read is part of the answer.
+pub async fn verify_schemas(cx: &Context<'_>, options: &SchemasOptions) -> anyhow::Result<Report> {
+    let started = Instant::now();
+    let (tenants, source) = fleet::tenants(cx).await?;
+    if tenants.is_empty() {
+        return Err(fleet::none(source).into());
+    }
+    if let Some(id) = options.against.as_ref()
+        && !tenants.iter().any(|tenant| tenant.id == *id)
+    {
+        return Err(unknown(id, &tenants).into());
+    }
+    let selected = options.selection.pick(tenants.clone())?;
+    let models: BTreeSet<Isolation> = selected.iter().map(|tenant| tenant.isolation).collect();
+    let selected: BTreeSet<TenantId> = selected.into_iter().map(|tenant| tenant.id).collect();
+    let skipped =
+        |tenant: &Tenant| source == Source::Registry && tenant.state == State::Provisioning;
+    let half_made = tenants.iter().filter(|one| skipped(one) && selected.contains(&one.id)).count();
+    let tenants: Vec<Tenant> = tenants
+        .into_iter()
+        .filter(|tenant| models.contains(&tenant.isolation) && !skipped(tenant))
+        .collect();
+    let mut fleet = Schemas::new(cx, &tenants, &selected);
+    cx.observer
+        .on(&Event::Working { what: &format!("reading {}", count(fleet.0.len(), "schema")) });
+    fleet.read(cx, &tenants).await?;
+    let mut answer = Compared {
+        groups: Vec::new(),
+        deviants: Vec::new(),
+        flaws: fleet.flaws(cx),
+        unread: fleet.unread(),
+        compared: fleet.0.iter().filter(|one| one.selected && one.read.is_ok()).count(),
+        half_made,
+        took: started.elapsed(),
+    };
+    fleet.compare(cx, options.against.as_ref(), &mut answer).await?;
+    answer.took = started.elapsed();
+    Ok(Report::Compared(answer))
+}
+
+/// One schema of the fleet, and what was read of it.
+struct Schema {
+    subject: Subject,
+    isolation: Isolation,
+    names: OwnNames,
+    selected: bool,
+    read: Result<(History, u32, Structure), Failure>,
+}
+
+impl Schema {
+    fn database(&self) -> Database {
+        let Placement { cluster, database, .. } = &self.subject.placement;
+        (cluster.clone(), database.clone())
+    }
+
+    fn claim(&self) -> Option<(Claim, Fingerprint)> {
+        let (history, major, structure) = self.read.as_ref().ok()?;
+        let claim = Claim { isolation: self.isolation, version: history.version(), major: *major };
+        Some((claim, structure.fingerprint.with(history)))
+    }
+}
+
+/// The schemas of the fleet, in the order of their first tenants.
+struct Schemas(Vec<Schema>);
+
+impl Schemas {
+    fn new(cx: &Context<'_>, tenants: &[Tenant], selected: &BTreeSet<TenantId>) -> Self {
+        let mut homes: BTreeMap<(&Placement, Isolation), Vec<&Tenant>> = BTreeMap::new();
+        for tenant in tenants {
+            homes.entry((&tenant.placement, tenant.isolation)).or_default().push(tenant);
+        }
+        let mut schemas: Vec<Schema> = homes
+            .into_iter()
+            .filter_map(|((placement, isolation), tenants)| {
+                let names = own_names(cx, placement, tenants.first()?);
+                let mut ids: Vec<TenantId> = tenants.iter().map(|one| one.id.clone()).collect();
+                ids.sort_unstable();
+                Some(Schema {
+                    selected: ids.iter().any(|id| selected.contains(id)),
+                    subject: Subject { tenants: ids, placement: placement.clone() },
+                    isolation,
+                    names,
+                    read: Err(Failure::from(&Error::new(Code::Bug, "nothing was read"))),
+                })
+            })
+            .collect();
+        schemas.sort_by(|a, b| a.subject.tenants.cmp(&b.subject.tenants));
+        Self(schemas)
+    }
+
+    /// The schemas of each database, in slices.
+    fn slices(&self, of: &[usize], size: usize) -> Vec<(Database, Vec<usize>)> {
+        let mut databases: BTreeMap<Database, Vec<usize>> = BTreeMap::new();
+        for at in of {
+            databases.entry(self.0[*at].database()).or_default().push(*at);
+        }
+        databases
+            .into_iter()
+            .flat_map(|(database, all)| {
+                let slice = |slice: &[usize]| (database.clone(), slice.to_vec());
+                all.chunks(size).map(slice).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    async fn read(&mut self, cx: &Context<'_>, tenants: &[Tenant]) -> Result<(), Error> {
+        let histories = histories(cx, tenants).await;
+        let all: Vec<usize> = (0..self.0.len()).collect();
+        let schemas = &self.0;
+        let found: Vec<(Vec<usize>, Result<pg::Structures, Error>)> =
+            stream::iter(self.slices(&all, SLICE))
+                .map(|(database, slice)| async move {
+                    let read = async {
+                        cx.interrupt.check("the comparison")?;
+                        let names: Vec<_> = slice.iter().map(|at| &schemas[*at].names).collect();
+                        let session = cx.servers.dedicated(&database.0, Some(&database.1)).await?;
+                        pg::structures(&session, &names).await
+                    };
+                    let found = read.await;
+                    (slice, found)
+                })
+                .buffer_unordered(AT_ONCE)
+                .collect()
+                .await;
+        cx.interrupt.check("the comparison")?;
+        for (slice, mut found) in found {
+            for at in slice {
+                let schema = &mut self.0[at];
+                let history = histories.get(&schema.database());
+                schema.read = read(&schema.subject.placement, history, &mut found)
+                    .map_err(|error| Failure::from(&error));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with selected schemas whatever the others look like.
+    fn flaws(&self, cx: &Context<'_>) -> Vec<Flawed> {
+        let mut flaws: BTreeMap<Flaw, Vec<Subject>> = BTreeMap::new();
+        for schema in self.0.iter().filter(|schema| schema.selected) {
+            let Ok((history, _, structure)) = &schema.read else { continue };
+            let unclaimed = history.version().is_none()
+                && structure.tables > 0
+                && cx.sets.of(schema.isolation).head().is_some();
+            let unclaimed = unclaimed.then_some(Flaw::NoHistory { tables: structure.tables });
+            for flaw in structure.flaws.iter().cloned().chain(unclaimed) {
+                flaws.entry(flaw).or_default().push(schema.subject.clone());
+            }
+        }
+        flaws.into_iter().map(|(flaw, schemas)| Flawed { flaw, schemas }).collect()
+    }
+
+    fn unread(&self) -> Vec<Unread> {
+        let selected = self.0.iter().filter(|schema| schema.selected);
+        selected
+            .filter_map(|schema| {
+                let failure = schema.read.as_ref().err()?.clone();
+                Some(Unread { schema: schema.subject.clone(), failure })
+            })
+            .collect()
+    }
+
+    /// Groups what was read, and looks closely at those that deviate.
+    async fn compare(
+        &self,
+        cx: &Context<'_>,
+        against: Option<&TenantId>,
+        answer: &mut Compared,
+    ) -> Result<(), Error> {
+        let (places, claims): (Vec<usize>, Vec<(Claim, Fingerprint)>) =
+            self.0.iter().enumerate().filter_map(|(at, one)| Some((at, one.claim()?))).unzip();
+        let named = against
+            .and_then(|id| places.iter().position(|at| self.0[*at].subject.tenants.contains(id)));
+        let mut found = groups(&claims, named);
+        for group in &mut found {
+            group
+                .alike
+                .iter_mut()
+                .chain(group.deviants.iter_mut().flatten())
+                .for_each(|at| *at = places[*at]);
+        }
+        let named = named.map(|at| places[at]);
+        for group in found {
+            let members = || group.alike.iter().chain(group.deviants.iter().flatten());
+            let Some(first) = group.alike.first() else { continue };
+            if !members().any(|at| self.0[*at].selected) {
+                continue;
+            }
+            let norm = named.filter(|at| group.alike.contains(at)).unwrap_or(*first);
+            answer.groups.push(ComparedGroup {
+                claim: group.claim,
+                schemas: members().count(),
+                alike: group.alike.len(),
+                fingerprint: self.0[norm].claim().map(|(_, print)| print).unwrap_or_default(),
+                tied: group.tied,
+            });
+            self.look(cx, &group, norm, answer).await?;
+        }
+        Ok(())
+    }
+
+    /// Says how the deviating schemas of a group differ from its norm.
+    async fn look(
+        &self,
+        cx: &Context<'_>,
+        group: &Group,
+        norm: usize,
+        answer: &mut Compared,
+    ) -> Result<(), Error> {
+        // One stands for all that deviate alike.
+        let parts: BTreeMap<usize, Vec<usize>> = group
+            .deviants
+            .iter()
+            .filter_map(|part| {
+                let asked: Vec<usize> =
+                    part.iter().copied().filter(|at| self.0[*at].selected).collect();
+                Some((*asked.first()?, asked))
+            })
+            .collect();
+        if parts.is_empty() {
+            return Ok(());
+        }
+        let mut expected = self.facts(cx, &[norm]).await?;
+        let expected = expected.remove(&norm);
+        let closely: Vec<usize> = parts.keys().copied().collect();
+        for chunk in closely.chunks(CLOSELY) {
+            let mut found = self.facts(cx, chunk).await?;
+            for at in chunk {
+                let schemas = parts.get(at).into_iter().flatten().map(|at| &self.0[*at].subject);
+                let differences = match (&expected, found.remove(at)) {
+                    (Some(expected), Some(found)) => differences(expected, &found),
+                    _ => Vec::new(),
+                };
+                if differences.is_empty() {
+                    answer.unread.extend(schemas.map(moved));
+                    continue;
+                }
+                answer.deviants.push(Deviant {
+                    schemas: schemas.cloned().collect(),
+                    claim: group.claim,
+                    fingerprint: self.0[*at].claim().map(|(_, print)| print).unwrap_or_default(),
+                    against: self.0[norm].subject.clone(),
+                    differences,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Every fact about a few schemas, with what their histories claim; without those whose claim
+    /// changed since it was read.
+    async fn facts(
+        &self,
+        cx: &Context<'_>,
+        of: &[usize],
+    ) -> Result<BTreeMap<usize, Vec<Fact>>, Error> {
+        let mut all = BTreeMap::new();
+        for (database, slice) in self.slices(of, CLOSELY) {
+            cx.interrupt.check("the comparison")?;
+            let names: Vec<&OwnNames> = slice.iter().map(|at| &self.0[*at].names).collect();
+            let schemas: Vec<&Ident> = names.iter().map(|names| &names.schema).collect();
+            let session = cx.servers.dedicated(&database.0, Some(&database.1)).await?;
+            let mut facts = pg::facts(&session, &names).await?;
+            let histories = pg::histories(&session, &schemas).await?;
+            for at in slice {
+                let schema = &self.0[at];
+                let name = &schema.names.schema;
+                let known = schema.read.as_ref().ok().map(|(history, ..)| history);
+                let now = histories.get(name).and_then(|history| history.as_ref().ok());
+                // Migrated while it was looked at: it claims something else by now.
+                if now == known
+                    && let Some(mut found) = facts.remove(name)
+                {
+                    found.extend(now.into_iter().flat_map(Fact::of_history));
+                    all.insert(at, found);
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// A schema that was another when it was looked at again.
+fn moved(schema: &Subject) -> Unread {
+    let what = format!("schema {} changed while it was looked at", schema.placement.schema);
+    let error = Error::new(Code::LockBusy, what).hint("run it again when nobody changes it");
+    Unread { schema: schema.clone(), failure: Failure::from(&error) }
+}
+
+/// What is known of one schema, from what was read of its database.
+fn read(
+    placement: &Placement,
+    histories: Option<&Result<pg::Histories, Error>>,
+    found: &mut Result<pg::Structures, Error>,
+) -> Result<(History, u32, Structure), Error> {
+    let again = |error: &Error| {
+        let mut same = Error::new(error.code, error.message.clone());
+        same.hints.clone_from(&error.hints);
+        same.answer.clone_from(&error.answer);
+        same
+    };
+    let Placement { database, schema, .. } = placement;
+    let gone = || {
+        Error::new(Code::NotFound, format!("there is no schema {schema} in database {database}"))
+            .hint("bring it back from a backup, or check that the URL names the right server")
+    };
+    let history = match histories {
+        Some(Ok(histories)) => match histories.get(schema) {
+            Some(Ok(history)) => history.clone(),
+            Some(Err(error)) => return Err(again(error)),
+            None => return Err(gone()),
+        },
+        Some(Err(error)) => return Err(again(error)),
+        None => return Err(gone()),
+    };
+    match found {
+        Ok(structures) => match structures.schemas.remove(schema) {
+            Some(structure) => Ok((history, structures.major, structure?)),
+            None => Err(gone()),
+        },
+        Err(error) => Err(again(error)),
+    }
+}
+
+/// The names in a schema that are its tenant's own, and differ from tenant to tenant.
+fn own_names(cx: &Context<'_>, placement: &Placement, tenant: &Tenant) -> OwnNames {
+    let single = tenant.isolation != Isolation::Shared;
+    let readonly = cx.fleet.layout(tenant.isolation).readonly.as_ref();
+    OwnNames {
+        schema: placement.schema.clone(),
+        whole_database: tenant.isolation == Isolation::Database,
+        owner: tenant.owner.clone(),
+        roles: if single { tenant.roles.clone() } else { Vec::new() },
+        readonly: readonly
+            .filter(|name| single && name.per_tenant())
+            .and_then(|name| name.name(&tenant.id).ok()),
+        uuid: single.then_some(tenant.uuid),
+    }
+}

@@ -1,0 +1,107 @@
+//! What `migrate verify` answers: who is not what the others of the same version are.
+
+use std::time::Duration;
+
+use super::{Failure, Verdict};
+use crate::model::structure::{Fingerprint, Flaw};
+use crate::model::tenant::{Placement, TenantId};
+use crate::plan::drift::{Claim, Difference};
+
+/// The schemas of a selection, compared with the fleet's.
+#[derive(Debug)]
+pub struct Compared {
+    /// One row for each version of each isolation model.
+    pub groups: Vec<ComparedGroup>,
+    /// Schemas that differ; those that differ in the same way together.
+    pub deviants: Vec<Deviant>,
+    /// What is there and does not do its work, whether or not all have it.
+    pub flaws: Vec<Flawed>,
+    /// Schemas that could not be read.
+    pub unread: Vec<Unread>,
+    /// How many of the selected schemas were compared.
+    pub compared: usize,
+    /// How many selected tenants were passed over because they are still being made.
+    pub half_made: usize,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Schemas of the fleet that claim the same version.
+#[derive(Debug)]
+pub struct ComparedGroup {
+    /// What they claim.
+    pub claim: Claim,
+    /// How many there are in the fleet.
+    pub schemas: usize,
+    /// How many of them look alike, and are the norm.
+    pub alike: usize,
+    /// What those look like.
+    pub fingerprint: Fingerprint,
+    /// Whether as many look different in one way.
+    pub tied: bool,
+}
+
+/// Schemas that differ from the norm of their version in the same way.
+#[derive(Debug)]
+pub struct Deviant {
+    /// Which ones.
+    pub schemas: Vec<Subject>,
+    /// What they claim.
+    pub claim: Claim,
+    /// What they look like.
+    pub fingerprint: Fingerprint,
+    /// A schema that is as these should be.
+    pub against: Subject,
+    /// How they differ from it.
+    pub differences: Vec<Difference>,
+}
+
+/// A schema, by those who live in it.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// Its tenants: one, or all that share its tables.
+    pub tenants: Vec<TenantId>,
+    /// Where it is.
+    pub placement: Placement,
+}
+
+/// One flaw, and everybody who has it.
+#[derive(Debug)]
+pub struct Flawed {
+    /// What it is.
+    pub flaw: Flaw,
+    /// Who has it.
+    pub schemas: Vec<Subject>,
+}
+
+/// A schema that could not be read, and why.
+#[derive(Debug)]
+pub struct Unread {
+    /// Which one.
+    pub schema: Subject,
+    /// Why.
+    pub failure: Failure,
+}
+
+impl Compared {
+    /// How many of the selected schemas deviate.
+    pub fn deviating(&self) -> usize {
+        self.deviants.iter().map(|deviant| deviant.schemas.len()).sum()
+    }
+
+    /// How many kinds of fault there are: what is wrong whatever the others look like.
+    pub fn faults(&self) -> usize {
+        self.flaws.iter().filter(|one| one.flaw.is_fault()).count()
+    }
+
+    pub(super) fn verdict(&self) -> Verdict {
+        if !self.unread.is_empty() {
+            let all = self.groups.is_empty();
+            let mut codes = self.unread.iter().map(|unread| unread.failure.code);
+            let first = codes.next();
+            let shared = first.filter(|first| codes.all(|code| code == *first));
+            return if all { Verdict::Failed(shared) } else { Verdict::Partial };
+        }
+        if self.deviants.is_empty() && self.faults() == 0 { Verdict::Done } else { Verdict::No }
+    }
+}
