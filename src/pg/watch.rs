@@ -21,7 +21,7 @@ pub async fn blockers(session: &Session, pids: &[i32]) -> Result<BTreeMap<i32, S
             "SELECT w.pid, b.pid, \
                     coalesce(nullif(b.application_name, ''), b.usename::text, b.backend_type, ''), \
                     coalesce(b.state, ''), coalesce(to_char(b.query_start, 'YYYY-MM-DD HH24:MI:SS TZ'), ''), \
-                    coalesce(left(regexp_replace(b.query, '\\s+', ' ', 'g'), 120), '') \
+                    coalesce(left(regexp_replace(nullif(b.query, '<insufficient privilege>'), '\\s+', ' ', 'g'), 120), '') \
              FROM unnest($1::int4[]) w(pid), \
                   LATERAL (SELECT min(x) AS pid FROM unnest(pg_catalog.pg_blocking_pids(w.pid)) x) f \
              JOIN pg_catalog.pg_stat_activity b ON b.pid = f.pid",

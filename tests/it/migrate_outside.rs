@@ -237,7 +237,7 @@ fn what_commits_on_its_own_runs_alone() {
          ALTER DATABASE app SET work_mem = '5MB';\n",
     );
     fleet.sql("ALTER DATABASE app OWNER TO tenant_cat_owner");
-    fleet.up(&[]).run().ok();
+    fleet.up(&["--allow-lint"]).run().ok();
     assert_eq!(
         fleet.rows("SELECT id FROM tenant_cat.notes ORDER BY 1").concat(),
         ["1", "2", "3", "5"]
@@ -281,8 +281,9 @@ fn what_a_reindex_has_left_is_removed() {
         reader.sql("BEGIN; UPDATE tenant_cat.others SET id = 2");
         outside(&fleet, "REINDEX TABLE CONCURRENTLY others;\n");
         let up = fleet.up(&["--lock-timeout", "60ms"]).run().code(5);
-        assert!(has_left(&fleet), "{}", up.transcript());
-        assert!(up.transcript().contains("is left INVALID"), "{}", up.transcript());
+        // The last of its attempts may have found time to remove it; then nothing is said of it.
+        let said = up.transcript().contains("is left INVALID");
+        assert_eq!(has_left(&fleet), said, "{}", up.transcript());
         reader.sql("COMMIT");
         fleet.up(&[]).run().ok();
         assert_eq!(indexes(&fleet, "tenant_cat"), ["others_id true"]);

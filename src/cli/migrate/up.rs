@@ -1,5 +1,6 @@
 //! `tenantctl migrate up`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::beside::Beside;
@@ -15,8 +16,14 @@ use crate::report::Report;
 /// Apply pending migrations to the selected tenants, all without a selection
 #[derive(clap::Args)]
 pub(super) struct Args {
+    /// A plan that `migrate plan -O FILE` wrote; refused when anything has moved since
+    #[arg(value_name = "FILE", conflicts_with_all = ["tenants", "exclude", "selector", "to", "resume"])]
+    plan: Option<PathBuf>,
     #[command(flatten)]
     scope: Scope,
+    /// Apply files also when they break the standards that `migrate lint` judges by
+    #[arg(long)]
+    allow_lint: bool,
     /// How many schemas of a cluster are migrated at once; otherwise twice the cores of a server on
     /// this machine, 8 elsewhere, within max_connections
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -97,6 +104,8 @@ impl Args {
             max_duration: self.max_duration,
             lock_wait: self.waiting.tenant_lock_wait,
             limits: self.waiting.limits(),
+            allow_lint: self.allow_lint,
+            plan: self.plan,
             resume: self.resume,
             asked: app.asked(),
         };

@@ -12,6 +12,9 @@ pub(super) struct Args {
     /// The run: last, its id, or as much of the id as no other run begins with
     #[arg(value_name = "RUN", value_parser = args::run)]
     run: RunReference,
+    /// Apply files also when they break the standards that `migrate lint` judges by
+    #[arg(long)]
+    allow_lint: bool,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -22,6 +25,7 @@ impl Args {
             resume: Some(self.run),
             lock_wait: self.waiting.tenant_lock_wait,
             limits: self.waiting.limits(),
+            allow_lint: self.allow_lint,
             asked: app.asked(),
             ..UpOptions::default()
         };

@@ -443,8 +443,11 @@ impl Run<'_, '_> {
         if attempts >= ATTEMPTS || !self.may_begin() {
             let error = error.hint(format!("it was tried {} times", attempts));
             let error = match blocker {
-                Some(who) => error.hint(format!("the lock is held by {who}")),
-                None => error,
+                // Whoever ran it may know better.
+                Some(who) if !error.hints.iter().any(|hint| hint.starts_with("it waited for")) => {
+                    error.hint(format!("the lock is held by {who}"))
+                }
+                _ => error,
             };
             self.units.borrow_mut()[at].waited = Some(who).filter(|who| !who.is_empty());
             return Ended::Failed(
@@ -508,6 +511,10 @@ impl Run<'_, '_> {
             }
             Err(error) if error.code == Code::NotFound => return Ended::Missing,
             Err(error) => return Ended::failed(error),
+        }
+        let lint = self.lint(&self.units.borrow()[at]);
+        if let Err(error) = lint {
+            return Ended::failed(error);
         }
         if let Err(error) = self.journal.begin(self).await {
             self.stop(&format!("the ledger cannot be written: {error}"));

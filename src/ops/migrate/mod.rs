@@ -8,9 +8,11 @@ mod seats;
 mod targets;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::Context;
+use super::migrate_plan::{read_plan, refuse_stale};
 use super::select::Selection;
 use crate::error::Error;
 use crate::model::migration::Version;
@@ -62,6 +64,10 @@ pub struct UpOptions {
     pub lock_wait: Duration,
     /// How long migrations may wait and work.
     pub limits: pg::Limits,
+    /// Whether files may break the standards that `migrate lint` judges by.
+    pub allow_lint: bool,
+    /// Which plan is followed: nothing is done when anything has moved since it was made.
+    pub plan: Option<PathBuf>,
     /// Which run is gone on with.
     pub resume: Option<RunReference>,
     /// What was asked for, as it may be typed again: for the ledger.
@@ -89,6 +95,14 @@ pub async fn status(cx: &Context<'_>, options: &StatusOptions) -> anyhow::Result
 /// it is part of the answer.
 pub async fn up(cx: &Context<'_>, options: &UpOptions) -> anyhow::Result<Report> {
     let started = Instant::now();
+    let planned;
+    let options = match &options.plan {
+        None => options,
+        Some(file) => {
+            planned = following(cx, options, file).await?;
+            &planned
+        }
+    };
     if options.scope.check {
         let units = units(cx, &options.scope, Reading::Now).await?;
         return Ok(Report::Migration(answer(cx, Verb::Up, &units, true, started)));
@@ -108,6 +122,25 @@ pub async fn up(cx: &Context<'_>, options: &UpOptions) -> anyhow::Result<Report>
     let done = run.carry_out().await;
     cx.interrupt.set_cancels(false);
     Ok(Report::Migration(done?))
+}
+
+/// The options that a plan was made with, when it still holds.
+///
+/// # Errors
+///
+/// As [`read_plan`] and [`refuse_stale`].
+async fn following(
+    cx: &Context<'_>,
+    options: &UpOptions,
+    file: &Path,
+) -> anyhow::Result<UpOptions> {
+    let planned = read_plan(file)?;
+    refuse_stale(cx, &planned).await?;
+    let asked = planned.asked;
+    let selector = asked.selector.map(|selector| selector.parse()).transpose()?;
+    let selection = Selection { tenants: asked.tenants, exclude: asked.exclude, selector };
+    let scope = StatusOptions { selection, to: asked.to.map(Version), check: options.scope.check };
+    Ok(UpOptions { scope, ..options.clone() })
 }
 
 /// Says of tenants that lag why the last run that tried them failed.

@@ -18,6 +18,7 @@ use crate::model::migration::{History, Version};
 use crate::model::run::RunState;
 use crate::model::tenant::{ClusterName, Isolation};
 use crate::ops::Context;
+use crate::ops::lint::{lint_pending, refuse_findings};
 use crate::ops::select::Selector;
 use crate::pg::{self, Prepared};
 use crate::plan::endurance::is_too_much;
@@ -83,6 +84,7 @@ impl<'r, 'a> Run<'r, 'a> {
             let waits = |unit: &Unit<'_>| unit.status == Status::Pending || unit.may_lack_guard();
             (0..units.len()).filter(|at| waits(&units[*at])).collect()
         };
+        self.refuse_findings(&waiting)?;
         let waves = self.waves(&waiting);
         self.tell_start(&waiting);
         let certain = self.units.borrow().iter().any(|unit| !unit.pending.is_empty());
@@ -108,6 +110,29 @@ impl<'r, 'a> Run<'r, 'a> {
         }
         self.cx.observer.on(&Event::RunDone);
         self.close().await
+    }
+
+    /// Refuses files that break the standards, before anything is touched.
+    fn refuse_findings(&self, waiting: &[usize]) -> Result<(), Error> {
+        let units = self.units.borrow();
+        let mut judged: BTreeSet<(Isolation, &[Version])> = BTreeSet::new();
+        for unit in waiting.iter().map(|at| &units[*at]) {
+            if judged.insert((unit.isolation, &unit.pending)) {
+                self.lint(unit)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses files that a unit lacks and that break the standards.
+    pub(super) fn lint(&self, unit: &Unit<'_>) -> Result<(), Error> {
+        if self.options.allow_lint || unit.pending.is_empty() {
+            return Ok(());
+        }
+        let pending: BTreeSet<Version> = unit.pending.iter().copied().collect();
+        let findings = lint_pending(self.cx.fleet, unit.set, unit.isolation, &pending);
+        refuse_findings(&findings)
+            .map_err(|error| error.hint("or apply them as they are: --allow-lint"))
     }
 
     fn waves(&self, waiting: &[usize]) -> Vec<(String, Vec<usize>)> {

@@ -16,7 +16,7 @@ WITH t AS MATERIALIZED (
            c.relacl AS acl, c.relrowsecurity AS secured, c.relforcerowsecurity AS forced, c.relpersistence AS persistence,
            c.reloptions AS options, c.relpartbound AS bound, c.relreplident AS identity
     FROM pg_class c JOIN t ON t.ns = c.relnamespace
-    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND c.relname <> 'refinery_schema_history'
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND c.relname <> ALL ('{refinery_schema_history,tenantctl_progress,tenantctl_repeatables}')
       AND c.oid NOT IN (SELECT objid FROM ext WHERE classid = 'pg_class'::regclass)
 ), f AS MATERIALIZED (
     SELECT p.oid, p.pronamespace AS ns, quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')' AS name,
