@@ -74,7 +74,10 @@ impl Many {
     pub fn histories(&self) -> BTreeMap<String, Vec<i64>> {
         let ids = self.rows("SELECT id FROM tenantctl.tenants ORDER BY 1").concat();
         let written = self
-            .rows("SELECT schemaname FROM pg_tables WHERE tablename = 'refinery_schema_history'")
+            .rows(
+                "SELECT schemaname FROM pg_tables WHERE tablename = 'refinery_schema_history' \
+                 AND schemaname LIKE 'tenant\\_%'",
+            )
             .concat();
         let parts: Vec<String> = written
             .iter()

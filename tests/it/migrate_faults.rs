@@ -94,7 +94,7 @@ fn a_deadlock_is_tried_again() {
     let up = running.wait().ok();
     let first = target(&up, "t0001");
     assert_eq!(first["attempts"], 2, "{first}");
-    assert!(first["waited"].to_string().contains("deadlock"), "{first}");
+    assert!(first["waited_for"].to_string().contains("deadlock"), "{first}");
     assert_eq!(row(&many.lawful(), "t0001")["attempts"], 2);
 }
 
