@@ -14,6 +14,11 @@ pub fn is_passing(sqlstate: &str) -> bool {
     matches!(sqlstate, "55P03" | "40P01" | "40001" | "55006")
 }
 
+/// Whether a server gives no session now and may give one in a moment: it is full, or starting.
+pub fn is_unready(sqlstate: &str) -> bool {
+    matches!(sqlstate, "53300" | "57P03")
+}
+
 /// How long to leave a target alone after so many attempts: doubling from a quarter of a second to
 /// eight seconds, with up to as much again at the whim of `chance`, so that two who met do not meet
 /// again.

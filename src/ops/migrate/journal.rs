@@ -1,11 +1,12 @@
 //! What a run writes into its ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::run::Run;
+use super::run::{LOOK, Run};
 use super::targets::Unit;
 use super::{UpOptions, targets};
 use crate::error::{Code, Error};
@@ -14,9 +15,13 @@ use crate::model::run::{
     NewRun, Run as Kept, RunError, RunKind, RunReference, RunState, RunTarget, TargetState,
 };
 use crate::model::tenant::{Tenant, TenantId};
-use crate::ops::Context;
-use crate::pg::{Ledger, ledger, registry};
+use crate::ops::{Context, fleet};
+use crate::pg::{Ledger, Session, ledger, registry};
+use crate::report::event::Event;
 use crate::report::{Failure, Status};
+
+/// How long a run that is resumed may seem to go on.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// The ledger of a run. Nothing is written before something is to be done.
 pub(super) struct Journal {
@@ -54,21 +59,73 @@ impl Journal {
             ));
         }
         registry::ensure(&session, cx.sets.registry()).await?;
-        let again = ledger::reconnect(cx.servers, cluster, database);
-        let (ledger, kept, targets) = Ledger::reopen(session, Some(again), found.id).await?;
+        let (ledger, targets) = reopened(cx, session, found.id).await?;
         let before = targets.into_iter().map(|target| (target.tenant.clone(), target)).collect();
-        let journal = Self { id: kept.id, ledger: OnceCell::new_with(Some(Some(ledger))), before };
-        Ok((journal, kept))
+        let journal = Self { id: found.id, ledger: OnceCell::new_with(Some(Some(ledger))), before };
+        Ok((journal, found))
     }
 
-    /// The tenants that a resumed run has still to look at; all that it began with when none is left.
-    pub(super) fn left(&self) -> Vec<TenantId> {
-        let all = || self.before.values();
-        let left: Vec<TenantId> = all()
-            .filter(|target| !target.state.is_done())
-            .map(|target| target.tenant.clone())
-            .collect();
-        if left.is_empty() { all().map(|target| target.tenant.clone()).collect() } else { left }
+    /// The tenants that a resumed run has still to look at, of those that there are; all that it
+    /// began with when none is left. Who has gone since is noted as skipped, and told.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::NotFound`] when all have gone.
+    pub(super) async fn left(&self, cx: &Context<'_>) -> Result<Vec<TenantId>, Error> {
+        let (tenants, _) = fleet::tenants(cx).await?;
+        let known: BTreeSet<&TenantId> = tenants.iter().map(|tenant| &tenant.id).collect();
+        let (there, gone): (Vec<&RunTarget>, Vec<&RunTarget>) =
+            self.before.values().partition(|target| known.contains(&target.tenant));
+        for target in gone.into_iter().filter(|target| !target.state.is_done()) {
+            self.let_go(cx, target);
+        }
+        let left: Vec<&RunTarget> =
+            there.iter().copied().filter(|target| !target.state.is_done()).collect();
+        let chosen = if left.is_empty() { there } else { left };
+        if chosen.is_empty() {
+            let what = format!("resume run {}: none of its tenants is there any more", self.id);
+            return Err(
+                Error::new(Code::NotFound, what).hint("begin a new run with: tenantctl migrate up")
+            );
+        }
+        Ok(chosen.into_iter().map(|target| target.tenant.clone()).collect())
+    }
+
+    /// Notes of a tenant that it has gone since the run began.
+    fn let_go(&self, cx: &Context<'_>, target: &RunTarget) {
+        let message = format!("tenant {} is no longer in the registry", target.tenant);
+        cx.observer.on(&Event::TargetDone {
+            cluster: Some(&target.placement.cluster),
+            target: target.tenant.as_str(),
+            rows: &[],
+            outcome: message.clone(),
+            failed: false,
+            took: Duration::ZERO,
+        });
+        if let Some(ledger) = self.ledger() {
+            let error = RunError {
+                code: Code::NotFound.id().to_owned(),
+                sqlstate: None,
+                message,
+                location: None,
+            };
+            ledger.note(RunTarget {
+                state: TargetState::Skipped,
+                cause: None,
+                error: Some(error),
+                ..target.clone()
+            });
+        }
+    }
+
+    /// Leaves a run that could not be resumed as it was found.
+    pub(super) async fn leave(self, found: RunState) {
+        // One that was killed looks killed again as soon as its lock is gone.
+        if found != RunState::Running
+            && let Err(error) = self.close(found).await
+        {
+            log::debug!("{error}");
+        }
     }
 
     pub(super) fn id(&self) -> Uuid {
@@ -191,6 +248,27 @@ impl Journal {
     }
 }
 
+/// Takes up the ledger of a run. The server may take a moment to see that the process that was
+/// killed is gone.
+async fn reopened(
+    cx: &Context<'_>,
+    mut session: Session,
+    id: Uuid,
+) -> Result<(Ledger, Vec<RunTarget>), Error> {
+    let (cluster, database) = &cx.fleet.registry;
+    let until = Instant::now() + GRACE;
+    loop {
+        let again = ledger::reconnect(cx.servers, cluster, database);
+        match Ledger::reopen(session, Some(again), id).await {
+            Err(error) if error.code == Code::LockBusy && Instant::now() < until => {
+                tokio::time::sleep(LOOK).await;
+                session = cx.servers.dedicated(cluster, Some(database)).await?;
+            }
+            taken_up => return taken_up.map(|(ledger, _, targets)| (ledger, targets)),
+        }
+    }
+}
+
 fn between(unit: &Unit<'_>, from: Option<Version>) -> Vec<Version> {
     let versions = unit.set.migrations().iter().map(|migration| migration.version);
     versions.filter(|version| Some(*version) > from && Some(*version) <= unit.to).collect()
@@ -220,9 +298,18 @@ fn kept(failure: &Failure) -> RunError {
 }
 
 /// The options of a run that is resumed: whom it has still to look at, and up to where.
-pub(super) fn resumed(options: &UpOptions, journal: &Journal, kept: &Kept) -> UpOptions {
+///
+/// # Errors
+///
+/// As [`Journal::left`].
+pub(super) async fn resumed(
+    cx: &Context<'_>,
+    options: &UpOptions,
+    journal: &Journal,
+    kept: &Kept,
+) -> Result<UpOptions, Error> {
     let mut options = options.clone();
-    options.scope.selection.tenants = journal.left();
+    options.scope.selection.tenants = journal.left(cx).await?;
     options.scope.to = options.scope.to.or(kept.to);
-    options
+    Ok(options)
 }

@@ -12,16 +12,14 @@ use std::time::{Duration, Instant};
 use futures_util::future::{Either, join, join_all, select};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
-use super::guard::guard;
 use super::run::{LOOK, Run};
-use super::targets::{Known, Unit};
+use super::targets::Known;
 use crate::error::{Code, Error};
 use crate::model::ident::Ident;
 use crate::model::migration::{History, Version};
 use crate::model::tenant::{ClusterName, Isolation, Placement};
-use crate::ops::watching::Watching;
 use crate::pg::{self, LockKey, NotApplied, RETIRE_AFTER, Session, Target};
-use crate::plan::endurance::{ATTEMPTS, is_passing, pause};
+use crate::plan::endurance::{ATTEMPTS, is_passing, is_unready, pause};
 use crate::report::Status;
 use crate::report::event::Event;
 
@@ -44,6 +42,9 @@ const JOBS_ELSEWHERE: usize = 8;
 /// How long to leave a unit to another tenantctl that is at work on it.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long to leave a server alone that gives no session now.
+const UNREADY_PAUSE: Duration = Duration::from_millis(250);
+
 /// What came of an attempt.
 pub(super) enum Ended {
     /// These were applied.
@@ -56,8 +57,8 @@ pub(super) enum Ended {
     Gone(Error),
     /// It failed, after these were applied.
     Failed(Vec<Version>, Error),
-    /// The user had it cancelled; nothing was done.
-    Cancelled,
+    /// The user had it cancelled, after these were applied.
+    Cancelled(Vec<Version>),
     /// Somebody is in the way; nothing was done.
     Again {
         /// Who, in words.
@@ -68,9 +69,14 @@ pub(super) enum Ended {
 }
 
 impl Ended {
-    fn failed(error: Error) -> Self {
+    pub(super) fn failed(error: Error) -> Self {
         Self::Failed(Vec::new(), error)
     }
+}
+
+/// Whether a server says that it gives no session now.
+pub(super) fn has_no_room(error: &Error) -> bool {
+    error.answer.as_ref().is_some_and(|answer| is_unready(&answer.sqlstate))
 }
 
 /// Units that wait for a lane.
@@ -184,7 +190,8 @@ impl Run<'_, '_> {
                             return;
                         }
                         Err(error) => {
-                            self.land(queue, unit, Ended::failed(error));
+                            let ended = self.unreached(unit, error);
+                            self.land(queue, unit, ended);
                             continue;
                         }
                     }
@@ -304,11 +311,11 @@ impl Run<'_, '_> {
         (unit, ended, lost, started.elapsed())
     }
 
-    fn took(&self, at: usize, started: Instant) {
+    pub(super) fn took(&self, at: usize, started: Instant) {
         self.units.borrow_mut()[at].took += started.elapsed();
     }
 
-    async fn attempt(&self, at: usize, session: &Session, seat: usize) -> (Ended, bool) {
+    pub(super) async fn attempt(&self, at: usize, session: &Session, seat: usize) -> (Ended, bool) {
         loop {
             let (unit, known, leaves_traces) = {
                 let mut units = self.units.borrow_mut();
@@ -361,7 +368,7 @@ impl Run<'_, '_> {
     }
 
     /// Decides again over a history that was read again. None when there is something to do.
-    fn decide_anew(&self, at: usize, history: Option<History>) -> Option<Ended> {
+    pub(super) fn decide_anew(&self, at: usize, history: Option<History>) -> Option<Ended> {
         let mut units = self.units.borrow_mut();
         let unit = &mut units[at];
         let before = (unit.from, unit.status);
@@ -386,28 +393,57 @@ impl Run<'_, '_> {
     }
 
     /// The connection is gone, and with it the answer: whether the transaction was committed, only
-    /// the history can tell.
-    async fn find_out(&self, at: usize, placement: &Placement, error: Error) -> Ended {
-        let read = async {
-            let session =
-                self.cx.servers.dedicated(&placement.cluster, Some(&placement.database)).await?;
-            pg::history(&session, &placement.schema).await
-        };
+    /// the history can tell, once nobody is at work on it any more.
+    pub(super) async fn find_out(&self, at: usize, placement: &Placement, error: Error) -> Ended {
         let before = self.units.borrow()[at].pending.clone();
-        let from = self.units.borrow()[at].from;
-        match read.await {
+        match self.history_in_the_end(placement).await {
             Ok(history) => {
                 let history = history.unwrap_or_default();
-                let applied: Vec<Version> =
-                    before.into_iter().filter(|version| history.get(*version).is_some()).collect();
-                let left = self.units.borrow()[at].pending.len() - applied.len();
-                self.units.borrow_mut()[at].from = from;
-                if left == 0 { Ended::Applied(applied) } else { Ended::Failed(applied, error) }
+                let (applied, left): (Vec<Version>, Vec<Version>) =
+                    before.into_iter().partition(|version| history.get(*version).is_some());
+                if left.is_empty() {
+                    Ended::Applied(applied)
+                } else {
+                    Ended::Failed(applied, error)
+                }
             }
-            Err(_) => Ended::failed(
-                error.hint("whether it was applied is unknown: see tenantctl migrate status"),
-            ),
+            Err(unknown) => {
+                log::debug!("{unknown}");
+                Ended::failed(
+                    error.hint("whether it was applied is unknown: see tenantctl migrate status"),
+                )
+            }
         }
+    }
+
+    /// The history under the schema's lock: the server may not have noticed yet that whom it works
+    /// for is gone, and may be starting again itself.
+    async fn history_in_the_end(&self, placement: &Placement) -> Result<Option<History>, Error> {
+        let Placement { cluster, database, schema } = placement;
+        let until = Instant::now() + self.options.lock_wait;
+        let session = loop {
+            match self.cx.servers.dedicated(cluster, Some(database)).await {
+                Err(error) if has_no_room(&error) && Instant::now() < until => {
+                    self.pause(UNREADY_PAUSE).await;
+                }
+                session => break session?,
+            }
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        let lock = pg::hold(&session, LockKey::migrations(placement), left).await?;
+        let history = pg::history(&session, schema).await;
+        lock.release().await?;
+        history
+    }
+
+    /// There is no session for a unit. A server that is full, or starting, may have one in a moment.
+    pub(super) fn unreached(&self, at: usize, error: Error) -> Ended {
+        let mut units = self.units.borrow_mut();
+        let since = *units[at].held_up_since.get_or_insert_with(Instant::now);
+        if !has_no_room(&error) || since.elapsed() >= self.options.lock_wait {
+            return Ended::failed(error);
+        }
+        Ended::Again { cause: error.message, after: UNREADY_PAUSE }
     }
 
     /// Another tenantctl is at work on it: it may do all of it, so it is left alone for a while.
@@ -417,7 +453,7 @@ impl Run<'_, '_> {
             let unit = &mut units[at];
             // It was not tried: somebody else is at it.
             unit.attempts = unit.attempts.saturating_sub(1);
-            *unit.busy_since.get_or_insert_with(Instant::now)
+            *unit.held_up_since.get_or_insert_with(Instant::now)
         };
         if since.elapsed() >= self.options.lock_wait {
             let key = LockKey::migrations(placement);
@@ -428,11 +464,17 @@ impl Run<'_, '_> {
     }
 
     /// Whether a failure passes, and the unit is tried again.
-    fn failed(&self, at: usize, applied: Vec<Version>, error: Error, seat: usize) -> Ended {
+    pub(super) fn failed(
+        &self,
+        at: usize,
+        applied: Vec<Version>,
+        error: Error,
+        seat: usize,
+    ) -> Ended {
         let sqlstate = error.answer.as_ref().map(|answer| answer.sqlstate.clone());
         let sqlstate = sqlstate.unwrap_or_default();
-        if self.cx.interrupt.is_cancelled() && sqlstate == "57014" && applied.is_empty() {
-            return Ended::Cancelled;
+        if self.cx.interrupt.is_cancelled() && sqlstate == "57014" {
+            return Ended::Cancelled(applied);
         }
         if !is_passing(&sqlstate) {
             return Ended::Failed(applied, error);
@@ -461,208 +503,5 @@ impl Run<'_, '_> {
         let cause = if who.is_empty() { said } else { format!("{said}: {who}") };
         let chance = getrandom::u32().unwrap_or_default();
         Ended::Again { cause, after: pause(attempts, chance) }
-    }
-
-    /// What cannot be one message among others.
-    async fn attempt_alone(&self, at: usize) -> Ended {
-        let started = Instant::now();
-        let unit = self.units.borrow()[at].clone();
-        let ended = if unit.status == Status::Pending {
-            match unit.isolation {
-                Isolation::Database => self.visit(at, &unit).await,
-                Isolation::Shared | Isolation::Schema => self.migrate_alone(at, &unit).await,
-            }
-        } else {
-            Ended::NothingToDo
-        };
-        let ended = self.then_guard(&unit, ended).await;
-        self.took(at, started);
-        ended
-    }
-
-    /// Shared tables are guarded after a migration, and where a run that was stopped may have left
-    /// them without.
-    async fn then_guard(&self, unit: &Unit<'_>, ended: Ended) -> Ended {
-        let applied = match (unit.isolation, &ended) {
-            (Isolation::Shared, Ended::Applied(applied)) => applied.clone(),
-            (Isolation::Shared, Ended::NothingToDo) => Vec::new(),
-            _ => return ended,
-        };
-        match guard(self.cx, unit, self.options.limits, self.options.lock_wait).await {
-            Ok(()) => ended,
-            Err(error) => Ended::Failed(applied, error),
-        }
-    }
-
-    /// A database of one tenant: its history is read on the session that migrates it.
-    async fn visit(&self, at: usize, unit: &Unit<'_>) -> Ended {
-        let Placement { cluster, database, schema } = &unit.placement;
-        let session = match self.cx.servers.dedicated(cluster, Some(database)).await {
-            Ok(session) => session,
-            Err(error) if error.code == Code::NotFound => return Ended::Gone(error),
-            Err(error) => return Ended::failed(error),
-        };
-        let (pid, history) = join(session.pid(), pg::history(&session, schema)).await;
-        match history {
-            Ok(history) => {
-                if let Some(ended) = self.decide_anew(at, history) {
-                    return ended;
-                }
-            }
-            Err(error) if error.code == Code::NotFound => return Ended::Missing,
-            Err(error) => return Ended::failed(error),
-        }
-        let lint = self.lint(&self.units.borrow()[at]);
-        if let Err(error) = lint {
-            return Ended::failed(error);
-        }
-        if let Err(error) = self.journal.begin(self).await {
-            self.stop(&format!("the ledger cannot be written: {error}"));
-            return Ended::failed(error);
-        }
-        let unit = self.units.borrow()[at].clone();
-        self.on_session(at, &unit, session, pid.unwrap_or_default()).await
-    }
-
-    /// A shared schema, or files that cannot be one transaction.
-    async fn migrate_alone(&self, at: usize, unit: &Unit<'_>) -> Ended {
-        let Placement { cluster, database, .. } = &unit.placement;
-        // What runs outside a transaction sets what the session keeps: the session is ended with it.
-        let session = if unit.runs_outside_a_transaction() {
-            self.cx.servers.dedicated(cluster, Some(database)).await
-        } else {
-            self.cx.servers.session(cluster, Some(database)).await
-        };
-        match session {
-            Ok(session) => {
-                let pid = session.pid().await.unwrap_or_default();
-                self.on_session(at, unit, session, pid).await
-            }
-            Err(error) => Ended::failed(error),
-        }
-    }
-
-    async fn on_session(&self, at: usize, unit: &Unit<'_>, session: Session, pid: i32) -> Ended {
-        let seat = self.seats.take(&session, pid);
-        self.seats.works_on(seat, Some(at));
-        let ended = if self.options.per_file || unit.runs_outside_a_transaction() {
-            self.one_by_one(at, unit, &session, seat).await
-        } else {
-            self.attempt(at, &session, seat).await.0
-        };
-        self.seats.leave(seat);
-        ended
-    }
-
-    /// Each file for itself, under a lock that the session holds.
-    async fn one_by_one(
-        &self,
-        at: usize,
-        unit: &Unit<'_>,
-        session: &Session,
-        seat: usize,
-    ) -> Ended {
-        let Some(files) = self.files.get(&unit.isolation) else {
-            return Ended::NothingToDo;
-        };
-        let brief = unit.brief();
-        let watching = Watching {
-            servers: self.cx.servers,
-            observer: self.cx.observer,
-            placement: &brief.placement,
-        };
-        let target = Target {
-            placement: &brief.placement,
-            owner: &brief.owner,
-            files,
-            to: self.options.scope.to,
-            limits: self.options.limits,
-            lock_wait: self.options.lock_wait,
-            watcher: Some(&watching),
-        };
-        self.units.borrow_mut()[at].attempts += 1;
-        match pg::migrate_target(session, &target).await {
-            Ok((_, applied)) if applied.is_empty() => Ended::NothingToDo,
-            Ok((from, applied)) => {
-                self.units.borrow_mut()[at].from = from;
-                Ended::Applied(applied)
-            }
-            Err((applied, error)) if error.code == Code::Unreachable => {
-                match self.find_out(at, &brief.placement, error).await {
-                    Ended::Failed(found, error) if found.is_empty() => {
-                        Ended::Failed(applied, error)
-                    }
-                    ended => ended,
-                }
-            }
-            // Files that were applied stay: the next attempt goes on behind them.
-            Err((applied, error)) => match self.failed(at, applied.clone(), error, seat) {
-                Ended::Again { cause, after } => {
-                    let history = pg::history(session, &brief.placement.schema).await;
-                    if let Ok(history) = history {
-                        let from = self.units.borrow()[at].from;
-                        if let Some(ended) = self.decide_anew(at, history) {
-                            return ended;
-                        }
-                        self.units.borrow_mut()[at].from = from;
-                    }
-                    Ended::Again { cause, after }
-                }
-                ended => ended,
-            },
-        }
-    }
-
-    /// Looks, now and then, whom slow units wait for; until it is dropped.
-    async fn look_for_blockers(&self, cluster: &ClusterName) {
-        let limit = self.options.limits.lock;
-        let pause = (limit / 3).clamp(Duration::from_millis(50), Duration::from_secs(1));
-        loop {
-            self.pause(pause).await;
-            let slow = self.seats.slow(cluster, pause);
-            if slow.is_empty() {
-                continue;
-            }
-            let pids: Vec<i32> = slow.iter().map(|(_, pid, _)| *pid).collect();
-            let found = async {
-                let session = self.cx.servers.session(cluster, None).await?;
-                pg::blockers(&session, &pids).await
-            };
-            let found = match found.await {
-                Ok(found) => found,
-                Err(error) => {
-                    log::debug!("{error}");
-                    continue;
-                }
-            };
-            for (seat, pid, unit) in slow {
-                let Some(blocker) = found.get(&pid) else {
-                    continue;
-                };
-                if self.seats.blocked_by(seat, blocker) {
-                    let units = self.units.borrow();
-                    self.cx.observer.on(&Event::TargetWaiting {
-                        cluster,
-                        target: &units[unit].name(),
-                        cause: &format!("held by {blocker}"),
-                        attempts: units[unit].attempts,
-                    });
-                }
-            }
-        }
-    }
-
-    /// Cancels what is at work as soon as the user asks for it; until it is dropped.
-    async fn cancel_on_demand(&self) {
-        loop {
-            self.pause(LOOK).await;
-            if self.cx.interrupt.is_cancelled() {
-                for canceller in self.seats.at_work() {
-                    if let Err(error) = canceller.cancel().await {
-                        log::debug!("{error}");
-                    }
-                }
-            }
-        }
     }
 }

@@ -1,5 +1,7 @@
 //! Migrates a selection of tenants, or says how they stand.
 
+mod alone;
+mod attend;
 mod guard;
 mod journal;
 mod lanes;
@@ -107,16 +109,28 @@ pub async fn up(cx: &Context<'_>, options: &UpOptions) -> anyhow::Result<Report>
         let units = units(cx, &options.scope, Reading::Now).await?;
         return Ok(Report::Migration(answer(cx, Verb::Up, &units, true, started)));
     }
-    let (journal, options) = match &options.resume {
-        None => (Journal::new(), options.clone()),
+    let files = prepared(cx)?;
+    let (journal, options, units) = match &options.resume {
+        None => {
+            let units = units(cx, &options.scope, Reading::OnVisit).await?;
+            (Journal::new(), options.clone(), units)
+        }
         Some(reference) => {
             let (journal, kept) = Journal::resume(cx, reference).await?;
-            let options = resumed(options, &journal, &kept);
-            (journal, options)
+            let read = async {
+                let options = resumed(cx, options, &journal, &kept).await?;
+                let units = units(cx, &options.scope, Reading::OnVisit).await?;
+                anyhow::Ok((options, units))
+            };
+            match read.await {
+                Ok((options, units)) => (journal, options, units),
+                Err(error) => {
+                    journal.leave(kept.state).await;
+                    return Err(error);
+                }
+            }
         }
     };
-    let units = units(cx, &options.scope, Reading::OnVisit).await?;
-    let files = prepared(cx)?;
     let run = Run::new(cx, &options, &files, units, journal, started);
     cx.interrupt.set_cancels(true);
     let done = run.carry_out().await;

@@ -224,7 +224,8 @@ impl<'r, 'a> Run<'r, 'a> {
                 unit.fail(&error);
                 None
             }
-            Ended::Cancelled => {
+            Ended::Cancelled(applied) => {
+                unit.finish(applied);
                 unit.status = Status::Pending;
                 unit.waited = Some("cancelled by the user".to_owned());
                 self.journal.note(unit);
@@ -371,6 +372,12 @@ impl<'r, 'a> Run<'r, 'a> {
         let interrupted = self.cx.interrupt.is_raised();
         let stopped = self.stopped.borrow_mut().take();
         let units = self.units.into_inner();
+        // Nobody waits for them any more.
+        for unit in units.iter().filter(|unit| unit.status == Status::Pending) {
+            if unit.waited.is_some() {
+                self.journal.note(unit);
+            }
+        }
         let left = units.iter().any(|unit| unit.status == Status::Pending);
         let state = if interrupted {
             RunState::Interrupted

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, StreamExt as _};
 
 use super::StatusOptions;
+use super::lanes::has_no_room;
 use crate::error::{Code, Error};
 use crate::model::count;
 use crate::model::ident::Ident;
@@ -87,8 +88,8 @@ pub(super) struct Unit<'a> {
     pub(super) attempts: u32,
     pub(super) waited: Option<String>,
     pub(super) took: Duration,
-    /// Since when another tenantctl was seen at work on it.
-    pub(super) busy_since: Option<Instant>,
+    /// Since when it could not begin: another tenantctl was at work on it, or no session was free.
+    pub(super) held_up_since: Option<Instant>,
 }
 
 /// What an attempt works with.
@@ -217,10 +218,20 @@ async fn read_database(
         there.into_keys().map(|schema| (schema, Ok(Known::Absent))).collect();
     let batches = BATCHES.min(cx.servers.limit(cluster).saturating_sub(1)).max(1);
     let mut read = stream::iter(written.chunks(pg::BATCH))
-        .map(|batch| read_batch(cx, cluster, database, batch))
+        .map(|batch| async move { (batch, read_batch(cx, cluster, database, batch).await) })
         .buffer_unordered(batches);
-    while let Some(batch) = read.next().await {
-        found.extend(batch?);
+    let mut turned_away = Vec::new();
+    while let Some((batch, histories)) = read.next().await {
+        match histories {
+            Ok(histories) => found.extend(histories),
+            Err(error) if has_no_room(&error) => turned_away.push(batch),
+            Err(error) => return Err(error),
+        }
+    }
+    drop(read);
+    // Whoever got a session is done with it by now.
+    for batch in turned_away {
+        found.extend(read_batch(cx, cluster, database, batch).await?);
     }
     Ok(found)
 }
@@ -286,7 +297,7 @@ impl<'a> Unit<'a> {
             attempts: 0,
             waited: None,
             took: Duration::ZERO,
-            busy_since: None,
+            held_up_since: None,
         }
     }
 

@@ -31,6 +31,8 @@ pub struct Proxy {
 struct Passed {
     requests: usize,
     kill_after: Option<usize>,
+    /// The connection that carries these words is cut, once.
+    cut_after: Option<String>,
     dead: bool,
 }
 
@@ -38,11 +40,21 @@ impl Proxy {
     /// Stands before a server, and kills once request number `kill_after` (from 0) has passed;
     /// without one it only counts.
     pub fn start(server: &Postgres, kill_after: Option<usize>) -> Self {
+        Self::with(server, Passed { kill_after, ..Passed::default() })
+    }
+
+    /// Stands before a server, and cuts the first connection on which a simple query with these
+    /// words passes: the server has the request, and its answer reaches nobody.
+    pub fn cutting(server: &Postgres, words: &str) -> Self {
+        Self::with(server, Passed { cut_after: Some(words.to_owned()), ..Passed::default() })
+    }
+
+    fn with(server: &Postgres, passed: Passed) -> Self {
         let directory = tempfile::Builder::new().prefix("tenantctl-proxy-").tempdir().unwrap();
         let name = format!(".s.PGSQL.{}", server.server().port());
         let listener = UnixListener::bind(directory.path().join(&name)).unwrap();
         let behind = server.server().socket_dir().join(name);
-        let passed = Arc::new(Mutex::new(Passed { kill_after, ..Passed::default() }));
+        let passed = Arc::new(Mutex::new(passed));
         let victim = Arc::new(AtomicI32::new(0));
         let (state, pid) = (Arc::clone(&passed), Arc::clone(&victim));
         thread::spawn(move || {
@@ -136,8 +148,16 @@ fn requests(
         let counts = matches!(head[0], b'Q' | b'S');
         let number = state.requests;
         state.requests += usize::from(counts);
+        let mut body = Vec::new();
+        (&*client).take(body_length(length)).read_to_end(&mut body)?;
+        let cut = head[0] == b'Q'
+            && state.cut_after.as_ref().is_some_and(|words| contains(&body, words.as_bytes()));
         server.write_all(&head)?;
-        carry_body(client, server, length)?;
+        server.write_all(&body)?;
+        if cut {
+            state.cut_after = None;
+            return client.shutdown(Shutdown::Both);
+        }
         if counts && state.kill_after == Some(number) {
             state.dead = true;
             kill(victim);
@@ -147,9 +167,16 @@ fn requests(
 }
 
 fn carry_body(client: &mut UnixStream, server: &mut UnixStream, length: [u8; 4]) -> io::Result<()> {
-    let rest = u64::from(u32::from_be_bytes(length)).saturating_sub(4);
-    io::copy(&mut client.take(rest), server)?;
+    io::copy(&mut client.take(body_length(length)), server)?;
     Ok(())
+}
+
+fn body_length(length: [u8; 4]) -> u64 {
+    u64::from(u32::from_be_bytes(length)).saturating_sub(4)
+}
+
+fn contains(body: &[u8], words: &[u8]) -> bool {
+    body.windows(words.len()).any(|window| window == words)
 }
 
 fn kill(victim: &AtomicI32) {

@@ -1,0 +1,168 @@
+//! What cannot be one message among others: files that run outside a transaction, files one by one,
+//! shared tables with their guard, a database of its own.
+
+use std::time::Instant;
+
+use futures_util::future::join;
+
+use super::guard::guard;
+use super::lanes::Ended;
+use super::run::Run;
+use super::targets::Unit;
+use crate::error::Code;
+use crate::model::tenant::{Isolation, Placement};
+use crate::ops::watching::Watching;
+use crate::pg::{self, Session, Target};
+use crate::report::Status;
+
+impl Run<'_, '_> {
+    /// What cannot be one message among others.
+    pub(super) async fn attempt_alone(&self, at: usize) -> Ended {
+        let started = Instant::now();
+        let unit = self.units.borrow()[at].clone();
+        let ended = if unit.status == Status::Pending {
+            match unit.isolation {
+                Isolation::Database => self.visit(at, &unit).await,
+                Isolation::Shared | Isolation::Schema => self.migrate_alone(at, &unit).await,
+            }
+        } else {
+            Ended::NothingToDo
+        };
+        let ended = self.then_guard(&unit, ended).await;
+        self.took(at, started);
+        ended
+    }
+
+    /// Shared tables are guarded after a migration, and where a run that was stopped may have left
+    /// them without.
+    async fn then_guard(&self, unit: &Unit<'_>, ended: Ended) -> Ended {
+        let applied = match (unit.isolation, &ended) {
+            (Isolation::Shared, Ended::Applied(applied)) => applied.clone(),
+            (Isolation::Shared, Ended::NothingToDo) => Vec::new(),
+            _ => return ended,
+        };
+        match guard(self.cx, unit, self.options.limits, self.options.lock_wait).await {
+            Ok(()) => ended,
+            Err(error) => Ended::Failed(applied, error),
+        }
+    }
+
+    /// A database of one tenant: its history is read on the session that migrates it.
+    async fn visit(&self, at: usize, unit: &Unit<'_>) -> Ended {
+        let Placement { cluster, database, schema } = &unit.placement;
+        let session = match self.cx.servers.dedicated(cluster, Some(database)).await {
+            Ok(session) => session,
+            Err(error) if error.code == Code::NotFound => return Ended::Gone(error),
+            Err(error) => return self.unreached(at, error),
+        };
+        let (pid, history) = join(session.pid(), pg::history(&session, schema)).await;
+        match history {
+            Ok(history) => {
+                if let Some(ended) = self.decide_anew(at, history) {
+                    return ended;
+                }
+            }
+            Err(error) if error.code == Code::NotFound => return Ended::Missing,
+            Err(error) => return Ended::failed(error),
+        }
+        let lint = self.lint(&self.units.borrow()[at]);
+        if let Err(error) = lint {
+            return Ended::failed(error);
+        }
+        if let Err(error) = self.journal.begin(self).await {
+            self.stop(&format!("the ledger cannot be written: {error}"));
+            return Ended::failed(error);
+        }
+        let unit = self.units.borrow()[at].clone();
+        self.on_session(at, &unit, session, pid.unwrap_or_default()).await
+    }
+
+    /// A shared schema, or files that cannot be one transaction.
+    async fn migrate_alone(&self, at: usize, unit: &Unit<'_>) -> Ended {
+        let Placement { cluster, database, .. } = &unit.placement;
+        // What runs outside a transaction sets what the session keeps: the session is ended with it.
+        let session = if unit.runs_outside_a_transaction() {
+            self.cx.servers.dedicated(cluster, Some(database)).await
+        } else {
+            self.cx.servers.session(cluster, Some(database)).await
+        };
+        match session {
+            Ok(session) => {
+                let pid = session.pid().await.unwrap_or_default();
+                self.on_session(at, unit, session, pid).await
+            }
+            Err(error) => self.unreached(at, error),
+        }
+    }
+
+    async fn on_session(&self, at: usize, unit: &Unit<'_>, session: Session, pid: i32) -> Ended {
+        let seat = self.seats.take(&session, pid);
+        self.seats.works_on(seat, Some(at));
+        let ended = if self.options.per_file || unit.runs_outside_a_transaction() {
+            self.one_by_one(at, unit, &session, seat).await
+        } else {
+            self.attempt(at, &session, seat).await.0
+        };
+        self.seats.leave(seat);
+        ended
+    }
+
+    /// Each file for itself, under a lock that the session holds.
+    async fn one_by_one(
+        &self,
+        at: usize,
+        unit: &Unit<'_>,
+        session: &Session,
+        seat: usize,
+    ) -> Ended {
+        let Some(files) = self.files.get(&unit.isolation) else {
+            return Ended::NothingToDo;
+        };
+        let brief = unit.brief();
+        let watching = Watching {
+            servers: self.cx.servers,
+            observer: self.cx.observer,
+            placement: &brief.placement,
+        };
+        let target = Target {
+            placement: &brief.placement,
+            owner: &brief.owner,
+            files,
+            to: self.options.scope.to,
+            limits: self.options.limits,
+            lock_wait: self.options.lock_wait,
+            watcher: Some(&watching),
+        };
+        self.units.borrow_mut()[at].attempts += 1;
+        match pg::migrate_target(session, &target).await {
+            Ok((_, applied)) if applied.is_empty() => Ended::NothingToDo,
+            Ok((from, applied)) => {
+                self.units.borrow_mut()[at].from = from;
+                Ended::Applied(applied)
+            }
+            Err((applied, error)) if error.code == Code::Unreachable => {
+                match self.find_out(at, &brief.placement, error).await {
+                    Ended::Failed(found, error) if found.is_empty() => {
+                        Ended::Failed(applied, error)
+                    }
+                    ended => ended,
+                }
+            }
+            // Files that were applied stay: the next attempt goes on behind them.
+            Err((applied, error)) => match self.failed(at, applied.clone(), error, seat) {
+                Ended::Again { cause, after } => {
+                    let history = pg::history(session, &brief.placement.schema).await;
+                    if let Ok(history) = history {
+                        let from = self.units.borrow()[at].from;
+                        if let Some(ended) = self.decide_anew(at, history) {
+                            return ended;
+                        }
+                        self.units.borrow_mut()[at].from = from;
+                    }
+                    Ended::Again { cause, after }
+                }
+                ended => ended,
+            },
+        }
+    }
+}

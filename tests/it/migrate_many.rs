@@ -1,0 +1,120 @@
+//! Many tenants, many processes: every tenant once, and nothing where nothing is to be done.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::fleet::summary;
+use crate::harness::{Proxy, World};
+use crate::many::{Many, states};
+
+fn at_once(processes: usize, args: &[&str]) {
+    let wide = |options: tenantctl::pg::server::Options| options.setting("max_connections", "120");
+    let many = Many::on(World::with(wide), 48).up_to_date();
+    many.step(2, "SELECT pg_sleep(0.01);");
+    many.step(3, "");
+    let running: Vec<_> = (0..processes).map(|_| many.up(args).spawn()).collect();
+    let outcomes: Vec<_> = running.into_iter().map(|run| run.wait().ok()).collect();
+    many.everybody_is_at(3);
+    let histories = many.catalogue_agrees();
+    let mut reported = 0;
+    for outcome in &outcomes {
+        assert_eq!(summary(outcome), [48, 0, 0, 0], "{}", outcome.transcript());
+        let answer = outcome.json();
+        for target in answer["targets"].as_array().unwrap() {
+            reported += target["applied"].as_array().unwrap().len();
+        }
+        // Whoever came last had nothing to write down.
+        if let Some(run) = answer["run"].as_str() {
+            let ledger = many.ledger(run);
+            assert_eq!(ledger["state"], "done");
+            assert!(
+                states(&ledger).iter().all(|state| state == "applied" || state == "up-to-date")
+            );
+        }
+    }
+    // What one process says it has applied, no other says.
+    assert_eq!(reported, histories.len() * 2);
+}
+
+#[test]
+fn two_processes_share_a_fleet() {
+    at_once(2, &[]);
+}
+
+#[test]
+fn eight_processes_share_a_fleet() {
+    at_once(8, &["--jobs", "3"]);
+}
+
+#[test]
+fn two_processes_that_go_file_by_file_share_a_fleet() {
+    at_once(2, &["--per-file", "--jobs", "3"]);
+}
+
+/// Eight processes want more sessions than the server has.
+#[test]
+fn processes_that_crowd_a_server_wait_for_one_another() {
+    let narrow = |options: tenantctl::pg::server::Options| options.setting("max_connections", "30");
+    let many = Many::on(World::with(narrow), 40).up_to_date();
+    many.step(2, "SELECT pg_sleep(0.02);");
+    let running: Vec<_> = (0..6).map(|_| many.up(&["--jobs", "8"]).spawn()).collect();
+    for run in running {
+        drop(run.wait());
+    }
+    // Who got no session at all says so; nothing is done twice, and the rest is done by the others.
+    many.catalogue_agrees();
+    many.up(&[]).run().ok();
+    many.everybody_is_at(2);
+}
+
+#[test]
+fn two_thousand_schemas_are_migrated_and_then_left_alone() {
+    let many = Many::of(2000);
+    let began = Instant::now();
+    let up = many.up(&["--jobs", "2"]).run().ok();
+    assert_eq!(summary(&up), [2000, 0, 0, 0]);
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    let written = many.rows(
+        "SELECT count(*), count(DISTINCT schemaname) FROM pg_tables WHERE tablename = 'notes'",
+    );
+    assert_eq!(written, [["2000", "2000"]]);
+    let ledger = many.ledger("last");
+    assert_eq!(ledger["summary"]["applied"], 2000);
+
+    // Nothing to do: nothing is written, nothing is locked, and few requests are made.
+    many.sql("CHECKPOINT");
+    let proxy = Proxy::start(&many, None);
+    let toml = std::fs::read_to_string(many.path("tenants.toml")).unwrap();
+    many.file("tenants.toml", &toml.replace(&many.operator_url(), &proxy.operator_url(&many)));
+    let position = || many.rows("SELECT pg_current_wal_insert_lsn()").concat().concat();
+    let runs = || many.rows("SELECT count(*), max(id::text) FROM tenantctl.runs");
+    let (wal, known) = (position(), runs());
+    let watched = many.up(&[]).spawn();
+    let mut watcher = many.session("app", "postgres");
+    let mut locks = 0;
+    let mut running = Some(watched);
+    let up = loop {
+        let held = watcher.rows(
+            "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
+             WHERE a.application_name LIKE 'tenantctl/%' \
+               AND (l.locktype = 'advisory' OR l.mode NOT IN ('AccessShareLock', 'ExclusiveLock') \
+                    OR l.locktype = 'transactionid')",
+        );
+        locks += held.concat().concat().parse::<usize>().unwrap();
+        thread::sleep(Duration::from_millis(5));
+        if let Some(one) = running.take() {
+            if one.stdout_so_far().trim_end().ends_with('}') {
+                break one.wait().ok();
+            }
+            running = Some(one);
+        }
+    };
+    assert_eq!(summary(&up), [2000, 0, 0, 0]);
+    assert_eq!(locks, 0);
+    assert_eq!(position(), wal);
+    assert_eq!(runs(), known);
+    assert_eq!(up.json()["run"], serde_json::Value::Null);
+    // Finding the registry, its tenants, the schemas, and a batch for every 150 of them.
+    let requests = proxy.requests();
+    assert!(requests <= 14 + 25, "{requests} requests");
+}
