@@ -14,7 +14,7 @@ use crate::model::ident::Ident;
 use crate::model::migration::Version;
 use crate::model::observed::{Observed, Registered};
 use crate::model::secret::Secret;
-use crate::model::tenant::{State, Tenant};
+use crate::model::tenant::{Placement, State, Tenant};
 use crate::pg::{self, LockKey, Session, registry};
 use crate::plan;
 use crate::report::{Credential, Outcome, Planned, Provisioned, Report};
@@ -74,11 +74,32 @@ pub async fn create(
         issued.prepare(desired, observed, locked, options)
     };
     let converged = converge(cx, &control, &mut desired, prepare, patience).await?;
+    repeat(cx, &desired, options).await?;
     lock.release().await?;
 
     let mut answer = answer(cx, desired.tenant.clone(), before, converged, started).await;
     issued.tell(&mut answer, &desired, options);
     Ok(Report::Provisioned(Box::new(answer)))
+}
+
+/// Applies repeatable files that changed since, which come behind all migrations.
+async fn repeat(cx: &Context<'_>, desired: &Desired, options: &CreateOptions) -> Result<(), Error> {
+    let tenant = &desired.tenant;
+    let set = cx.sets.of(tenant.isolation);
+    if set.repeatables().is_empty() {
+        return Ok(());
+    }
+    let Placement { cluster, database, .. } = &tenant.placement;
+    let session = cx.servers.lasting(cluster, Some(database)).await?;
+    let schema = pg::Schema {
+        placement: &tenant.placement,
+        owner: &tenant.owner,
+        set,
+        limits: options.limits,
+        lock_wait: options.lock_wait,
+    };
+    pg::reapply(&session, &schema).await?;
+    Ok(())
 }
 
 /// What is already registered stays as it is unless the request says otherwise.

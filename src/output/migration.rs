@@ -83,10 +83,12 @@ fn row(target: &TargetReport, verb: Verb, style: &Style) -> Vec<String> {
     let (third, fourth) = match verb {
         Verb::Up => (version(target.from), version(target.to)),
         Verb::Status => {
-            let pending = if target.pending.is_empty() {
+            let waiting = target.status == Status::Pending;
+            let repeatables = if waiting { target.repeatables.len() } else { 0 };
+            let pending = if target.pending.len() + repeatables == 0 {
                 "-".to_owned()
             } else {
-                target.pending.len().to_string()
+                (target.pending.len() + repeatables).to_string()
             };
             (version(target.from), pending)
         }
@@ -292,6 +294,7 @@ pub(super) fn target_json(target: &TargetReport) -> Value {
         "to": target.to.map(|version| version.0),
         "applied": numbers(&target.applied),
         "pending": numbers(&target.pending),
+        "repeatables": target.repeatables,
         "status": target.status.word(),
         "attempts": target.attempts,
         "waited_for": target.waited,

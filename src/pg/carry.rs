@@ -21,6 +21,17 @@ pub(super) enum CarryError {
         /// What the server said.
         error: tokio_postgres::Error,
     },
+    /// The server refused a statement of a repeatable file; as above.
+    Repeatable {
+        /// Which of the pending repeatable files.
+        at: usize,
+        /// How many statements of it were done before.
+        done: usize,
+        /// How many characters of what was sent stand before the file.
+        before: usize,
+        /// What the server said.
+        error: tokio_postgres::Error,
+    },
     /// Another session holds the schema's lock.
     Busy,
     /// The history is no longer as it was read.
@@ -36,7 +47,9 @@ pub(super) enum CarryError {
 impl fmt::Display for CarryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File { .. } => f.write_str("the server refused a statement of the migration"),
+            Self::File { .. } | Self::Repeatable { .. } => {
+                f.write_str("the server refused a statement of the migration")
+            }
             Self::Busy => f.write_str("another session holds the lock"),
             Self::Moved => f.write_str("the history is no longer as it was read"),
             Self::Ours(_) => f.write_str("the server refused a statement"),
@@ -49,7 +62,9 @@ impl fmt::Display for CarryError {
 impl std::error::Error for CarryError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::File { error, .. } | Self::Ours(error) => Some(error),
+            Self::File { error, .. } | Self::Repeatable { error, .. } | Self::Ours(error) => {
+                Some(error)
+            }
             Self::Outside | Self::History(_) | Self::Busy | Self::Moved => None,
         }
     }

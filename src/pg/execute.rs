@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 
 use super::answer::failed;
 use super::migrate::{Target, migrate_target};
-use super::refinery::{Limits, Prepared};
+use super::refinery::{Limits, Prepared, Repeating};
 use super::registry;
 use super::session::Session;
 use crate::error::{Code, Error};
@@ -128,6 +128,7 @@ async fn carry(
                 to: versions.last().copied(),
                 limits: work.limits,
                 lock_wait: work.lock_wait,
+                repeatables: Repeating::default(),
                 watcher: None,
             };
             migrate_target(session, &target).await.map(|_| ()).map_err(|(_, error)| error)

@@ -17,6 +17,8 @@ pub(super) enum Part {
     Unmoved,
     /// A file, by its place among those pending.
     File(usize),
+    /// A repeatable file, by its place among those pending.
+    Repeatable(usize),
 }
 
 /// What stands between two parts: ends a line comment and a statement that has no semicolon.

@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 use super::answer::failed;
 use super::lock::{self, LockKey};
 use super::outside::Watcher;
-use super::refinery::{self, Guard, Limits, NotApplied, Order, Prepared};
+use super::refinery::{self, Guard, Limits, NotApplied, Order, Prepared, Repeating};
 use super::session::Session;
 use crate::error::{Code, Error};
 use crate::model::ident::Ident;
@@ -38,6 +38,8 @@ pub struct Target<'a> {
     pub limits: Limits,
     /// How long another tenantctl is waited for.
     pub lock_wait: Duration,
+    /// Which repeatable files come with what is applied at once.
+    pub repeatables: Repeating<'a>,
     /// Who is told what a long statement outside of a transaction is doing.
     pub watcher: Option<&'a dyn Watcher>,
 }
@@ -70,7 +72,9 @@ pub async fn migrate_target(
         if pending.is_empty() {
             return Ok((known.version(), Vec::new()));
         }
-        let order = target.order(history.as_ref(), false, Guard::Held);
+        // They follow in a transaction of their own, when the last of the files is there.
+        let alone = Target { repeatables: Repeating::default(), ..*target };
+        let order = alone.order(history.as_ref(), false, Guard::Held);
         let applied = refinery::migrate(client, &order, &pending)
             .await
             .map_err(|not_applied| not_applied.failure(schema))?;
@@ -134,6 +138,7 @@ impl<'a> Target<'a> {
             together,
             guard,
             watcher: self.watcher,
+            repeatables: self.repeatables,
         }
     }
 }

@@ -46,7 +46,7 @@ pub use observe::structure::{Structures, facts, structures};
 pub use outside::Watcher;
 pub use pooler::Pooler;
 pub use provision::{Held, hold, observe};
-pub use refinery::{Limits, NotApplied, Prepared};
+pub use refinery::{Limits, NotApplied, Prepared, Repeating};
 pub use repeatables::{Repeatables, reapply, repeatables};
 pub use rewrite::{Schema, baseline, occupied, repair, take_back};
 pub use servers::{RETIRE_AFTER, Servers};

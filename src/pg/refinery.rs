@@ -18,12 +18,14 @@ use super::answer::failed;
 use super::carry::{CarryError, carry};
 use super::message::{Message, Part};
 use super::outside::{self, Outside, Watcher};
-use super::refusal::{place, refused};
+use super::refusal::{place, place_behind, refused};
+use super::repeatables::{Piece, pieces};
 use crate::error::{Code, Error, Location};
 use crate::model::ident::Ident;
 use crate::model::layout::HISTORY_TABLE;
-use crate::model::migration::{Applied, History, Migration, MigrationSet, Version};
+use crate::model::migration::{Applied, History, Migration, MigrationSet, Repeatable, Version};
 use crate::sql;
+use crate::sql::position::Position;
 use crate::sql::{Literal, Sql};
 
 /// How long a migration may wait and work.
@@ -102,8 +104,19 @@ pub(super) struct Order<'a> {
     pub(super) together: bool,
     /// Who keeps others away.
     pub(super) guard: Guard,
+    /// Which repeatable files are applied behind the others, in the same transaction.
+    pub(super) repeatables: Repeating<'a>,
     /// Who is told what a long statement outside of a transaction is doing.
     pub(super) watcher: Option<&'a dyn Watcher>,
+}
+
+/// Repeatable files to apply to one schema.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Repeating<'a> {
+    /// The files, in their order.
+    pub files: &'a [&'a Repeatable],
+    /// Whether the table that records them is there.
+    pub recorded: bool,
 }
 
 /// Why nothing was applied to a schema that has migrations to apply.
@@ -153,6 +166,13 @@ pub(super) async fn migrate(
         done: 0,
         outside: None,
     };
+    if pending.is_empty() {
+        let sent = target.send(&target.message(&[])).await;
+        return match sent {
+            Ok(()) => Ok(Vec::new()),
+            Err(error) => Err(target.told(&error)),
+        };
+    }
     let mut runner = Runner::new(&order.files.units)
         .set_grouped(order.together)
         .set_abort_divergent(true)
@@ -266,7 +286,8 @@ impl SchemaTarget<'_> {
         if let Some(create) = &self.create_history {
             message.add(Part::Ours, create);
         }
-        if matches!(self.order.guard, Guard::Taken(_)) {
+        let has_history = self.order.history.is_some() || self.create_history.is_some();
+        if matches!(self.order.guard, Guard::Taken(_)) && has_history {
             message.add(Part::Unmoved, self.unmoved().as_str());
         }
         for (at, pair) in pairs.chunks(2).enumerate() {
@@ -278,7 +299,23 @@ impl SchemaTarget<'_> {
             message.add(Part::Ours, self.become_owner.as_str());
             message.add(Part::Ours, pair.get(1).copied().unwrap_or_default());
         }
+        self.repeat(&mut message);
         message
+    }
+
+    /// Adds the repeatable files, behind all others.
+    fn repeat(&self, message: &mut Message) {
+        let Repeating { files, recorded } = self.order.repeatables;
+        let mut at = 0;
+        for piece in pieces(self.order.schema, self.order.role, files, recorded) {
+            match piece {
+                Piece::Ours(statements) => message.add(Part::Ours, statements.as_str()),
+                Piece::File(file) => {
+                    message.add(Part::Repeatable(at), &file.sql);
+                    at += 1;
+                }
+            }
+        }
     }
 
     /// Carries out a file statement by statement. Returns what its record must do as well.
@@ -308,6 +345,7 @@ impl SchemaTarget<'_> {
                 Part::Lock if refused => CarryError::Busy,
                 Part::Unmoved if refused => CarryError::Moved,
                 Part::File(at) => CarryError::File { at, done, before, error },
+                Part::Repeatable(at) => CarryError::Repeatable { at, done, before, error },
                 Part::Lock | Part::Unmoved | Part::Ours => CarryError::Ours(error),
             }
         })
@@ -338,25 +376,51 @@ impl SchemaTarget<'_> {
     /// Turns refinery's failure into one that names the file, the place and the server's words.
     fn explain(&mut self, error: &refinery::Error) -> NotApplied {
         let schema = self.order.schema;
-        let applied = || {
-            let applied = self.pending.iter().take(self.done);
-            applied.map(|migration| migration.version).collect()
-        };
         if let Some(told) = self.outside.take() {
-            return NotApplied::Failed(applied(), told);
+            return NotApplied::Failed(self.applied(), told);
         }
         let carried = match error.kind() {
             Kind::Connection(_, source) => source.downcast_ref::<CarryError>(),
             _ => None,
         };
+        match carried {
+            Some(carried) => self.told(carried),
+            None => {
+                let what = format!("migrate {schema}: {error}");
+                NotApplied::Failed(self.applied(), Error::new(Code::HistoryDiverged, what))
+            }
+        }
+    }
+
+    /// What was applied in transactions before the one that failed.
+    fn applied(&self) -> Vec<Version> {
+        self.pending.iter().take(self.done).map(|migration| migration.version).collect()
+    }
+
+    /// Says what the server refused, and where that stands.
+    fn told(&self, carried: &CarryError) -> NotApplied {
+        let schema = self.order.schema;
         let failure = match carried {
-            Some(CarryError::Busy) => return NotApplied::Busy,
-            Some(CarryError::Moved) => return NotApplied::Moved,
-            Some(CarryError::File { at, done, before, error }) => match self.pending.get(*at) {
+            CarryError::Busy => return NotApplied::Busy,
+            CarryError::Moved => return NotApplied::Moved,
+            CarryError::File { at, done, before, error } => match self.pending.get(*at) {
                 Some(migration) => self.refused_file(migration, *done, *before, error),
                 None => refused(error, format!("migrate {schema}")),
             },
-            Some(CarryError::Ours(server)) => {
+            CarryError::Repeatable { at, done, before, error } => {
+                let Some(file) = self.order.repeatables.files.get(*at) else {
+                    let failure = refused(error, format!("migrate {schema}"));
+                    return NotApplied::Failed(self.applied(), failure);
+                };
+                let failure = refused(error, format!("apply {} to {schema}", file.path));
+                match place_behind(&file.sql, *before, error, *done) {
+                    Some(Position { line, column }) => {
+                        failure.at(Location { file: file.path.clone(), line, column })
+                    }
+                    None => failure,
+                }
+            }
+            CarryError::Ours(server) => {
                 let files: Vec<&str> = self.pending[self.done.min(self.pending.len())..]
                     .iter()
                     .map(|migration| migration.path.as_str())
@@ -371,9 +435,11 @@ impl SchemaTarget<'_> {
                 };
                 refused(server, what)
             }
-            _ => Error::new(Code::HistoryDiverged, format!("migrate {schema}: {error}")),
+            CarryError::Outside | CarryError::History(_) => {
+                Error::new(Code::HistoryDiverged, format!("migrate {schema}: {carried}"))
+            }
         };
-        NotApplied::Failed(applied(), failure)
+        NotApplied::Failed(self.applied(), failure)
     }
 
     fn refused_file(

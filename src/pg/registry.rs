@@ -130,6 +130,7 @@ async fn migrate(session: &Session, set: &MigrationSet) -> Result<(), Error> {
         together: true,
         guard: refinery::Guard::Held,
         watcher: None,
+        repeatables: refinery::Repeating::default(),
     };
     refinery::migrate(client, &order, &pending)
         .await

@@ -59,6 +59,8 @@ pub struct TargetReport {
     pub applied: Vec<Version>,
     /// What is still to be applied.
     pub pending: Vec<Version>,
+    /// Which repeatable files were applied, or are still to be applied.
+    pub repeatables: Vec<String>,
     /// How it stands.
     pub status: Status,
     /// Why it failed, or was passed over.
@@ -84,6 +86,7 @@ impl TargetReport {
             to: None,
             applied: Vec::new(),
             pending: Vec::new(),
+            repeatables: Vec::new(),
             status: Status::UpToDate,
             error: None,
             attempts: 0,

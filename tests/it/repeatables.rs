@@ -10,7 +10,7 @@ use tenantctl::model::ident::Ident;
 use tenantctl::model::tenant::{ClusterName, Placement};
 use tenantctl::pg::{self, Limits, Servers, Session};
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, statuses, target};
 use crate::harness::{Model, on_every_version};
 
 fn ident(name: &str) -> Ident {
@@ -161,4 +161,47 @@ fn many_schemas_are_read_at_once_and_one_that_may_not_be_hides_no_other() {
         .collect();
     let expected = [("tenant_cat", Some(1)), ("tenant_dog", None), ("tenant_elk", Some(0))];
     assert_eq!(seen, BTreeMap::from(expected));
+}
+
+#[test]
+fn up_applies_what_is_repeatable_when_it_changed() {
+    on_every_version(|world| {
+        let fleet = Fleet::on(world).having(&["cat", "dog"]);
+        fleet.create("fox", "database");
+        fleet.migration("R__count.sql", COUNT);
+        fleet.migration("V2__title.sql", "ALTER TABLE notes ADD COLUMN title text;\n");
+        // Versions and what stands behind them are one transaction.
+        let up = fleet.up(&[]).run().ok();
+        assert_eq!(statuses(&up), ["cat applied", "dog applied", "fox applied"]);
+        assert_eq!(target(&up, "cat")["repeatables"], serde_json::json!(["count"]));
+        assert_eq!(fleet.rows("SELECT tenant_cat.count_notes()"), [["0"]]);
+        assert_eq!(fleet.history("tenant_cat"), ["1 notes", "2 title"]);
+        let again = fleet.up(&[]).run().ok();
+        assert_eq!(statuses(&again), ["cat up-to-date", "dog up-to-date", "fox up-to-date"]);
+        fleet.status(&["--check"]).run().ok();
+
+        // A text that changed is applied again, though no version is pending.
+        fleet.migration("R__count.sql", &COUNT.replace("count(*)", "count(*) + 40"));
+        let status = fleet.status(&["--check"]).run().code(2);
+        assert_eq!(statuses(&status), ["cat pending", "dog pending", "fox pending"]);
+        let up = fleet.up(&[]).run().ok();
+        assert_eq!(statuses(&up), ["cat applied", "dog applied", "fox applied"]);
+        assert_eq!(fleet.rows("SELECT tenant_dog.count_notes()"), [["40"]]);
+
+        // A failure is placed in the file, and undoes the version that it came with.
+        fleet.migration("R__count.sql", &format!("{COUNT}SELECT nothing;\n"));
+        fleet.migration("V3__tags.sql", "CREATE TABLE tags ();\n");
+        let failed = fleet.up(&["--tenant", "cat"]).run().code(1);
+        let error = &target(&failed, "cat")["error"];
+        assert!(error["file"].as_str().unwrap().ends_with("R__count.sql"), "{error}");
+        assert_eq!((&error["line"], &error["column"]), (&2.into(), &8.into()), "{error}");
+        assert_eq!(fleet.history("tenant_cat"), ["1 notes", "2 title"]);
+        fleet.migration("R__count.sql", COUNT);
+        fleet.up(&["--per-file"]).run().ok();
+        assert_eq!(fleet.rows("SELECT tenant_cat.count_notes()"), [["0"]]);
+        // Whoever comes later has them from the beginning.
+        fleet.create("gnu", "schema");
+        assert_eq!(fleet.rows("SELECT tenant_gnu.count_notes()"), [["0"]]);
+        fleet.status(&["--check"]).run().ok();
+    });
 }

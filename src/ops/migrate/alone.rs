@@ -10,9 +10,10 @@ use super::lanes::Ended;
 use super::run::Run;
 use super::targets::Unit;
 use crate::error::Code;
+use crate::model::migration::Version;
 use crate::model::tenant::{Isolation, Placement};
 use crate::ops::watching::Watching;
-use crate::pg::{self, Session, Target};
+use crate::pg::{self, Repeating, Schema, Session, Target};
 use crate::report::Status;
 
 impl Run<'_, '_> {
@@ -58,6 +59,19 @@ impl Run<'_, '_> {
         let (pid, history) = join(session.pid(), pg::history(&session, schema)).await;
         match history {
             Ok(history) => {
+                if unit.wants_repeatables(self.options.scope.to) {
+                    match pg::repeatables(&session, &[schema]).await {
+                        Ok(mut found) => {
+                            let recorded = found.remove(schema).transpose();
+                            let recorded = match recorded {
+                                Ok(recorded) => recorded.unwrap_or_default(),
+                                Err(error) => return Ended::failed(error),
+                            };
+                            self.units.borrow_mut()[at].compare(&recorded);
+                        }
+                        Err(error) => return Ended::failed(error),
+                    }
+                }
                 if let Some(ended) = self.decide_anew(at, history) {
                     return ended;
                 }
@@ -107,6 +121,30 @@ impl Run<'_, '_> {
         ended
     }
 
+    /// Applies repeatable files behind files that were applied one by one.
+    async fn then_repeat(
+        &self,
+        unit: &Unit<'_>,
+        session: &Session,
+        applied: Vec<Version>,
+    ) -> Ended {
+        if unit.repeatables.is_empty() {
+            return Ended::Applied(applied);
+        }
+        let brief = unit.brief();
+        let schema = Schema {
+            placement: &brief.placement,
+            owner: &brief.owner,
+            set: unit.set,
+            limits: self.options.limits,
+            lock_wait: self.options.lock_wait,
+        };
+        match pg::reapply(session, &schema).await {
+            Ok(_) => Ended::Applied(applied),
+            Err(error) => Ended::Failed(applied, error),
+        }
+    }
+
     /// Each file for itself, under a lock that the session holds.
     async fn one_by_one(
         &self,
@@ -132,13 +170,16 @@ impl Run<'_, '_> {
             limits: self.options.limits,
             lock_wait: self.options.lock_wait,
             watcher: Some(&watching),
+            repeatables: Repeating::default(),
         };
         self.units.borrow_mut()[at].attempts += 1;
         match pg::migrate_target(session, &target).await {
-            Ok((_, applied)) if applied.is_empty() => Ended::NothingToDo,
+            Ok((_, applied)) if applied.is_empty() && unit.repeatables.is_empty() => {
+                Ended::NothingToDo
+            }
             Ok((from, applied)) => {
                 self.units.borrow_mut()[at].from = from;
-                Ended::Applied(applied)
+                self.then_repeat(unit, session, applied).await
             }
             Err((applied, error)) if error.code == Code::Unreachable => {
                 match self.find_out(at, &brief.placement, error).await {

@@ -18,7 +18,7 @@ use crate::error::{Code, Error};
 use crate::model::ident::Ident;
 use crate::model::migration::{History, Version};
 use crate::model::tenant::{ClusterName, Isolation, Placement};
-use crate::pg::{self, LockKey, NotApplied, RETIRE_AFTER, Session, Target};
+use crate::pg::{self, LockKey, NotApplied, RETIRE_AFTER, Repeating, Session, Target};
 use crate::plan::endurance::{ATTEMPTS, is_passing, is_unready, pause};
 use crate::report::Status;
 use crate::report::event::Event;
@@ -317,13 +317,14 @@ impl Run<'_, '_> {
 
     pub(super) async fn attempt(&self, at: usize, session: &Session, seat: usize) -> (Ended, bool) {
         loop {
-            let (unit, known, leaves_traces) = {
+            let (unit, known, leaves_traces, (repeatables, recorded)) = {
                 let mut units = self.units.borrow_mut();
                 let unit = &mut units[at];
                 unit.attempts += 1;
                 let known = self.history_of(unit);
                 let leaves_traces = self.leaves_traces(unit);
-                (unit.brief(), known, leaves_traces)
+                let repeatables = (unit.repeatables.clone(), unit.has_repeatables);
+                (unit.brief(), known, leaves_traces, repeatables)
             };
             let Some(files) = self.files.get(&unit.isolation) else {
                 return (Ended::NothingToDo, false);
@@ -336,6 +337,7 @@ impl Run<'_, '_> {
                 limits: self.options.limits,
                 lock_wait: self.options.lock_wait,
                 watcher: None,
+                repeatables: Repeating { files: &repeatables, recorded },
             };
             let done = pg::migrate_at_once(session, &target, known.as_deref()).await;
             if leaves_traces && let Err(error) = session.clean().await {
@@ -399,6 +401,11 @@ impl Run<'_, '_> {
         match self.history_in_the_end(placement).await {
             Ok(history) => {
                 let history = history.unwrap_or_default();
+                if before.is_empty() {
+                    return Ended::failed(
+                        error.hint("what is repeatable is applied again by the next run"),
+                    );
+                }
                 let (applied, left): (Vec<Version>, Vec<Version>) =
                     before.into_iter().partition(|version| history.get(*version).is_some());
                 if left.is_empty() {

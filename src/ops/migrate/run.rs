@@ -87,7 +87,7 @@ impl<'r, 'a> Run<'r, 'a> {
         self.refuse_findings(&waiting)?;
         let waves = self.waves(&waiting);
         self.tell_start(&waiting);
-        let certain = self.units.borrow().iter().any(|unit| !unit.pending.is_empty());
+        let certain = self.units.borrow().iter().any(Unit::lacks_something);
         if certain {
             self.journal.begin(&self).await?;
         }
@@ -208,6 +208,7 @@ impl<'r, 'a> Run<'r, 'a> {
                 None
             }
             Ended::NothingToDo => {
+                unit.repeatables.clear();
                 unit.status = Status::UpToDate;
                 None
             }
@@ -366,6 +367,7 @@ impl<'r, 'a> Run<'r, 'a> {
     pub(super) fn leaves_traces(&self, unit: &Unit<'_>) -> bool {
         let traces = self.traces.get(&unit.isolation);
         traces.is_some_and(|traces| unit.pending.iter().any(|version| traces.contains(version)))
+            || unit.repeatables.iter().any(|file| leaves_traces(&file.sql))
     }
 
     async fn close(self) -> Result<MigrationRun, Error> {

@@ -14,11 +14,11 @@ use super::lanes::has_no_room;
 use crate::error::{Code, Error};
 use crate::model::count;
 use crate::model::ident::Ident;
-use crate::model::migration::{History, Migration, MigrationSet, Version};
+use crate::model::migration::{History, Migration, MigrationSet, Repeatable, Version};
 use crate::model::tenant::{ClusterName, Isolation, Placement, State, Tenant};
 use crate::ops::{Context, fleet};
 use crate::pg;
-use crate::plan::pending::{beginning, decide};
+use crate::plan::pending::{beginning, decide, decide_repeatables};
 use crate::report::event::Event;
 use crate::report::{Failure, Source, Status, TargetReport};
 
@@ -79,6 +79,10 @@ pub(super) struct Unit<'a> {
     pub(super) registered: bool,
     pub(super) set: &'a MigrationSet,
     pub(super) known: Known,
+    /// Which repeatable files it lacks, or was given.
+    pub(super) repeatables: Vec<&'a Repeatable>,
+    /// Whether any was recorded.
+    pub(super) has_repeatables: bool,
     pub(super) from: Option<Version>,
     pub(super) to: Option<Version>,
     pub(super) applied: Vec<Version>,
@@ -132,6 +136,7 @@ pub(super) async fn units<'a>(
     let what = format!("reading the histories of {}", count(units.len(), "schema"));
     cx.observer.on(&Event::Working { what: &what });
     read(cx, &mut units, options.to, reading).await;
+    read_repeatables(cx, &mut units, options.to).await;
     Ok(units)
 }
 
@@ -186,6 +191,39 @@ async fn read(cx: &Context<'_>, units: &mut [Unit<'_>], to: Option<Version>, rea
                 None => unit.miss(),
             },
             None => {}
+        }
+    }
+}
+
+/// Reads which repeatable files schemas have, where the files have any and all versions are asked
+/// for: they come behind the last.
+async fn read_repeatables(cx: &Context<'_>, units: &mut [Unit<'_>], to: Option<Version>) {
+    let mut databases: BTreeMap<Database, Vec<usize>> = BTreeMap::new();
+    for (at, unit) in units.iter().enumerate() {
+        let read = matches!(unit.status, Status::UpToDate | Status::Pending);
+        if read && unit.wants_repeatables(to) && !matches!(unit.known, Known::Unread) {
+            let Placement { cluster, database, .. } = unit.placement.clone();
+            databases.entry((cluster, database)).or_default().push(at);
+        }
+    }
+    for ((cluster, database), places) in databases {
+        let names: Vec<Ident> =
+            places.iter().map(|at| units[*at].placement.schema.clone()).collect();
+        let recorded = async {
+            let session = cx.servers.session(&cluster, Some(&database)).await?;
+            pg::repeatables(&session, &names.iter().collect::<Vec<_>>()).await
+        };
+        let mut recorded = recorded.await;
+        for (at, name) in places.into_iter().zip(&names) {
+            let unit = &mut units[at];
+            match &mut recorded {
+                Ok(recorded) => match recorded.remove(name) {
+                    Some(Ok(recorded)) => unit.compare(&recorded),
+                    Some(Err(error)) => unit.fail(&error),
+                    None => unit.compare(&BTreeMap::new()),
+                },
+                Err(error) => unit.fail(error),
+            }
         }
     }
 }
@@ -288,6 +326,8 @@ impl<'a> Unit<'a> {
             registered: false,
             set: cx.sets.of(isolation),
             known: Known::Unread,
+            repeatables: Vec::new(),
+            has_repeatables: false,
             from: None,
             to: None,
             applied: Vec::new(),
@@ -332,10 +372,29 @@ impl<'a> Unit<'a> {
         match decide(self.set, &history, to) {
             Ok(pending) => {
                 self.pending = pending.iter().map(|one: &&Migration| one.version).collect();
-                self.status =
-                    if self.pending.is_empty() { Status::UpToDate } else { Status::Pending };
+                let has_all = self.pending.is_empty() && self.repeatables.is_empty();
+                self.status = if has_all { Status::UpToDate } else { Status::Pending };
             }
             Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Whether it is known to lack something.
+    pub(super) fn lacks_something(&self) -> bool {
+        !self.pending.is_empty() || !self.repeatables.is_empty()
+    }
+
+    /// Whether repeatable files are to be looked at: they come behind the last version.
+    pub(super) fn wants_repeatables(&self, to: Option<Version>) -> bool {
+        !self.set.repeatables().is_empty() && (to.is_none() || to >= self.set.head())
+    }
+
+    /// Finds out which repeatable files are to be applied, by the checksums of those that were.
+    pub(super) fn compare(&mut self, recorded: &BTreeMap<String, String>) {
+        self.has_repeatables = !recorded.is_empty();
+        self.repeatables = decide_repeatables(self.set, recorded);
+        if !self.repeatables.is_empty() && self.status == Status::UpToDate {
+            self.status = Status::Pending;
         }
     }
 
@@ -410,7 +469,10 @@ impl<'a> Unit<'a> {
             version(self.from),
             version(self.to),
             count(self.applied.len(), "migration")
-        )
+        ) + &match self.repeatables.len() {
+            0 => String::new(),
+            number => format!(" and {}", count(number, "repeatable file")),
+        }
     }
 
     /// One row per tenant: each asks about itself, also when it shares its tables.
@@ -420,6 +482,7 @@ impl<'a> Unit<'a> {
             to: self.to,
             applied: self.applied.clone(),
             pending: self.pending.clone(),
+            repeatables: self.repeatables.iter().map(|file| file.name.clone()).collect(),
             status: self.status,
             error: self.error.clone(),
             attempts: self.attempts,
