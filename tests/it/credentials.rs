@@ -122,7 +122,7 @@ fn a_run_that_is_killed_loses_no_password() {
         .run()
         .ok();
     let mut states = Vec::new();
-    for at in [14, counting.requests() / 2, counting.requests() - 25, counting.requests() - 15] {
+    for at in [18, counting.requests() / 2, counting.requests() - 25, counting.requests() - 15] {
         let proxy = Proxy::start(&world, Some(at));
         let killed =
             world.tenantctl(create).env("DATABASE_URL", proxy.operator_url(&world)).spawn();

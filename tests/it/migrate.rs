@@ -105,7 +105,7 @@ fn the_answer_is_one_document_of_the_promised_shape() {
         "versions": [{"isolation": "schema", "version": 1, "tenants": 1}],
         "targets": [{
             "tenant": "cat", "isolation": "schema", "cluster": "main", "database": "app",
-            "schema": "tenant_cat", "from": 1, "to": 1, "applied": [], "pending": [2],
+            "schema": "tenant_cat", "from": 1, "to": 1, "applied": [], "pending": [2], "repeatables": [],
             "status": "pending", "error": null, "attempts": 0, "waited_for": null,
             "duration_ms": 0, "last_failure": null,
         }],

@@ -98,7 +98,7 @@ impl Run<'_, '_> {
         let session = if unit.runs_outside_a_transaction() {
             self.cx.servers.dedicated(cluster, Some(database)).await
         } else {
-            self.cx.servers.session(cluster, Some(database)).await
+            self.cx.servers.lasting(cluster, Some(database)).await
         };
         match session {
             Ok(session) => {

@@ -11,6 +11,7 @@ use super::targets::Unit;
 use super::{UpOptions, targets};
 use crate::error::{Code, Error};
 use crate::model::migration::Version;
+use crate::model::pooling::Operation;
 use crate::model::run::{
     NewRun, Run as Kept, RunError, RunKind, RunReference, RunState, RunTarget, TargetState,
 };
@@ -149,6 +150,7 @@ impl Journal {
         }
         let (cluster, database) = &run.cx.fleet.registry;
         let session = run.cx.servers.dedicated(cluster, Some(database)).await?;
+        session.require(Operation::Session, "keep the ledger of the run").await?;
         registry::ensure(&session, run.cx.sets.registry()).await?;
         let new = NewRun {
             id: self.id,

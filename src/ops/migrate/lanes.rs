@@ -17,6 +17,7 @@ use super::targets::Known;
 use crate::error::{Code, Error};
 use crate::model::ident::Ident;
 use crate::model::migration::{History, Version};
+use crate::model::pooling::Operation;
 use crate::model::tenant::{ClusterName, Isolation, Placement};
 use crate::pg::{self, LockKey, NotApplied, RETIRE_AFTER, Repeating, Session, Target};
 use crate::plan::endurance::{ATTEMPTS, is_passing, is_unready, pause};
@@ -267,6 +268,7 @@ impl Run<'_, '_> {
 
     async fn sit_down(&self, cluster: &ClusterName, database: &Ident) -> Result<Seat, Error> {
         let session = self.cx.servers.session(cluster, Some(database)).await?;
+        session.require(Operation::Transaction, &format!("migrate tenants in {database}")).await?;
         let pid = session.pid().await?;
         let number = self.seats.take(&session, pid);
         Ok(Seat {
