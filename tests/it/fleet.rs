@@ -76,9 +76,9 @@ impl Fleet {
         fs::remove_file(self.path(&format!("migrations/tenant/{name}"))).unwrap();
     }
 
-    /// `migrate up` with more arguments, answering in JSON.
+    /// `migrate up` with more arguments, answering in JSON. Files may be as simple as a test likes.
     pub fn up(&self, args: &[&str]) -> Invocation {
-        self.tenantctl(["migrate", "up", "-o", "json"]).args(args)
+        self.tenantctl(["migrate", "up", "-o", "json", "--allow-lint"]).args(args)
     }
 
     /// `migrate status` with more arguments, answering in JSON.

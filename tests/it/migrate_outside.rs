@@ -237,7 +237,7 @@ fn what_commits_on_its_own_runs_alone() {
          ALTER DATABASE app SET work_mem = '5MB';\n",
     );
     fleet.sql("ALTER DATABASE app OWNER TO tenant_cat_owner");
-    fleet.up(&["--allow-lint"]).run().ok();
+    fleet.up(&[]).run().ok();
     assert_eq!(
         fleet.rows("SELECT id FROM tenant_cat.notes ORDER BY 1").concat(),
         ["1", "2", "3", "5"]

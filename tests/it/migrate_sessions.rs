@@ -27,7 +27,7 @@ fn settings_of_one_tenants_migration_reach_no_other() {
          SELECT pg_advisory_lock(4711);\n",
     );
     fleet.migration("V3__after.sql", "CREATE TABLE after ();\n");
-    let up = fleet.up(&["--allow-lint", "--jobs", "1"]).run().ok();
+    let up = fleet.up(&["--jobs", "1"]).run().ok();
     assert_eq!(statuses(&up), ["cat applied", "dog applied"]);
     for id in ["cat", "dog"] {
         assert_eq!(
@@ -60,7 +60,7 @@ fn a_role_without_the_history_does_not_keep_a_migration_from_being_recorded() {
     let fleet = narrow(&["cat"]);
     fleet.migration("V2__role.sql", "CREATE TABLE tags ();\nSET ROLE app_tenant_cat;\n");
     fleet.sql("GRANT app_tenant_cat TO tenant_cat_owner");
-    fleet.up(&["--allow-lint"]).run().ok();
+    fleet.up(&[]).run().ok();
     assert_eq!(fleet.history("tenant_cat"), ["1 notes", "2 role"]);
 }
 
