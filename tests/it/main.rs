@@ -26,6 +26,7 @@ mod migrate_baseline;
 mod migrate_down;
 mod migrate_failing;
 mod migrate_faults;
+mod migrate_judged;
 mod migrate_many;
 mod migrate_outside;
 mod migrate_plan;
