@@ -43,4 +43,4 @@ pub use refinery::{Limits, NotApplied, Prepared};
 pub use servers::{RETIRE_AFTER, Servers};
 pub use session::Session;
 pub use trial::{Answer, trial};
-pub use watch::blockers;
+pub use watch::{blockers, is_there};

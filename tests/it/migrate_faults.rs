@@ -172,6 +172,7 @@ fn a_server_out_of_shared_memory_says_how_to_need_less() {
         many.step(version, &tables.join("\n"));
     }
     let up = many.up(&["--jobs", "1"]).run().code(1);
+    assert!(up.stdout().contains("targets"), "{}", up.transcript());
     let failed = target(&up, "t0001");
     assert_eq!(failed["error"]["sqlstate"], "53200", "{failed}");
     assert!(failed["error"]["hints"].to_string().contains("--per-file"), "{failed}");

@@ -130,7 +130,7 @@ impl Run<'_, '_> {
                 Ended::Applied(applied)
             }
             Err((applied, error)) if error.code == Code::Unreachable => {
-                match self.find_out(at, &brief.placement, error).await {
+                match self.find_out(at, &brief.placement, error, seat).await {
                     Ended::Failed(found, error) if found.is_empty() => {
                         Ended::Failed(applied, error)
                     }

@@ -358,7 +358,7 @@ impl Run<'_, '_> {
                 Err(NotApplied::Failed(applied, error)) => {
                     let lost = error.code == Code::Unreachable;
                     if lost {
-                        return (self.find_out(at, &unit.placement, error).await, true);
+                        return (self.find_out(at, &unit.placement, error, seat).await, true);
                     }
                     return (self.failed(at, applied, error, seat), false);
                 }
@@ -391,11 +391,17 @@ impl Run<'_, '_> {
         }
     }
 
-    /// The connection is gone, and with it the answer: whether the transaction was committed, only
-    /// the history can tell, once nobody is at work on it any more.
-    pub(super) async fn find_out(&self, at: usize, placement: &Placement, error: Error) -> Ended {
+    /// The connection of a seat is gone, and with it the answer: whether the transaction was
+    /// committed, only the history can tell, once the server's process is gone as well.
+    pub(super) async fn find_out(
+        &self,
+        at: usize,
+        placement: &Placement,
+        error: Error,
+        seat: usize,
+    ) -> Ended {
         let before = self.units.borrow()[at].pending.clone();
-        match self.history_in_the_end(placement).await {
+        match self.history_in_the_end(placement, self.seats.pid(seat)).await {
             Ok(history) => {
                 let history = history.unwrap_or_default();
                 let (applied, left): (Vec<Version>, Vec<Version>) =
@@ -411,9 +417,14 @@ impl Run<'_, '_> {
         }
     }
 
-    /// The history under the schema's lock: the server may not have noticed yet that whom it works
-    /// for is gone, and may be starting again itself.
-    async fn history_in_the_end(&self, placement: &Placement) -> Result<Option<History>, Error> {
+    /// The history after the last word of a process whose connection was lost: it may not have
+    /// noticed that whom it works for is gone, nor even have begun with what it was told last. The
+    /// server may be starting again itself.
+    async fn history_in_the_end(
+        &self,
+        placement: &Placement,
+        process: Option<i32>,
+    ) -> Result<Option<History>, Error> {
         let Placement { cluster, database, schema } = placement;
         let until = Instant::now() + self.options.lock_wait;
         let session = loop {
@@ -424,11 +435,16 @@ impl Run<'_, '_> {
                 session => break session?,
             }
         };
-        let left = until.saturating_duration_since(Instant::now());
-        let lock = pg::hold(&session, LockKey::migrations(placement), left).await?;
-        let history = pg::history(&session, schema).await;
-        lock.release().await?;
-        history
+        if let Some(process) = process {
+            while pg::is_there(&session, process).await? {
+                if Instant::now() >= until {
+                    let what = format!("wait for process {process} of the server, which was lost");
+                    return Err(Error::new(Code::LockBusy, what));
+                }
+                self.pause(LOOK).await;
+            }
+        }
+        pg::history(&session, schema).await
     }
 
     /// There is no session for a unit. A server that is full, or starting, may have one in a moment.
