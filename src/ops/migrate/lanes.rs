@@ -236,7 +236,8 @@ impl Run<'_, '_> {
     fn begin(&self, at: usize) -> Placement {
         let mut units = self.units.borrow_mut();
         let unit = &mut units[at];
-        if unit.status == Status::Pending && unit.attempts == 0 && unit.waited.is_none() {
+        if unit.status == Status::Pending && !unit.begun {
+            unit.begun = true;
             self.cx.observer.on(&Event::TargetStarted {
                 cluster: Some(&unit.placement.cluster),
                 target: &unit.name(),

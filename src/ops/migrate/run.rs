@@ -175,7 +175,6 @@ impl<'r, 'a> Run<'r, 'a> {
     pub(super) fn settle(&self, at: usize, ended: Ended) -> Option<Duration> {
         let mut units = self.units.borrow_mut();
         let unit = &mut units[at];
-        let was_pending = unit.status == Status::Pending;
         let again = match ended {
             Ended::Applied(applied) => {
                 unit.finish(applied);
@@ -222,7 +221,7 @@ impl<'r, 'a> Run<'r, 'a> {
             return Some(after);
         }
         let failed = unit.error.is_some();
-        if !was_pending && !failed {
+        if !unit.begun && !failed {
             // It was only looked at.
             return None;
         }
