@@ -136,7 +136,11 @@ fn what_passes_is_tried_again_and_nothing_else() {
         let id = format!("t{:04}", at + 1);
         let (told, kept) = (target(&up, &id), row(&ledger, &id));
         let tried = if *passes { 2 } else { 1 };
-        assert_eq!((&told["attempts"], &kept["attempts"]), (&tried.into(), &tried.into()), "{code}");
+        assert_eq!(
+            (&told["attempts"], &kept["attempts"]),
+            (&tried.into(), &tried.into()),
+            "{code}"
+        );
         let status = if *passes { "applied" } else { "failed" };
         assert_eq!((&told["status"], &kept["status"]), (&status.into(), &status.into()), "{code}");
         let sqlstate = if *passes { Value::Null } else { Value::from(*code) };

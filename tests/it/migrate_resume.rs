@@ -19,7 +19,8 @@ struct Chance(u64);
 
 impl Chance {
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
     }
 }
@@ -45,7 +46,8 @@ fn whenever_a_run_is_killed_the_next_goes_on_and_nothing_is_done_twice() {
         running.kill();
         drop(running.wait());
         let histories = many.catalogue_agrees();
-        let done = histories.values().filter(|history| history.last() >= Some(&version.into())).count();
+        let done =
+            histories.values().filter(|history| history.last() >= Some(&version.into())).count();
         per_round.push(done);
         if done == histories.len() {
             // Whoever has everything says so, and then there is more to do.
@@ -54,7 +56,8 @@ fn whenever_a_run_is_killed_the_next_goes_on_and_nothing_is_done_twice() {
             many.step(version, "SELECT pg_sleep(0.005);");
         }
         // A run that was killed before it wrote anything cannot be gone on with.
-        resume = many.run(["runs", "list", "-o", "json"]).ok().json()["runs"][0]["state"] == "killed";
+        resume =
+            many.run(["runs", "list", "-o", "json"]).ok().json()["runs"][0]["state"] == "killed";
     }
     let last: &[&str] = if resume { &["--resume", "last"] } else { &[] };
     many.up(last).run().ok();
@@ -91,8 +94,7 @@ fn whatever_request_a_run_is_killed_behind_the_next_goes_on() {
             break;
         }
         let last = many.run(["runs", "list", "-o", "json"]).ok().json()["runs"][0].clone();
-        let resume: &[&str] =
-            if last["state"] == "killed" { &["--resume", "last"] } else { &[] };
+        let resume: &[&str] = if last["state"] == "killed" { &["--resume", "last"] } else { &[] };
         let up = many.up(resume).run().ok();
         assert_eq!(many.lawful()["state"], "done", "{behind}: {}", up.transcript());
         many.up(&["--check"]).run().ok();

@@ -38,9 +38,7 @@ fn interrupted_twice(args: &[&str]) {
     let (many, mut running) = asleep(4, "60", args);
     let began = Instant::now();
     running.interrupt();
-    running.wait_until("the first interrupt", || {
-        began.elapsed() > Duration::from_millis(150)
-    });
+    running.wait_until("the first interrupt", || began.elapsed() > Duration::from_millis(150));
     assert!(!sleepers(&many).is_empty());
     running.interrupt();
     let up = running.wait().code(130);
@@ -49,7 +47,10 @@ fn interrupted_twice(args: &[&str]) {
     assert_eq!(states(&up.json()), ["pending"; 4], "{}", up.transcript());
     assert!(sleepers(&many).is_empty());
     let ledger = many.lawful();
-    assert_eq!((&ledger["state"], states(&ledger)), (&"interrupted".into(), vec!["pending".to_owned(); 4]));
+    assert_eq!(
+        (&ledger["state"], states(&ledger)),
+        (&"interrupted".into(), vec!["pending".to_owned(); 4])
+    );
     assert!(row(&ledger, "t0001")["cause"].to_string().contains("cancelled by the user"));
     many.everybody_is_at(1);
 }
@@ -86,7 +87,9 @@ fn a_third_interrupt_ends_the_process() {
     // The server is told to cancel, and does not hear it.
     for pid in sleepers(&many) {
         let stop = format!("kill -STOP {pid}");
-        assert!(std::process::Command::new("/bin/sh").args(["-c", &stop]).status().unwrap().success());
+        assert!(
+            std::process::Command::new("/bin/sh").args(["-c", &stop]).status().unwrap().success()
+        );
     }
     let stopped = sleepers(&many);
     for _ in 0..3 {
@@ -96,7 +99,9 @@ fn a_third_interrupt_ends_the_process() {
     let ended = running.wait().code(130);
     for pid in stopped {
         let go_on = format!("kill -CONT {pid}; kill -INT {pid}");
-        assert!(std::process::Command::new("/bin/sh").args(["-c", &go_on]).status().unwrap().success());
+        assert!(
+            std::process::Command::new("/bin/sh").args(["-c", &go_on]).status().unwrap().success()
+        );
     }
     assert!(ended.elapsed() < Duration::from_secs(20));
     many.step(2, "");
@@ -113,7 +118,9 @@ fn a_tenant_that_waits_is_pending_when_the_user_stops() {
     holder.sql("BEGIN; LOCK TABLE tenant_t0001.notes");
     let mut running = many.up(&["--lock-timeout", "50ms"]).spawn();
     running.wait_until("a wait", || {
-        !many.rows("SELECT FROM tenantctl.run_targets WHERE state = 'waiting' AND attempts > 1").is_empty()
+        !many
+            .rows("SELECT FROM tenantctl.run_targets WHERE state = 'waiting' AND attempts > 1")
+            .is_empty()
     });
     running.interrupt();
     let up = running.wait();
@@ -232,7 +239,10 @@ fn a_failure_in_a_wave_keeps_the_next_from_beginning() {
     // Whoever allows it has the next wave, though not the failed tenant.
     let up = many.up(&["--resume", "last", "--wave", "wave=canary", "--max-failures", "1"]);
     up.run().code(3);
-    assert_eq!(states(&many.lawful()), ["applied", "applied", "failed", "applied", "applied", "applied"]);
+    assert_eq!(
+        states(&many.lawful()),
+        ["applied", "applied", "failed", "applied", "applied", "applied"]
+    );
 }
 
 #[test]
@@ -246,7 +256,9 @@ fn a_wave_is_watched_before_the_next() {
     // A run that is stopped while it watches does not wait for the end.
     many.step(3, "");
     let mut running = many.up(&["--wave", "1", "--soak", "1h"]).spawn();
-    running.wait_until("the first wave", || many.rows("SELECT FROM public.done WHERE version = 3").len() == 1);
+    running.wait_until("the first wave", || {
+        many.rows("SELECT FROM public.done WHERE version = 3").len() == 1
+    });
     running.interrupt();
     let up = running.wait().code(130);
     assert_eq!(statuses(&up)[1..], ["t0002 pending", "t0003 pending", "t0004 pending"]);
@@ -268,7 +280,8 @@ fn a_wave_does_not_begin_on_a_server_that_is_not_well() {
     assert_eq!(statuses(&up), ["t0001 applied", "t0002 applied", "t0003 pending", "t0004 pending"]);
     assert_eq!(many.lawful()["state"], "stopped");
     // It goes on as soon as that is over.
-    let mut running = many.up(&["--resume", "last", "--wave", "1"]).args(&gate[2..]).args(["30s"]).spawn();
+    let mut running =
+        many.up(&["--resume", "last", "--wave", "1"]).args(&gate[2..]).args(["30s"]).spawn();
     running.wait_until("the gate", || many.rows("SELECT FROM public.done").len() == 3);
     old.sql("COMMIT");
     running.wait().ok();

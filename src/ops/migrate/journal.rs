@@ -84,8 +84,9 @@ impl Journal {
         let chosen = if left.is_empty() { there } else { left };
         if chosen.is_empty() {
             let what = format!("resume run {}: none of its tenants is there any more", self.id);
-            return Err(Error::new(Code::NotFound, what)
-                .hint("begin a new run with: tenantctl migrate up"));
+            return Err(
+                Error::new(Code::NotFound, what).hint("begin a new run with: tenantctl migrate up")
+            );
         }
         Ok(chosen.into_iter().map(|target| target.tenant.clone()).collect())
     }

@@ -407,7 +407,11 @@ impl Run<'_, '_> {
                 let history = history.unwrap_or_default();
                 let (applied, left): (Vec<Version>, Vec<Version>) =
                     before.into_iter().partition(|version| history.get(*version).is_some());
-                if left.is_empty() { Ended::Applied(applied) } else { Ended::Failed(applied, error) }
+                if left.is_empty() {
+                    Ended::Applied(applied)
+                } else {
+                    Ended::Failed(applied, error)
+                }
             }
             Err(unknown) => {
                 log::debug!("{unknown}");
@@ -476,7 +480,13 @@ impl Run<'_, '_> {
     }
 
     /// Whether a failure passes, and the unit is tried again.
-    pub(super) fn failed(&self, at: usize, applied: Vec<Version>, error: Error, seat: usize) -> Ended {
+    pub(super) fn failed(
+        &self,
+        at: usize,
+        applied: Vec<Version>,
+        error: Error,
+        seat: usize,
+    ) -> Ended {
         let sqlstate = error.answer.as_ref().map(|answer| answer.sqlstate.clone());
         let sqlstate = sqlstate.unwrap_or_default();
         if self.cx.interrupt.is_cancelled() && sqlstate == "57014" {
@@ -486,7 +496,12 @@ impl Run<'_, '_> {
             return Ended::Failed(applied, error);
         }
         let blocker = self.seats.blocker(seat);
-        let attempts = self.units.borrow()[at].attempts;
+        let attempts = {
+            let mut units = self.units.borrow_mut();
+            // It did begin.
+            units[at].held_up_since = None;
+            units[at].attempts
+        };
         let who = blocker.as_deref().map_or_else(String::new, |who| format!("held by {who}"));
         if attempts >= ATTEMPTS || !self.may_begin() {
             let error = error.hint(format!("it was tried {} times", attempts));

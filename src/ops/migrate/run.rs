@@ -206,7 +206,12 @@ impl<'r, 'a> Run<'r, 'a> {
                 return None;
             }
             Ended::Again { cause, after } => {
+                // Who is held up for long says so once.
+                let told = unit.held_up_since.is_some() && unit.waited.as_ref() == Some(&cause);
                 unit.waited = Some(cause);
+                if told {
+                    return Some(after);
+                }
                 Some(after)
             }
         };
