@@ -288,3 +288,20 @@ fn a_wave_does_not_begin_on_a_server_that_is_not_well() {
     assert_eq!(many.lawful()["state"], "done");
     many.everybody_is_at(2);
 }
+
+/// A run that cannot say what it did begins nothing more, and what it did is found by the next.
+#[test]
+fn a_ledger_that_cannot_be_written_any_more_stops_the_run() {
+    let (many, running) = asleep(6, "0.3", &["--jobs", "1"]);
+    many.sql("REVOKE UPDATE ON tenantctl.run_targets, tenantctl.runs FROM platform");
+    let up = running.wait().code(1);
+    let run = many.ledger("last")["run"].as_str().unwrap().to_owned();
+    assert!(up.stderr().contains("GRANT"), "{}", up.transcript());
+    assert!(up.stderr().contains(&format!("--resume {run}")), "{}", up.transcript());
+    let done = many.catalogue_agrees().values().filter(|history| history.len() == 2).count();
+    assert!((1..6).contains(&done), "{}", up.transcript());
+    many.sql("GRANT UPDATE ON tenantctl.run_targets, tenantctl.runs TO platform");
+    many.up(&["--resume", &run]).run().ok();
+    assert_eq!(many.lawful()["state"], "done");
+    many.everybody_is_at(2);
+}

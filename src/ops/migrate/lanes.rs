@@ -15,6 +15,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use super::run::{LOOK, Run};
 use super::targets::Known;
 use crate::error::{Code, Error};
+use crate::model::count;
 use crate::model::ident::Ident;
 use crate::model::migration::{History, Version};
 use crate::model::tenant::{ClusterName, Isolation, Placement};
@@ -504,7 +505,8 @@ impl Run<'_, '_> {
         };
         let who = blocker.as_deref().map_or_else(String::new, |who| format!("held by {who}"));
         if attempts >= ATTEMPTS || !self.may_begin() {
-            let error = error.hint(format!("it was tried {} times", attempts));
+            let tried = count(usize::try_from(attempts).unwrap_or(usize::MAX), "time");
+            let error = error.hint(format!("it was tried {tried}"));
             let error = match blocker {
                 Some(who) => error.hint(format!("the lock is held by {who}")),
                 None => error,

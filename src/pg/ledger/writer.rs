@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
-use super::{Failure, RETAKE, Reconnect, prepare, rows};
+use super::{Failure, RETAKE, Reconnect, granting, prepare, rows};
 use crate::error::{Code, Error};
 use crate::model::run::{RunState, RunTarget};
 use crate::model::tenant::TenantId;
@@ -123,7 +123,7 @@ impl Writer {
             sent = self.send_or_reconnect(&entry).await;
         }
         if let Err(error) = sent {
-            let error = error.hint(format!(
+            let error = granting(error, &self.session).hint(format!(
                 "what was migrated stays; go on with: tenantctl migrate up --resume {}",
                 self.run
             ));
