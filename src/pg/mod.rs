@@ -52,4 +52,4 @@ pub use rewrite::{Schema, baseline, occupied, repair, take_back};
 pub use servers::{RETIRE_AFTER, Servers};
 pub use session::Session;
 pub use trial::{Answer, trial};
-pub use watch::blockers;
+pub use watch::{blockers, is_there};

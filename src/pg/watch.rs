@@ -8,6 +8,23 @@ use super::answer::failed;
 use super::session::Session;
 use crate::error::Error;
 
+/// Whether one of the server's processes is still there.
+///
+/// # Errors
+///
+/// Whatever the server refuses.
+pub async fn is_there(session: &Session, pid: i32) -> Result<bool, Error> {
+    let rows = session
+        .client()
+        .query_typed(
+            "SELECT FROM pg_catalog.pg_stat_activity WHERE pid = $1",
+            &[(&pid, Type::INT4)],
+        )
+        .await
+        .map_err(|error| failed(error, "look for a process of the server"))?;
+    Ok(!rows.is_empty())
+}
+
 /// For each of these processes that waits for a lock: who holds it, in words. Of sessions of other
 /// roles the server shows the process and hides what it does, unless we may read everything.
 ///

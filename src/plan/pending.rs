@@ -287,16 +287,11 @@ mod tests {
             files in btree_set(1_i64..100, 1..12), applied in btree_set(1_i64..100, 0..12), cut in 0_usize..13
         ) {
             let all = set(files.iter().copied().map(v).collect());
-            let sum = |history: &History| Digest {
-                rows: history.0.len(),
-                newest: history.version(),
-                checksums: history.0.iter().map(|row| u128::from(row.checksum)).sum(),
-            };
             let first = cut.min(files.len());
-            prop_assert_eq!(beginning(&all, &sum(&History::of_first(&all, first))), Some(first));
+            prop_assert_eq!(beginning(&all, &summed(&History::of_first(&all, first))), Some(first));
             let any: Vec<Migration> = applied.iter().copied().map(v).collect();
             let is_beginning = files.iter().take(applied.len()).eq(applied.iter());
-            prop_assert_eq!(beginning(&all, &sum(&history(&any))).is_some(), is_beginning);
+            prop_assert_eq!(beginning(&all, &summed(&history(&any))).is_some(), is_beginning);
         }
 
         #[test]
@@ -334,6 +329,112 @@ mod tests {
             prop_assert!(first.iter().all(|migration| migration.version <= target));
             let rest = decide(&all, &history(first.iter().copied()), None).unwrap();
             prop_assert_eq!(first.len() + rest.len(), files.len());
+        }
+
+        /// A fleet in any mix of states, and any selection of it.
+        #[test]
+        fn a_fleets_plan_is_the_set_difference_and_applying_it_twice_changes_nothing(
+            files in btree_set(1_i64..1000, 1..10),
+            fleet in proptest::collection::vec((standing(), any::<bool>(), any::<bool>()), 0..12),
+            target in proptest::option::of(any::<prop::sample::Index>()),
+        ) {
+            let all = set(files.iter().copied().map(v).collect());
+            let target = target.map(|pick| all.migrations()[pick.index(files.len())].version);
+            let mut histories: Vec<History> =
+                fleet.iter().map(|(standing, ..)| standing.history(&all)).collect();
+            let before = histories.clone();
+            // Whose migration fails at first, and not when it is tried again.
+            for attempt in 0..3 {
+                for (at, (standing, selected, fails)) in fleet.iter().enumerate() {
+                    if !selected {
+                        continue;
+                    }
+                    let plan = decide(&all, &histories[at], target);
+                    // A sum of it is as good as its rows, or says that it is not.
+                    if let Some(count) = beginning(&all, &summed(&histories[at])) {
+                        let first = History::of_first(&all, count);
+                        let alike = decide(&all, &first, target);
+                        prop_assert_eq!(plan.as_ref().ok(), alike.as_ref().ok());
+                        prop_assert!(first.0.iter().zip(&histories[at].0).all(|(a, b)| a.version == b.version));
+                    }
+                    if standing.diverges() {
+                        prop_assert_eq!(plan.unwrap_err().code, Code::HistoryDiverged);
+                        continue;
+                    }
+                    let plan = plan.unwrap();
+                    let goal = |version: i64| target.is_none_or(|target| version <= target.0);
+                    let missing: Vec<i64> = files
+                        .iter()
+                        .copied()
+                        .filter(|at_version| histories[at].get(Version(*at_version)).is_none())
+                        .filter(|version| goal(*version))
+                        .collect();
+                    prop_assert_eq!(versions(&plan), missing);
+                    if attempt > 1 || attempt > usize::from(*fails) {
+                        prop_assert!(plan.is_empty());
+                    }
+                    if attempt > 0 || !fails {
+                        histories[at].0.extend(history(plan).0);
+                    }
+                }
+            }
+            for (at, (standing, selected, _)) in fleet.iter().enumerate() {
+                if !selected || standing.diverges() {
+                    prop_assert_eq!(&histories[at], &before[at]);
+                }
+            }
+        }
+    }
+
+    /// How a tenant's history stands to the files.
+    #[derive(Clone, Debug)]
+    enum Standing {
+        /// It is so many of the first.
+        Behind(prop::sample::Index),
+        /// One that was applied was changed since.
+        Edited(prop::sample::Index),
+        /// One that was applied has no file.
+        Unknown(prop::sample::Index),
+    }
+
+    fn standing() -> impl Strategy<Value = Standing> {
+        prop_oneof![
+            3 => any::<prop::sample::Index>().prop_map(Standing::Behind),
+            1 => any::<prop::sample::Index>().prop_map(Standing::Edited),
+            1 => any::<prop::sample::Index>().prop_map(Standing::Unknown),
+        ]
+    }
+
+    impl Standing {
+        fn history(&self, all: &MigrationSet) -> History {
+            let files = all.migrations();
+            match self {
+                Self::Behind(pick) => history(&files[..pick.index(files.len() + 1)]),
+                Self::Edited(pick) => {
+                    let mut edited = history(&files[..=pick.index(files.len())]);
+                    if let Some(last) = edited.0.last_mut() {
+                        last.checksum ^= 1;
+                    }
+                    edited
+                }
+                Self::Unknown(pick) => {
+                    let mut known = history(&files[..pick.index(files.len() + 1)]);
+                    known.0.extend(history(&[v(1001)]).0);
+                    known
+                }
+            }
+        }
+
+        fn diverges(&self) -> bool {
+            !matches!(self, Self::Behind(_))
+        }
+    }
+
+    fn summed(history: &History) -> Digest {
+        Digest {
+            rows: history.0.len(),
+            newest: history.version(),
+            checksums: history.0.iter().map(|row| u128::from(row.checksum)).sum(),
         }
     }
 }

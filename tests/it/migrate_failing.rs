@@ -104,28 +104,6 @@ fn every_failure_names_the_file_and_the_line() {
 }
 
 #[test]
-fn a_lock_that_is_held_fails_one_tenant_after_the_timeout() {
-    let fleet = Fleet::of_schemas(&["cat", "dog"]);
-    fleet.migration("V2__title.sql", "ALTER TABLE notes ADD COLUMN title text;\n");
-    let mut holder = fleet.session("app", "postgres");
-    holder.sql("BEGIN; LOCK TABLE tenant_cat.notes");
-    let up = fleet.up(&["--lock-timeout", "200ms"]).run().code(3);
-    assert_eq!(statuses(&up), ["cat failed", "dog applied"]);
-    assert_eq!(target(&up, "cat")["error"]["sqlstate"], "55P03");
-    holder.sql("ROLLBACK");
-    assert_eq!(statuses(&fleet.up(&[]).run().ok()), ["cat applied", "dog up-to-date"]);
-}
-
-#[test]
-fn a_statement_that_takes_too_long_is_ended() {
-    let fleet = Fleet::of_schemas(&["cat", "dog"]);
-    fleet.migration("V2__slow.sql", "SELECT pg_sleep(60) WHERE current_schema() = 'tenant_cat';\n");
-    let up = fleet.up(&["--statement-timeout", "300ms"]).run().code(3);
-    assert_eq!(statuses(&up), ["cat failed", "dog applied"]);
-    assert_eq!(target(&up, "cat")["error"]["sqlstate"], "57014");
-}
-
-#[test]
 fn one_tenants_odd_history_hides_no_other() {
     let fleet = Fleet::of_schemas(&["cat", "dog"]);
     fleet.migration(TAGS.0, TAGS.1);

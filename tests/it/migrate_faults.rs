@@ -169,13 +169,14 @@ fn a_server_out_of_shared_memory_says_how_to_need_less() {
     let few = |options: tenantctl::pg::server::Options| {
         options.setting("max_locks_per_transaction", "10").setting("max_connections", "20")
     };
-    let many = Many::on(World::with(few), 2).up_to_date();
+    let many = Many::on(World::with(few), 1).up_to_date();
     for version in 2..=5 {
         let tables: Vec<String> =
-            (0..400).map(|at| format!("CREATE TABLE many_{version}_{at} ();")).collect();
+            (0..250).map(|at| format!("CREATE TABLE many_{version}_{at} ();")).collect();
         many.step(version, &tables.join("\n"));
     }
     let up = many.up(&["--jobs", "1"]).run().code(1);
+    assert!(up.stdout().contains("targets"), "{}", up.transcript());
     let failed = target(&up, "t0001");
     assert_eq!(failed["error"]["sqlstate"], "53200", "{failed}");
     assert!(failed["error"]["hints"].to_string().contains("--per-file"), "{failed}");

@@ -41,6 +41,64 @@ fn settings_of_one_tenants_migration_reach_no_other() {
     assert!(fleet.tables("public").is_empty());
 }
 
+/// The text of the file shows nothing of it: what it calls was made before, by somebody else.
+#[test]
+fn what_a_function_leaves_behind_reaches_no_other_tenant() {
+    let ids = ["ant", "bee", "cat", "dog", "elk"];
+    let fleet = narrow(&ids);
+    fleet.sql(
+        "CREATE FUNCTION public.innocent() RETURNS void LANGUAGE plpgsql AS $$ BEGIN \
+           PERFORM set_config('app.left', current_user, false); \
+           PERFORM set_config('work_mem', '77MB', false); \
+           PERFORM set_config('search_path', 'public', false); \
+           PERFORM set_config('role', 'none', false); \
+           PERFORM pg_advisory_lock(4711); \
+           CREATE TEMPORARY TABLE left_table (); \
+         END $$",
+    );
+    for version in 2..=3 {
+        fleet.migration(
+            &format!("V{version}__calls.sql"),
+            &format!(
+                "CREATE TABLE seen_{version} (who, here, app, memory, locks, tables) AS \
+                 SELECT current_user::text, current_schema()::text, \
+                   coalesce(current_setting('app.left', true), ''), current_setting('work_mem'), \
+                   (SELECT count(*) FROM pg_locks WHERE objid = 4711 AND pid = pg_backend_pid()), \
+                   (SELECT count(*) FROM pg_class WHERE relname = 'left_table');\n\
+                 SELECT public.innocent();\n"
+            ),
+        );
+        let up = fleet.up(&["--jobs", "1"]).run().ok();
+        assert_eq!(statuses(&up).len(), ids.len());
+        for id in ids {
+            assert_eq!(
+                fleet.rows(&format!("SELECT * FROM tenant_{id}.seen_{version}"))[0],
+                [&format!("tenant_{id}_owner"), &format!("tenant_{id}"), "", "4MB", "0", "0"],
+                "{id}"
+            );
+        }
+    }
+}
+
+/// Deferred triggers run at the very end, and still as their own tenant.
+#[test]
+fn a_deferred_trigger_runs_with_the_settings_of_its_tenant() {
+    let fleet = narrow(&["cat", "dog"]);
+    fleet.migration(
+        "V2__deferred.sql",
+        "CREATE TABLE seen (who text, here text);\n\
+         CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+           INSERT INTO seen SELECT current_user, current_schema(); RETURN NULL; END $$;\n\
+         CREATE CONSTRAINT TRIGGER look AFTER INSERT ON notes DEFERRABLE INITIALLY DEFERRED \
+           FOR EACH ROW EXECUTE FUNCTION look();\nINSERT INTO notes VALUES (1);\n",
+    );
+    fleet.up(&["--jobs", "1"]).run().ok();
+    for id in ["cat", "dog"] {
+        let seen = fleet.rows(&format!("SELECT * FROM tenant_{id}.seen"));
+        assert_eq!(seen, [[format!("tenant_{id}_owner"), format!("tenant_{id}")]]);
+    }
+}
+
 #[test]
 fn a_role_that_a_migration_takes_ends_with_it() {
     let fleet = narrow(&["cat", "dog"]);

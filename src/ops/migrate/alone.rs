@@ -182,7 +182,7 @@ impl Run<'_, '_> {
                 self.then_repeat(unit, session, applied).await
             }
             Err((applied, error)) if error.code == Code::Unreachable => {
-                match self.find_out(at, &brief.placement, error).await {
+                match self.find_out(at, &brief.placement, error, seat).await {
                     Ended::Failed(found, error) if found.is_empty() => {
                         Ended::Failed(applied, error)
                     }

@@ -15,6 +15,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use super::run::{LOOK, Run};
 use super::targets::Known;
 use crate::error::{Code, Error};
+use crate::model::count;
 use crate::model::ident::Ident;
 use crate::model::migration::{History, Version};
 use crate::model::pooling::Operation;
@@ -237,7 +238,8 @@ impl Run<'_, '_> {
     fn begin(&self, at: usize) -> Placement {
         let mut units = self.units.borrow_mut();
         let unit = &mut units[at];
-        if unit.status == Status::Pending && unit.attempts == 0 && unit.waited.is_none() {
+        if unit.status == Status::Pending && !unit.begun {
+            unit.begun = true;
             self.cx.observer.on(&Event::TargetStarted {
                 cluster: Some(&unit.placement.cluster),
                 target: &unit.name(),
@@ -363,7 +365,7 @@ impl Run<'_, '_> {
                 Err(NotApplied::Failed(applied, error)) => {
                     let lost = error.code == Code::Unreachable;
                     if lost {
-                        return (self.find_out(at, &unit.placement, error).await, true);
+                        return (self.find_out(at, &unit.placement, error, seat).await, true);
                     }
                     return (self.failed(at, applied, error, seat), false);
                 }
@@ -396,11 +398,17 @@ impl Run<'_, '_> {
         }
     }
 
-    /// The connection is gone, and with it the answer: whether the transaction was committed, only
-    /// the history can tell, once nobody is at work on it any more.
-    pub(super) async fn find_out(&self, at: usize, placement: &Placement, error: Error) -> Ended {
+    /// The connection of a seat is gone, and with it the answer: whether the transaction was
+    /// committed, only the history can tell, once the server's process is gone as well.
+    pub(super) async fn find_out(
+        &self,
+        at: usize,
+        placement: &Placement,
+        error: Error,
+        seat: usize,
+    ) -> Ended {
         let before = self.units.borrow()[at].pending.clone();
-        match self.history_in_the_end(placement).await {
+        match self.history_in_the_end(placement, self.seats.pid(seat)).await {
             Ok(history) => {
                 let history = history.unwrap_or_default();
                 if before.is_empty() {
@@ -425,9 +433,14 @@ impl Run<'_, '_> {
         }
     }
 
-    /// The history under the schema's lock: the server may not have noticed yet that whom it works
-    /// for is gone, and may be starting again itself.
-    async fn history_in_the_end(&self, placement: &Placement) -> Result<Option<History>, Error> {
+    /// The history after the last word of a process whose connection was lost: it may not have
+    /// noticed that whom it works for is gone, nor even have begun with what it was told last. The
+    /// server may be starting again itself.
+    async fn history_in_the_end(
+        &self,
+        placement: &Placement,
+        process: Option<i32>,
+    ) -> Result<Option<History>, Error> {
         let Placement { cluster, database, schema } = placement;
         let until = Instant::now() + self.options.lock_wait;
         let session = loop {
@@ -438,11 +451,16 @@ impl Run<'_, '_> {
                 session => break session?,
             }
         };
-        let left = until.saturating_duration_since(Instant::now());
-        let lock = pg::hold(&session, LockKey::migrations(placement), left).await?;
-        let history = pg::history(&session, schema).await;
-        lock.release().await?;
-        history
+        if let Some(process) = process {
+            while pg::is_there(&session, process).await? {
+                if Instant::now() >= until {
+                    let what = format!("wait for process {process} of the server, which was lost");
+                    return Err(Error::new(Code::LockBusy, what));
+                }
+                self.pause(LOOK).await;
+            }
+        }
+        pg::history(&session, schema).await
     }
 
     /// There is no session for a unit. A server that is full, or starting, may have one in a moment.
@@ -489,10 +507,16 @@ impl Run<'_, '_> {
             return Ended::Failed(applied, error);
         }
         let blocker = self.seats.blocker(seat);
-        let attempts = self.units.borrow()[at].attempts;
+        let attempts = {
+            let mut units = self.units.borrow_mut();
+            // It did begin.
+            units[at].held_up_since = None;
+            units[at].attempts
+        };
         let who = blocker.as_deref().map_or_else(String::new, |who| format!("held by {who}"));
         if attempts >= ATTEMPTS || !self.may_begin() {
-            let error = error.hint(format!("it was tried {} times", attempts));
+            let tried = count(usize::try_from(attempts).unwrap_or(usize::MAX), "time");
+            let error = error.hint(format!("it was tried {tried}"));
             let error = match blocker {
                 // Whoever ran it may know better.
                 Some(who) if !error.hints.iter().any(|hint| hint.starts_with("it waited for")) => {

@@ -200,7 +200,6 @@ impl<'r, 'a> Run<'r, 'a> {
     pub(super) fn settle(&self, at: usize, ended: Ended) -> Option<Duration> {
         let mut units = self.units.borrow_mut();
         let unit = &mut units[at];
-        let was_pending = unit.status == Status::Pending;
         let again = match ended {
             Ended::Applied(applied) => {
                 unit.finish(applied);
@@ -233,7 +232,12 @@ impl<'r, 'a> Run<'r, 'a> {
                 return None;
             }
             Ended::Again { cause, after } => {
+                // Who is held up for long says so once.
+                let told = unit.held_up_since.is_some() && unit.waited.as_ref() == Some(&cause);
                 unit.waited = Some(cause);
+                if told {
+                    return Some(after);
+                }
                 Some(after)
             }
         };
@@ -248,7 +252,7 @@ impl<'r, 'a> Run<'r, 'a> {
             return Some(after);
         }
         let failed = unit.error.is_some();
-        if !was_pending && !failed {
+        if !unit.begun && !failed {
             // It was only looked at.
             return None;
         }

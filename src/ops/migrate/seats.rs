@@ -56,6 +56,12 @@ impl Seats {
         }
     }
 
+    /// The server's process behind a seat.
+    pub(super) fn pid(&self, number: usize) -> Option<i32> {
+        let taken = self.taken.borrow();
+        taken.get(&number).map(|seat| seat.pid).filter(|pid| *pid != 0)
+    }
+
     /// Who was seen in the way of a seat's unit.
     pub(super) fn blocker(&self, number: usize) -> Option<String> {
         self.taken.borrow().get(&number).and_then(|seat| seat.blocker.clone())

@@ -89,6 +89,8 @@ pub(super) struct Unit<'a> {
     pub(super) pending: Vec<Version>,
     pub(super) status: Status,
     pub(super) error: Option<Failure>,
+    /// Whether everybody was told that it is at work.
+    pub(super) begun: bool,
     pub(super) attempts: u32,
     pub(super) waited: Option<String>,
     pub(super) took: Duration,
@@ -334,6 +336,7 @@ impl<'a> Unit<'a> {
             pending: Vec::new(),
             status: Status::UpToDate,
             error: None,
+            begun: false,
             attempts: 0,
             waited: None,
             took: Duration::ZERO,
@@ -464,6 +467,9 @@ impl<'a> Unit<'a> {
         let version = |version: Option<Version>| {
             version.map_or_else(|| "nothing".to_owned(), |version| format!("V{version}"))
         };
+        if self.applied.is_empty() {
+            return format!("{}, nothing was missing", version(self.to));
+        }
         format!(
             "{} → {} ({})",
             version(self.from),

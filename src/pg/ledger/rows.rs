@@ -7,6 +7,7 @@ use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use crate::error::{Code, Error};
+use crate::model::count;
 use crate::model::ident::Ident;
 use crate::model::migration::Version;
 use crate::model::run::{NewRun, Run, RunError, RunState, RunTarget};
@@ -170,7 +171,7 @@ pub(super) async fn update(client: &Client, run: Uuid, targets: &[RunTarget]) ->
            AND EXISTS (SELECT FROM tenantctl.runs r WHERE r.id = $1 AND r.state = 'running')",
         notes()
     );
-    let what = || format!("write down how {} tenants of run {run} stand", targets.len());
+    let what = || format!("write down how {} of run {run} stands", count(targets.len(), "tenant"));
     let written = client
         .execute_typed(query.as_str(), &columns.parameters(&run))
         .await

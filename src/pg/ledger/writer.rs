@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
-use super::{Failure, RETAKE, Reconnect, prepare, rows};
+use super::{Failure, RETAKE, Reconnect, granting, prepare, rows};
 use crate::error::{Code, Error};
 use crate::model::run::{RunState, RunTarget};
 use crate::model::tenant::TenantId;
@@ -27,6 +27,15 @@ const PULSE: Duration = Duration::from_secs(10);
 
 /// How long an answer is waited for: longer than the server lets a statement of the ledger run.
 const ANSWER: Duration = Duration::from_secs(75);
+
+/// How long to wait before what was refused in passing is said again, and again.
+const PATIENCE: [Duration; 5] = [
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_millis(600),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
 
 /// What the run has to say.
 pub(super) enum Note {
@@ -104,19 +113,31 @@ impl Writer {
         if self.failure.get().is_some() {
             return;
         }
-        let sent = match self.send(&entry).await {
-            Err(error) if self.is_lost(&error) => match self.reconnected(error).await {
-                Ok(()) => self.send(&entry).await,
-                Err(error) => Err(error),
-            },
-            sent => sent,
-        };
+        let mut sent = self.send_or_reconnect(&entry).await;
+        for pause in PATIENCE {
+            match &sent {
+                Err(error) if passes(error) => log::warn!("{error}; it is tried again"),
+                _ => break,
+            }
+            tokio::time::sleep(pause).await;
+            sent = self.send_or_reconnect(&entry).await;
+        }
         if let Err(error) = sent {
-            let error = error.hint(format!(
+            let error = granting(error, &self.session).hint(format!(
                 "what was migrated stays; go on with: tenantctl migrate up --resume {}",
                 self.run
             ));
             self.failure.get_or_init(|| Arc::new(error));
+        }
+    }
+
+    async fn send_or_reconnect(&mut self, entry: &Entry) -> Result<(), Error> {
+        match self.send(entry).await {
+            Err(error) if self.is_lost(&error) => {
+                self.reconnected(error).await?;
+                self.send(entry).await
+            }
+            sent => sent,
         }
     }
 
@@ -159,6 +180,15 @@ impl Writer {
         self.session = session;
         Ok(())
     }
+}
+
+/// Whether a failure may be none in a moment: the server has no session or memory to spare, which a
+/// migration may be using up, is starting again, or somebody locks the ledger.
+fn passes(error: &Error) -> bool {
+    let sqlstate = error.answer.as_ref().map(|answer| answer.sqlstate.as_str());
+    sqlstate.is_some_and(|sqlstate| {
+        sqlstate.starts_with("53") || ["55P03", "40P01", "57P03"].contains(&sqlstate)
+    })
 }
 
 fn answer(done: oneshot::Sender<()>) {

@@ -172,7 +172,7 @@ async fn templates(session: &Client) -> Result<BTreeMap<Ident, TemplateFacts>, E
             "SELECT d.datname::text, d.datistemplate AND NOT d.datallowconn, \
                     coalesce(pg_catalog.shobj_description(d.oid, 'pg_database'), ''), \
                     CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT') \
-                         THEN pg_catalog.pg_database_size(d.oid) ELSE 0 END \
+                         THEN coalesce(pg_catalog.pg_database_size(d.oid), 0) ELSE 0 END \
              FROM pg_catalog.pg_database d WHERE pg_catalog.starts_with(d.datname::text, $1)",
             &[(&TEMPLATE_PREFIX, Type::TEXT)],
         )
