@@ -73,11 +73,6 @@ impl App {
         self.global.quiet
     }
 
-    /// What was typed after the program's name, as it may be typed again.
-    pub(super) fn asked(&self) -> String {
-        std::env::args().skip(1).collect::<Vec<_>>().join(" ")
-    }
-
     /// Whether every confirmation is given beforehand.
     pub(super) fn yes(&self) -> bool {
         self.global.yes

@@ -206,6 +206,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(signed).map_err(|_| refused())
 }
 
+/// What was typed after the program's name, as it may be typed again. No secret is ever among it.
+pub(super) fn asked() -> String {
+    std::env::args().skip(1).collect::<Vec<_>>().join(" ")
+}
+
 /// Reads a wave of a run.
 pub(super) fn wave(text: &str) -> Result<Wave, String> {
     let wave: Wave = text.parse().map_err(spoken)?;

@@ -29,7 +29,7 @@ macro_rules! commands {
         impl Command {
             async fn run(self, app: &App) -> anyhow::Result<Report> {
                 match self {
-                    $(Self::$name(args) => args.run(app).await,)*
+                    $(Self::$name(args) => Box::pin(args.run(app)).await,)*
                 }
             }
         }

@@ -11,7 +11,7 @@ use crate::report::Report;
 
 /// Judge migration files before they are applied; needs no server
 ///
-/// Without FILES every directory of [migrations] is judged, or that of --migrations. With FILES only
+/// Without FILES every directory that tenants.toml names is judged, or that of --migrations. With FILES only
 /// those are: the other files of their directory say what is there already. Exits with 2 when
 /// something is found. `-- tenantctl:allow RULE reason` in the head of a file, or above a statement,
 /// allows to break a rule there.
@@ -20,7 +20,7 @@ pub(super) struct Args {
     /// Files, or directories of files
     #[arg(value_name = "FILES")]
     files: Vec<PathBuf>,
-    /// The isolation model they are for; otherwise as [migrations] says, or as the tables look
+    /// The isolation model they are for; otherwise as tenants.toml says, or as the tables look
     #[arg(long, value_enum, value_name = "MODEL")]
     isolation: Option<Model>,
     /// Files up to this version were applied: they are not judged

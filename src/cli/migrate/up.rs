@@ -25,7 +25,7 @@ pub(super) struct Args {
     #[arg(long)]
     allow_lint: bool,
     /// How many schemas of a cluster are migrated at once; otherwise twice the cores of a server on
-    /// this machine, 8 elsewhere, within max_connections
+    /// this machine, 8 elsewhere, within `max_connections`
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     /// Each file in a transaction of its own, instead of all that a tenant lacks in one
@@ -107,10 +107,10 @@ impl Args {
             allow_lint: self.allow_lint,
             plan: self.plan,
             resume: self.resume,
-            asked: app.asked(),
+            asked: args::asked(),
         };
         app.stream_events()?;
         let up = app.with_fleet(async |cx| ops::up(cx, &options).await);
-        self.beside.run(app, "migrate up", up).await
+        Box::pin(self.beside.run(app, "migrate up", up)).await
     }
 }

@@ -26,7 +26,7 @@ impl Args {
             lock_wait: self.waiting.tenant_lock_wait,
             limits: self.waiting.limits(),
             allow_lint: self.allow_lint,
-            asked: app.asked(),
+            asked: args::asked(),
             ..UpOptions::default()
         };
         app.with_fleet(async |cx| ops::up(cx, &options).await).await
