@@ -184,7 +184,8 @@ impl<'w> Fleet<'w> {
         );
         for id in 0..self.size {
             let database = self.database(id);
-            self.world.sql_in("postgres", &format!("CREATE DATABASE {database} TEMPLATE {template}"));
+            self.world
+                .sql_in("postgres", &format!("CREATE DATABASE {database} TEMPLATE {template}"));
         }
     }
 
@@ -277,8 +278,7 @@ fn tables() -> String {
 
 /// All that a tenant needs, as one message and one transaction.
 pub fn message(schema: &str, files: &[File], with_history: bool) -> String {
-    let mut message =
-        format!("BEGIN; SET LOCAL search_path = {schema}; SET LOCAL ROLE {OWNER}; ");
+    let mut message = format!("BEGIN; SET LOCAL search_path = {schema}; SET LOCAL ROLE {OWNER}; ");
     if with_history {
         write!(message, "{HISTORY}; ").unwrap();
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tenantctl::pg::server::SUPERUSER;
 
+use crate::cost::Cost;
 use crate::fleet::{self, File, Fleet, Kind, message};
 use crate::harness::{OPERATOR, Session, World};
 use crate::latency::Far;
@@ -70,15 +71,16 @@ impl<'w> Bench<'w> {
         &self.options.binaries[at].1
     }
 
-    /// Lets the limit, 0, and every binary do a job in turns, each in every place as often.
-    fn race(&self, mut run: impl FnMut(usize) -> f64) -> Race {
+    /// Lets the limit, 0, and every binary do a job in turns, each in every place as often; what it
+    /// took is for one of so many `tenants`.
+    fn race(&self, tenants: usize, mut run: impl FnMut(usize) -> Duration) -> Race {
         let mut race = Race::default();
         let contenders = self.options.binaries.len() + 1;
         for round in 0..self.options.rounds {
             for place in 0..contenders {
                 let at = if round % 2 == 0 { place } else { contenders - 1 - place };
                 let name = at.checked_sub(1).map_or("limit", |at| &self.options.binaries[at].0);
-                race.add(at, name, run(at));
+                race.add(at, name, Cost::of(self.world, || run(at)).over(tenants));
             }
         }
         race
@@ -90,12 +92,12 @@ fn per_tenant(took: Duration, tenants: usize) -> f64 {
     took.as_secs_f64() * 1000.0 / tenants as f64
 }
 
-const COLUMNS: [&str; 7] =
-    ["tenants", "connections", "limit, ms per tenant", "", "ms per tenant", "ratio", "target"];
+/// The columns of jobs that are measured per tenant.
+const COLUMNS: [&str; 2] = ["tenants", "connections"];
 
 /// One new migration over many schemas.
 fn one_new(bench: &Bench<'_>) {
-    table::head("One new migration, a schema per tenant", &COLUMNS);
+    table::race_head("One new migration, a schema per tenant: for each", &COLUMNS);
     for size in bench.options.sizes(&[300], &[1000, 5000]) {
         let fleet = bench.schemas(size);
         new(bench, &fleet, &fleet.operator_url(), "tenants.toml");
@@ -105,7 +107,7 @@ fn one_new(bench: &Bench<'_>) {
 
 /// The same on a server that is far away.
 fn one_new_far_away(bench: &Bench<'_>) {
-    table::head("The same with 5 ms of added round-trip time", &COLUMNS);
+    table::race_head("The same with 5 ms of added round-trip time: for each", &COLUMNS);
     let far = Far::start(bench.world, ROUND_TRIP);
     for size in bench.options.sizes(&[300], &[1000]) {
         let fleet = bench.schemas(size);
@@ -118,9 +120,9 @@ fn one_new_far_away(bench: &Bench<'_>) {
 
 fn new(bench: &Bench<'_>, fleet: &Fleet<'_>, url: &str, config: &str) {
     for jobs in &bench.options.jobs {
-        let race = bench.race(|at| {
+        let race = bench.race(fleet.size, |at| {
             let file = fleet.another();
-            let took = match at.checked_sub(1) {
+            match at.checked_sub(1) {
                 None => limit::messages(url, &one_more(fleet, &file), *jobs).took,
                 Some(binary) => {
                     let jobs = jobs.to_string();
@@ -129,8 +131,7 @@ fn new(bench: &Bench<'_>, fleet: &Fleet<'_>, url: &str, config: &str) {
                     applied(&ran, fleet.size);
                     ran.took
                 }
-            };
-            per_tenant(took, fleet.size)
+            }
         });
         table::rows(&[fleet.size.to_string(), jobs.to_string()], &race, 1.10);
     }
@@ -155,30 +156,18 @@ fn is_applied(line: &str) -> bool {
 
 /// Looking at tenants that have everything.
 fn nothing_to_do(bench: &Bench<'_>) {
-    let columns = [
-        "tenants", "command", "limit, ms", "", "ms", "ratio", "target", "WAL bytes", "advisory locks",
-    ];
-    table::head("Nothing to do, a schema per tenant", &columns);
+    table::race_head("Nothing to do, a schema per tenant: for all", &["tenants", "command"]);
     for size in bench.options.sizes(&[1000], &[1000, 5000, 10_000]) {
         let fleet = bench.schemas(size);
         let queries = best_batch(&fleet);
         for command in [["migrate", "up"].as_slice(), &["migrate", "status"]] {
-            let race = bench.race(|at| {
-                let took = match at.checked_sub(1) {
-                    None => limit::queries(&fleet.operator_url(), &queries).0,
-                    Some(binary) => bench.tenantctl(binary, &fleet, command).ok().took,
-                };
-                took.as_secs_f64() * 1000.0
+            let race = bench.race(1, |at| match at.checked_sub(1) {
+                None => limit::queries(&fleet.operator_url(), &queries).0,
+                Some(binary) => bench.tenantctl(binary, &fleet, command).ok().took,
             });
             let (written, locks) = traces(bench, &fleet, command);
-            for (name, time, ratio) in race.ratios() {
-                let met = if ratio <= 1.3 { "" } else { " (over)" };
-                println!(
-                    "| {size} | {} | {:.0} | {name} | {time:.0} | **{ratio:.2}** | 1.30{met} | {written} | {locks} |",
-                    command.join(" "),
-                    race.limit(),
-                );
-            }
+            let verb = format!("{}; {written} bytes of WAL, {locks} locks", command.join(" "));
+            table::rows(&[size.to_string(), verb], &race, 1.30);
         }
     }
     table::end();
@@ -231,18 +220,20 @@ fn traces(bench: &Bench<'_>, fleet: &Fleet<'_>, command: &[&str]) -> (String, us
         .concat();
     session.sql(&format!("ALTER ROLE {OPERATOR} RESET log_statement"));
     let log = bench.world.server().log();
-    (written, log[logged..].matches("advisory").count())
+    let taken =
+        ["advisory_lock", "advisory_xact_lock"].map(|name| log[logged..].matches(name).count());
+    (written, taken.iter().sum())
 }
 
 /// One new migration over many databases.
 fn databases(bench: &Bench<'_>) {
-    table::head("One new migration, a database per tenant", &COLUMNS);
+    table::race_head("One new migration, a database per tenant: for each", &COLUMNS);
     for size in bench.options.sizes(&[60], &[500]) {
         eprintln!("making {size} databases");
         let name = format!("databases_{size}");
         let fleet = Fleet::make(bench.world, &name, Kind::Databases, size);
         for jobs in &bench.options.jobs {
-            let race = bench.race(|at| {
+            let race = bench.race(size, |at| {
                 let file = fleet.another();
                 let took = match at.checked_sub(1) {
                     None => {
@@ -260,7 +251,7 @@ fn databases(bench: &Bench<'_>) {
                         ran.took
                     }
                 };
-                per_tenant(took, size)
+                took
             });
             table::rows(&[size.to_string(), jobs.to_string()], &race, 1.20);
         }
@@ -270,11 +261,11 @@ fn databases(bench: &Bench<'_>) {
 
 /// Twelve migrations for schemas that hold nothing.
 fn from_nothing(bench: &Bench<'_>) {
-    table::head("12 migrations from nothing, a schema per tenant", &COLUMNS);
+    table::race_head("12 migrations from nothing, a schema per tenant: for each", &COLUMNS);
     let files: Vec<File> = fleet::FILES.iter().map(|stem| File::of_workload(stem)).collect();
     for size in bench.options.sizes(&[40], &[200]) {
         for jobs in &bench.options.jobs {
-            let race = bench.race(|at| {
+            let race = bench.race(size, |at| {
                 let fleet = Fleet::make(bench.world, "scratch", Kind::Empty, size);
                 let took = match at.checked_sub(1) {
                     None => {
@@ -291,7 +282,7 @@ fn from_nothing(bench: &Bench<'_>) {
                     }
                 };
                 fleet.drop();
-                per_tenant(took, size)
+                took
             });
             table::rows(&[size.to_string(), jobs.to_string()], &race, 1.10);
         }
@@ -302,8 +293,14 @@ fn from_nothing(bench: &Bench<'_>) {
 /// How costs and memory grow along one run.
 fn growth(bench: &Bench<'_>) {
     let columns = [
-        "tenants", "", "first tenants, ms each", "last tenants, ms each", "growth",
-        "peak memory, MB", "largest server process, MB", "all of them, MB",
+        "tenants",
+        "",
+        "first tenants, ms each",
+        "last tenants, ms each",
+        "growth",
+        "peak memory, MB",
+        "largest server process, MB",
+        "all of them, MB",
     ];
     table::head("Along one run with 4 connections", &columns);
     for size in bench.options.sizes(&[1000], &[1000, 10_000]) {

@@ -14,6 +14,7 @@
     reason = "a measurement stops at the first surprise, and nobody imports it"
 )]
 
+mod cost;
 mod fleet;
 mod jobs;
 mod latency;

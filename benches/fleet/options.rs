@@ -11,7 +11,8 @@ cargo bench --bench fleet -- [OPTIONS]
   --jobs-list N,…     connections at once [default: 1,2,4,8]
   --sizes N,…         schemas, instead of each job's own
   --rounds N          how often each is measured [default: 3]
-  --binary NAME=PATH  measure this binary too (repeatable), for example one built before a change
+  --binary NAME=PATH  measure this binary too (repeatable), for example one built before a change;
+                      NAME tenantctl replaces the one that was built with this benchmark
 ";
 
 /// The command line.
@@ -50,6 +51,7 @@ impl Options {
                     let value = value();
                     let (name, path) = value.split_once('=').expect("--binary wants NAME=PATH");
                     let path = std::fs::canonicalize(path).expect("--binary names a program");
+                    options.binaries.retain(|(taken, _)| taken != name);
                     options.binaries.push((name.to_owned(), path));
                 }
                 // cargo says that it runs a bench.

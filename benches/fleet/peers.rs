@@ -205,9 +205,11 @@ pub fn race(bench: &Bench<'_>) {
     );
     let files = bench.world.path("peers");
     write_files(&files);
-    let columns =
-        ["tenants", "", "from nothing", "one new", "nothing to do", "status"];
-    table::head("Beside other tools, ms per tenant (times the limit with one connection)", &columns);
+    let columns = ["tenants", "", "from nothing", "one new", "nothing to do", "status"];
+    table::head(
+        "Beside other tools, ms per tenant (times the limit with one connection)",
+        &columns,
+    );
     for size in bench.options.sizes(&[20], &[50, 200]) {
         prepare_roles(bench, size);
         let limit = times(bench, |_| by_limit(bench, size, 1));
@@ -227,7 +229,8 @@ pub fn race(bench: &Bench<'_>) {
                 let fleet = Fleet::make(bench.world, "peers", Kind::Empty, size);
                 let tools = tools.clone();
                 let files = files.clone();
-                let times = by_peer(peer, &Place { world: bench.world, fleet: &fleet, tools, files });
+                let times =
+                    by_peer(peer, &Place { world: bench.world, fleet: &fleet, tools, files });
                 fleet.drop();
                 times
             });
@@ -329,10 +332,8 @@ fn by_peer(peer: &Peer, place: &Place<'_>) -> [f64; 4] {
             let Some((program, args, environment)) = (peer.call)(place, job, tenant) else {
                 return f64::NAN;
             };
-            let environment: Vec<(&str, &str)> = environment
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_str()))
-                .collect();
+            let environment: Vec<(&str, &str)> =
+                environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             let directory = &place.fleet.directory;
             took += tool::run(&program, directory, args, &environment, None).ok().took;
         }

@@ -2,30 +2,48 @@
 
 use std::collections::BTreeMap;
 
-/// What is measured in turns: times of each contender, in the order of rounds.
+use crate::cost::Cost;
+
+/// What is measured in turns: what each contender took, in the order of rounds.
 #[derive(Default)]
-pub struct Race(BTreeMap<usize, (String, Vec<f64>)>);
+pub struct Race(BTreeMap<usize, (String, Vec<Cost>)>);
+
+/// What came of a contender: medians, and the median of its ratios to the limit of the same round.
+pub struct Outcome {
+    pub name: String,
+    pub cost: Cost,
+    pub ratio: f64,
+}
 
 impl Race {
-    /// Adds a time, in milliseconds per tenant, of contender number `at`; 0 is the limit.
-    pub fn add(&mut self, at: usize, name: &str, time: f64) {
-        self.0.entry(at).or_insert_with(|| (name.to_owned(), Vec::new())).1.push(time);
+    /// Adds what contender number `at` took; 0 is the limit.
+    pub fn add(&mut self, at: usize, name: &str, cost: Cost) {
+        self.0.entry(at).or_insert_with(|| (name.to_owned(), Vec::new())).1.push(cost);
     }
 
-    /// Every contender but the limit: name, median, and the median of its ratios to the limit of
-    /// the same round.
-    pub fn ratios(&self) -> Vec<(String, f64, f64)> {
+    /// Every contender but the limit.
+    pub fn results(&self) -> Vec<Outcome> {
         let limit = &self.0[&0].1;
-        let others = self.0.iter().skip(1).map(|(_, (name, times))| {
-            let ratios = times.iter().zip(limit).map(|(time, limit)| time / limit);
-            (name.clone(), median(times), median(&ratios.collect::<Vec<_>>()))
+        let others = self.0.iter().skip(1).map(|(_, (name, costs))| {
+            let ratios = costs.iter().zip(limit).map(|(cost, limit)| cost.time / limit.time);
+            let ratio = median(&ratios.collect::<Vec<_>>());
+            Outcome { name: name.clone(), cost: middle(costs), ratio }
         });
         others.collect()
     }
 
-    /// The limit's median.
-    pub fn limit(&self) -> f64 {
-        median(&self.0[&0].1)
+    /// The limit's medians.
+    pub fn limit(&self) -> Cost {
+        middle(&self.0[&0].1)
+    }
+}
+
+fn middle(costs: &[Cost]) -> Cost {
+    let of = |part: fn(&Cost) -> f64| median(&costs.iter().map(part).collect::<Vec<_>>());
+    Cost {
+        time: of(|cost| cost.time),
+        server: of(|cost| cost.server),
+        program: of(|cost| cost.program),
     }
 }
 
@@ -47,14 +65,34 @@ pub fn head(title: &str, columns: &[&str]) {
     println!("|{}", "---|".repeat(columns.len()));
 }
 
+/// Begins a table of [`rows`].
+pub fn race_head(title: &str, labels: &[&str]) {
+    head(title, &[labels, &COLUMNS].concat());
+}
+
+/// What [`rows`] fills, after its labels.
+const COLUMNS: [&str; 7] = [
+    "limit, ms",
+    "server's CPU, ms",
+    "",
+    "ms",
+    "server's CPU, ms",
+    "own CPU, ms",
+    "ratio (target)",
+];
+
 /// A row of a race for each contender.
 pub fn rows(labels: &[String], race: &Race, target: f64) {
-    for (name, time, ratio) in race.ratios() {
-        let met = if ratio <= target { "" } else { " (over)" };
+    let limit = race.limit();
+    for Outcome { name, cost, ratio } in race.results() {
         println!(
-            "| {} | {:.3} | {name} | {time:.3} | **{ratio:.2}** | {target:.2}{met} |",
+            "| {} | {:.2} | {:.2} | {name} | {:.2} | {:.2} | {:.2} | **{ratio:.2}** ({target:.2}) |",
             labels.join(" | "),
-            race.limit(),
+            limit.time,
+            limit.server,
+            cost.time,
+            cost.server,
+            cost.program,
         );
     }
 }
