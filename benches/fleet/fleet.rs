@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use tenantctl::pg::server::SUPERUSER;
 
 use crate::harness::{OPERATOR, World};
+use crate::jobs::Bench;
 use crate::limit;
 
 /// The twelve files that a tenant is made by.
@@ -36,8 +37,8 @@ pub const APPLICATION: &str = "bench_app";
 /// The database that fleets are copied from: it holds a registry without tenants.
 const REGISTRY: &str = "bench_registry";
 
-/// As many schemas are made in one transaction,
-const AT_ONCE: usize = 100;
+/// As many schemas are made in one transaction, which holds a lock on everything in them,
+const AT_ONCE: usize = 20;
 /// and as many transactions at the same time.
 const MAKERS: usize = 4;
 
@@ -111,15 +112,18 @@ pub struct Fleet<'w> {
 pub enum Kind {
     /// Schemas with nothing in them.
     Empty,
-    /// Schemas with four tables, and twelve rows of history.
-    Schemas,
-    /// Databases with the same.
+    /// Schemas with all that the twelve files make.
+    Whole,
+    /// Schemas with four plain tables, and the history of the twelve files: for large fleets.
+    Plain,
+    /// Databases with the same four.
     Databases,
 }
 
 impl<'w> Fleet<'w> {
     /// Makes one. It takes a few milliseconds per tenant.
-    pub fn make(world: &'w World, name: &str, kind: Kind, size: usize) -> Self {
+    pub fn make(bench: &Bench<'w>, name: &str, kind: Kind, size: usize) -> Self {
+        let world = bench.world;
         let directory = world.path(name);
         fs::create_dir_all(directory.join("migrations")).unwrap();
         let fleet = Self { world, name: name.to_owned(), size, directory, head: Cell::new(12) };
@@ -127,11 +131,12 @@ impl<'w> Fleet<'w> {
             fleet.write(&File::of_workload(stem));
         }
         fleet.config("tenants.toml", &fleet.operator_url());
-        fleet.safely_unsafe("off");
+        fleet.fsync("off");
         world.sql_in("postgres", &format!("CREATE DATABASE {name} TEMPLATE {REGISTRY}"));
         match kind {
             Kind::Empty => fleet.schemas("SELECT"),
-            Kind::Schemas => fleet.schemas(&tables()),
+            Kind::Whole => fleet.schemas(&whole()),
+            Kind::Plain => fleet.schemas(&tables()),
             Kind::Databases => fleet.databases(),
         }
         fleet.register(kind);
@@ -140,12 +145,14 @@ impl<'w> Fleet<'w> {
         }
         world.sql_in(name, "VACUUM ANALYZE tenantctl.tenants");
         world.sql_in("postgres", "CHECKPOINT");
-        fleet.safely_unsafe("on");
+        if bench.options.fsync {
+            fleet.fsync("on");
+        }
         fleet
     }
 
     /// What is made for the measurement may be lost in a power cut; what is measured may not.
-    fn safely_unsafe(&self, fsync: &str) {
+    fn fsync(&self, fsync: &str) {
         self.world.sql_in("postgres", &format!("ALTER SYSTEM SET fsync = {fsync}"));
         self.world.sql_in("postgres", "SELECT pg_reload_conf()");
         let set = || self.world.rows_in("postgres", "SHOW fsync").concat() == [fsync];
@@ -272,8 +279,18 @@ fn tables() -> String {
         )
         .unwrap();
     }
+    format!("{sql}{}", history())
+}
+
+fn whole() -> String {
+    let files: Vec<String> = FILES.iter().map(|stem| File::of_workload(stem).sql).collect();
+    format!("{}{}", files.concat(), history())
+}
+
+/// The history that the twelve files leave.
+fn history() -> String {
     let rows: Vec<String> = FILES.iter().map(|stem| File::of_workload(stem).record).collect();
-    format!("{sql}{HISTORY}; INSERT INTO refinery_schema_history VALUES {}", rows.join(", "))
+    format!("{HISTORY}; INSERT INTO refinery_schema_history VALUES {}", rows.join(", "))
 }
 
 /// All that a tenant needs, as one message and one transaction.

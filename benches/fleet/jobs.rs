@@ -42,7 +42,7 @@ const BATCHES: [usize; 6] = [50, 100, 150, 200, 300, 500];
 pub struct Bench<'w> {
     pub world: &'w World,
     pub options: &'w Options,
-    fleets: RefCell<BTreeMap<usize, Rc<Fleet<'w>>>>,
+    fleets: RefCell<BTreeMap<(&'static str, usize), Rc<Fleet<'w>>>>,
 }
 
 impl<'w> Bench<'w> {
@@ -51,15 +51,24 @@ impl<'w> Bench<'w> {
         Self { world, options, fleets: RefCell::default() }
     }
 
-    /// Schemas that jobs share, for each leaves them at the head.
-    fn schemas(&self, size: usize) -> Rc<Fleet<'w>> {
+    /// Schemas of the whole workload, which jobs share: each leaves them at the head.
+    fn whole(&self, size: usize) -> Rc<Fleet<'w>> {
+        self.fleet("whole", Kind::Whole, size)
+    }
+
+    /// As [`Bench::whole`], with four plain tables each.
+    fn plain(&self, size: usize) -> Rc<Fleet<'w>> {
+        self.fleet("plain", Kind::Plain, size)
+    }
+
+    fn fleet(&self, name: &'static str, kind: Kind, size: usize) -> Rc<Fleet<'w>> {
         let make = || {
-            eprintln!("making {size} schemas");
-            let fleet = Fleet::make(self.world, &format!("fleet_{size}"), Kind::Schemas, size);
+            eprintln!("making {size} {name} schemas");
+            let fleet = Fleet::make(self, &format!("{name}_{size}"), kind, size);
             self.tenantctl(0, &fleet, &["migrate", "status", "--check"]).ok();
             Rc::new(fleet)
         };
-        Rc::clone(self.fleets.borrow_mut().entry(size).or_insert_with(make))
+        Rc::clone(self.fleets.borrow_mut().entry((name, size)).or_insert_with(make))
     }
 
     /// Runs one of the binaries over a fleet.
@@ -99,7 +108,7 @@ const COLUMNS: [&str; 2] = ["tenants", "connections"];
 fn one_new(bench: &Bench<'_>) {
     table::race_head("One new migration, a schema per tenant: for each", &COLUMNS);
     for size in bench.options.sizes(&[300], &[1000, 5000]) {
-        let fleet = bench.schemas(size);
+        let fleet = bench.whole(size);
         new(bench, &fleet, &fleet.operator_url(), "tenants.toml");
     }
     table::end();
@@ -110,7 +119,7 @@ fn one_new_far_away(bench: &Bench<'_>) {
     table::race_head("The same with 5 ms of added round-trip time: for each", &COLUMNS);
     let far = Far::start(bench.world, ROUND_TRIP);
     for size in bench.options.sizes(&[300], &[1000]) {
-        let fleet = bench.schemas(size);
+        let fleet = bench.whole(size);
         let url = far.url(&fleet.operator_url());
         fleet.config("far.toml", &url);
         new(bench, &fleet, &url, "far.toml");
@@ -158,7 +167,7 @@ fn is_applied(line: &str) -> bool {
 fn nothing_to_do(bench: &Bench<'_>) {
     table::race_head("Nothing to do, a schema per tenant: for all", &["tenants", "command"]);
     for size in bench.options.sizes(&[1000], &[1000, 5000, 10_000]) {
-        let fleet = bench.schemas(size);
+        let fleet = bench.plain(size);
         let queries = best_batch(&fleet);
         for command in [["migrate", "up"].as_slice(), &["migrate", "status"]] {
             let race = bench.race(1, |at| match at.checked_sub(1) {
@@ -206,7 +215,7 @@ pub fn one_batch(fleet: &Fleet<'_>, batch: usize) -> Vec<String> {
     histories.chunks(batch).map(|batch| batch.join(" UNION ALL ")).collect()
 }
 
-/// What a command leaves behind: bytes of WAL, and statements about advisory locks.
+/// What a command leaves behind: bytes of WAL, and advisory locks that it took.
 fn traces(bench: &Bench<'_>, fleet: &Fleet<'_>, command: &[&str]) -> (String, usize) {
     let mut session = bench.world.session("postgres", SUPERUSER);
     session.sql(&format!("ALTER ROLE {OPERATOR} SET log_statement = 'all'"));
@@ -231,7 +240,7 @@ fn databases(bench: &Bench<'_>) {
     for size in bench.options.sizes(&[60], &[500]) {
         eprintln!("making {size} databases");
         let name = format!("databases_{size}");
-        let fleet = Fleet::make(bench.world, &name, Kind::Databases, size);
+        let fleet = Fleet::make(bench, &name, Kind::Databases, size);
         for jobs in &bench.options.jobs {
             let race = bench.race(size, |at| {
                 let file = fleet.another();
@@ -266,7 +275,7 @@ fn from_nothing(bench: &Bench<'_>) {
     for size in bench.options.sizes(&[40], &[200]) {
         for jobs in &bench.options.jobs {
             let race = bench.race(size, |at| {
-                let fleet = Fleet::make(bench.world, "scratch", Kind::Empty, size);
+                let fleet = Fleet::make(bench, "scratch", Kind::Empty, size);
                 let took = match at.checked_sub(1) {
                     None => {
                         let message = |id| message(&fleet.schema(id), &files, true);
@@ -304,7 +313,7 @@ fn growth(bench: &Bench<'_>) {
     ];
     table::head("Along one run with 4 connections", &columns);
     for size in bench.options.sizes(&[1000], &[1000, 10_000]) {
-        let fleet = bench.schemas(size);
+        let fleet = bench.plain(size);
         for at in 0..=bench.options.binaries.len() {
             let file = fleet.another();
             let mut memory = Memory::new(bench.world);

@@ -37,9 +37,10 @@ fn main() {
         let world = world();
         let bench = jobs::Bench::new(&world, &options);
         println!(
-            "PostgreSQL {}, {} cores, fsync on, shared_buffers 1GB, autovacuum off; medians of {} rounds.\n",
+            "PostgreSQL {}, {} cores, fsync {}, shared_buffers 1GB, autovacuum off; medians of {} rounds.\n",
             world.server().version(),
             std::thread::available_parallelism().map_or(1, usize::from),
+            if options.fsync { "on" } else { "off" },
             options.rounds
         );
         for (name, job) in jobs::JOBS {

@@ -11,6 +11,7 @@ cargo bench --bench fleet -- [OPTIONS]
   --jobs-list N,…     connections at once [default: 1,2,4,8]
   --sizes N,…         schemas, instead of each job's own
   --rounds N          how often each is measured [default: 3]
+  --no-fsync          without the disk, whose speed may change by the minute: what is left is CPU
   --binary NAME=PATH  measure this binary too (repeatable), for example one built before a change;
                       NAME tenantctl replaces the one that was built with this benchmark
 ";
@@ -22,6 +23,8 @@ pub struct Options {
     pub jobs: Vec<usize>,
     pub sizes: Option<Vec<usize>>,
     pub rounds: usize,
+    /// Whether commits wait for the disk.
+    pub fsync: bool,
     /// What is measured, by the name that it has in the table.
     pub binaries: Vec<(String, PathBuf)>,
 }
@@ -36,6 +39,7 @@ impl Options {
             jobs: vec![1, 2, 4, 8],
             sizes: None,
             rounds: 3,
+            fsync: true,
             binaries: vec![("tenantctl".to_owned(), own)],
         };
         let mut args = std::env::args().skip(1);
@@ -47,6 +51,7 @@ impl Options {
                 "--jobs-list" => options.jobs = list(&value()),
                 "--sizes" => options.sizes = Some(list(&value())),
                 "--rounds" => options.rounds = value().parse().expect("--rounds wants a number"),
+                "--no-fsync" => options.fsync = false,
                 "--binary" => {
                     let value = value();
                     let (name, path) = value.split_once('=').expect("--binary wants NAME=PATH");

@@ -12,6 +12,9 @@ use crate::limit;
 use crate::table::{self, median};
 use crate::tool;
 
+/// Somebody who does every job once, and says how long each took per tenant.
+type Contender<'a> = (String, Box<dyn Fn() -> [f64; 4] + 'a>);
+
 /// What is done to the fleet, in this order.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Job {
@@ -203,7 +206,7 @@ pub fn race(bench: &Bench<'_>) {
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-tools"),
         PathBuf::from,
     );
-    let files = bench.world.path("peers");
+    let files = bench.world.path("peer-files");
     write_files(&files);
     let columns = ["tenants", "", "from nothing", "one new", "nothing to do", "status"];
     table::head(
@@ -212,12 +215,13 @@ pub fn race(bench: &Bench<'_>) {
     );
     for size in bench.options.sizes(&[20], &[50, 200]) {
         prepare_roles(bench, size);
-        let limit = times(bench, |_| by_limit(bench, size, 1));
-        row(size, "limit, 1 connection", limit, limit);
-        row(size, "limit, 4 connections", times(bench, |_| by_limit(bench, size, 4)), limit);
+        let mut contenders: Vec<Contender<'_>> = vec![
+            ("limit, 1 connection".to_owned(), Box::new(move || by_limit(bench, size, 1))),
+            ("limit, 4 connections".to_owned(), Box::new(move || by_limit(bench, size, 4))),
+        ];
         for jobs in ["1", "4"] {
-            let name = format!("tenantctl --jobs {jobs}");
-            row(size, &name, times(bench, |_| by_tenantctl(bench, size, jobs)), limit);
+            let run = move || by_tenantctl(bench, size, jobs);
+            contenders.push((format!("tenantctl --jobs {jobs}"), Box::new(run)));
         }
         for peer in &PEERS {
             if !tools.join(peer.program).exists() {
@@ -225,26 +229,31 @@ pub fn race(bench: &Bench<'_>) {
                 println!("| {size} | {} | not installed | | | |", peer.name);
                 continue;
             }
-            let times = times(bench, |_| {
-                let fleet = Fleet::make(bench.world, "peers", Kind::Empty, size);
-                let tools = tools.clone();
-                let files = files.clone();
-                let times =
-                    by_peer(peer, &Place { world: bench.world, fleet: &fleet, tools, files });
+            let kind = if peer.each { "process per tenant" } else { "one process" };
+            let (tools, files) = (tools.clone(), files.clone());
+            let run = move || {
+                let fleet = Fleet::make(bench, "peers", Kind::Empty, size);
+                let (tools, files) = (tools.clone(), files.clone());
+                let place = Place { world: bench.world, fleet: &fleet, tools, files };
+                let times = by_peer(peer, &place);
                 fleet.drop();
                 times
-            });
-            let kind = if peer.each { "process per tenant" } else { "one process" };
-            row(size, &format!("{}, {kind}", peer.name), times, limit);
+            };
+            contenders.push((format!("{}, {kind}", peer.name), Box::new(run)));
+        }
+        let mut rounds: Vec<Vec<[f64; 4]>> = Vec::new();
+        for _ in 0..bench.options.rounds {
+            rounds.push(contenders.iter().map(|(_, run)| run()).collect());
+        }
+        let of = |at: usize| {
+            [0, 1, 2, 3]
+                .map(|job| median(&rounds.iter().map(|round| round[at][job]).collect::<Vec<_>>()))
+        };
+        for (at, (name, _)) in contenders.iter().enumerate() {
+            row(size, name, of(at), of(0));
         }
     }
     table::end();
-}
-
-/// The median of every job over all rounds.
-fn times(bench: &Bench<'_>, mut round: impl FnMut(usize) -> [f64; 4]) -> [f64; 4] {
-    let rounds: Vec<[f64; 4]> = (0..bench.options.rounds).map(&mut round).collect();
-    [0, 1, 2, 3].map(|job| median(&rounds.iter().map(|times| times[job]).collect::<Vec<_>>()))
 }
 
 fn row(size: usize, name: &str, times: [f64; 4], limit: [f64; 4]) {
@@ -276,7 +285,7 @@ fn prepare_roles(bench: &Bench<'_>, size: usize) {
 }
 
 fn by_limit(bench: &Bench<'_>, size: usize, connections: usize) -> [f64; 4] {
-    let fleet = Fleet::make(bench.world, "peers", Kind::Empty, size);
+    let fleet = Fleet::make(bench, "peers", Kind::Empty, size);
     let all: Vec<File> = FILES.iter().map(|stem| File::of_workload(stem)).collect();
     let url = fleet.operator_url();
     let send = |files: &[File], first| {
@@ -293,7 +302,7 @@ fn by_limit(bench: &Bench<'_>, size: usize, connections: usize) -> [f64; 4] {
 }
 
 fn by_tenantctl(bench: &Bench<'_>, size: usize, jobs: &str) -> [f64; 4] {
-    let fleet = Fleet::make(bench.world, "peers", Kind::Empty, size);
+    let fleet = Fleet::make(bench, "peers", Kind::Empty, size);
     let times = JOBS.map(|job| {
         if job == Job::New {
             let from = workload().join(format!("{NEW}.sql"));

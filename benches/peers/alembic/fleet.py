@@ -19,7 +19,7 @@ config.set_main_option("path_separator", "newline")
 with create_engine(url).connect() as connection:
     config.attributes["connection"] = connection
     found = connection.exec_driver_sql(
-        "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'tenant\\_%' ORDER BY 1"
+        "SELECT nspname FROM pg_namespace WHERE starts_with(nspname, 'tenant_') ORDER BY 1"
     )
     for (schema,) in found.all():
         connection.exec_driver_sql(f"SET search_path TO {schema}")

@@ -15,7 +15,7 @@ DATABASES = {
     }
 }
 DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
-SHARED_APPS = ["django_tenants", "customers"]
+SHARED_APPS = ["django_tenants", "django.contrib.contenttypes", "customers"]
 TENANT_APPS = ["crm"]
 INSTALLED_APPS = SHARED_APPS + TENANT_APPS
 TENANT_MODEL = "customers.Tenant"
