@@ -169,7 +169,7 @@ impl<'w> Fleet<'w> {
                 let mut create = String::from("BEGIN;\n");
                 let mut fill = format!("SET LOCAL ROLE {OWNER};\n");
                 for id in ids {
-                    let schema = self.schema(*id);
+                    let schema = schema(*id);
                     writeln!(create, "CREATE SCHEMA {schema} AUTHORIZATION {OWNER};").unwrap();
                     writeln!(fill, "SET LOCAL search_path = {schema}; {tables};").unwrap();
                 }
@@ -201,7 +201,7 @@ impl<'w> Fleet<'w> {
             .map(|id| {
                 let (isolation, database, schema) = match kind {
                     Kind::Databases => ("database", self.database(id), "app".to_owned()),
-                    _ => ("schema", self.name.clone(), self.schema(id)),
+                    _ => ("schema", self.name.clone(), schema(id)),
                 };
                 format!("('{}', '{isolation}', '{database}', '{schema}')", tenant(id))
             })
@@ -232,10 +232,6 @@ impl<'w> Fleet<'w> {
         self.world.url(&self.name, OPERATOR)
     }
 
-    pub fn schema(&self, id: usize) -> String {
-        format!("tenant_{}", tenant(id))
-    }
-
     pub fn database(&self, id: usize) -> String {
         format!("{}_{}", self.name, tenant(id))
     }
@@ -257,6 +253,10 @@ impl<'w> Fleet<'w> {
     pub fn drop(self) {
         self.world.sql_in("postgres", &format!("DROP DATABASE {} WITH (FORCE)", self.name));
     }
+}
+
+pub fn schema(id: usize) -> String {
+    format!("tenant_{}", tenant(id))
 }
 
 fn tenant(id: usize) -> String {

@@ -150,7 +150,7 @@ fn new(bench: &Bench<'_>, fleet: &Fleet<'_>, url: &str, config: &str) {
 /// What the limit sends to give every tenant one more file.
 fn one_more(fleet: &Fleet<'_>, file: &File) -> Vec<String> {
     let files = std::slice::from_ref(file);
-    (0..fleet.size).map(|id| message(&fleet.schema(id), files, false)).collect()
+    (0..fleet.size).map(|id| message(&fleet::schema(id), files, false)).collect()
 }
 
 /// Every tenant must have got something.
@@ -205,7 +205,7 @@ fn best_batch(fleet: &Fleet<'_>) -> Vec<String> {
 pub fn one_batch(fleet: &Fleet<'_>, batch: usize) -> Vec<String> {
     let histories: Vec<String> = (0..fleet.size)
         .map(|id| {
-            let schema = fleet.schema(id);
+            let schema = fleet::schema(id);
             format!(
                 "SELECT '{schema}', count(*), max(version), sum(checksum::numeric)::text \
                  FROM {schema}.refinery_schema_history"
@@ -244,7 +244,7 @@ fn databases(bench: &Bench<'_>) {
         for jobs in &bench.options.jobs {
             let race = bench.race(size, |at| {
                 let file = fleet.another();
-                let took = match at.checked_sub(1) {
+                match at.checked_sub(1) {
                     None => {
                         let files = std::slice::from_ref(&file);
                         let url = |id| bench.world.url(&fleet.database(id), OPERATOR);
@@ -259,8 +259,7 @@ fn databases(bench: &Bench<'_>) {
                         applied(&ran, size);
                         ran.took
                     }
-                };
-                took
+                }
             });
             table::rows(&[size.to_string(), jobs.to_string()], &race, 1.20);
         }
@@ -278,7 +277,7 @@ fn from_nothing(bench: &Bench<'_>) {
                 let fleet = Fleet::make(bench, "scratch", Kind::Empty, size);
                 let took = match at.checked_sub(1) {
                     None => {
-                        let message = |id| message(&fleet.schema(id), &files, true);
+                        let message = |id| message(&fleet::schema(id), &files, true);
                         let messages: Vec<String> = (0..size).map(message).collect();
                         limit::messages(&fleet.operator_url(), &messages, *jobs).took
                     }
@@ -364,7 +363,7 @@ fn growth(bench: &Bench<'_>) {
 /// new to the server's processes.
 fn ends(done: &[Duration]) -> (f64, f64) {
     let window = done.len() / 10;
-    let over = |from: usize| per_tenant(done[from + window] - done[from], window);
+    let over = |from: usize| per_tenant(done[from + window].saturating_sub(done[from]), window);
     (over(window / 5), over(done.len() - window - 1))
 }
 

@@ -11,6 +11,7 @@
     clippy::panic,
     clippy::unwrap_used,
     clippy::cast_precision_loss,
+    clippy::unnecessary_wraps,
     reason = "a measurement stops at the first surprise, and nobody imports it"
 )]
 

@@ -290,7 +290,7 @@ fn by_limit(bench: &Bench<'_>, size: usize, connections: usize) -> [f64; 4] {
     let url = fleet.operator_url();
     let send = |files: &[File], first| {
         let messages: Vec<String> =
-            (0..size).map(|id| message(&fleet.schema(id), files, first)).collect();
+            (0..size).map(|id| message(&crate::fleet::schema(id), files, first)).collect();
         limit::messages(&url, &messages, connections).took
     };
     let made = send(&all, true);
@@ -324,7 +324,7 @@ fn by_peer(peer: &Peer, place: &Place<'_>) -> [f64; 4] {
     let size = place.fleet.size;
     if peer.name == "django-tenants" {
         let ids: Vec<String> =
-            (0..size).map(|id| format!("('{}', '')", place.fleet.schema(id))).collect();
+            (0..size).map(|id| format!("('{}', '')", crate::fleet::schema(id))).collect();
         place.world.sql_in(
             &place.fleet.name,
             &format!(
