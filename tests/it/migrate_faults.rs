@@ -274,7 +274,9 @@ fn histories_are_read_with_the_connections_that_there_are() {
 /// starts again.
 #[test]
 fn a_server_that_crashes_is_migrated_by_the_run_that_goes_on() {
-    let many = Many::migrated(30);
+    // What a server has answered it keeps, unless it was told that it need not.
+    let keeping = World::with(|options| options.setting("synchronous_commit", "on"));
+    let many = Many::on(keeping, 30).up_to_date();
     many.step(2, "SELECT pg_sleep(0.1);");
     let mut running = many.up(&["--jobs", "2"]).spawn();
     running.wait_until("the migrations", || {
