@@ -14,7 +14,7 @@ pub(super) static CHECK: Check = Check {
         id: "hard-coded-schema",
         severity: Severity::High,
         title: "a file names a schema where search_path should decide",
-        why: "While a file runs, search_path holds the tenant's schema alone, so a name without a schema means the tenant's own. A schema that is written out is the same for every tenant: all of them change one table, or the second run fails. That is high where each tenant has a schema and the statement makes what it names, and medium where it only uses it: a list that all tenants share may be meant so. Where tenants share one, or have a database each, it is low for the schema of the layout (it breaks when that is renamed or restored under another name) and medium for any other. Functions and types are low, those of schemas that hold extensions info. pg_catalog and information_schema are not reported, nor are bodies of functions.",
+        why: "While a file runs, search_path holds the tenant's schema alone, so a name without a schema means the tenant's own. A schema that is written out is the same for every tenant: all of them change one table, or the second run fails. That is high where each tenant has a schema. Where tenants share one, or have a database each, it is low for the schema of the layout (it breaks when that is renamed or restored under another name) and medium for any other. Functions and types are low, those of schemas that hold extensions info. pg_catalog and information_schema are not reported, nor are bodies of functions.",
         example: "CREATE TABLE public.notes (id uuid PRIMARY KEY);",
         fix: "Leave the schema out: CREATE TABLE notes (id uuid PRIMARY KEY);",
     },
@@ -43,11 +43,8 @@ fn find(survey: &Survey<'_>, rule: &Rule) -> Vec<Draft> {
                 Severity::Info
             } else if qualified.callable {
                 Severity::Low
-            } else if qualified.made {
-                grade(survey, schema)
             } else {
-                // What all tenants only use, such as a list of countries, may be meant so.
-                grade(survey, schema).min(Severity::Medium)
+                grade(survey, schema)
             };
             let message = format!("{schema}.{} is the same for every tenant", name.name);
             let fix = format!("write {} alone: search_path holds the tenant's schema", name.name);
