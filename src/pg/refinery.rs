@@ -15,10 +15,10 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::answer::failed;
-use super::carry::{CarryError, carry};
-use super::message::{Message, Part};
+use super::carry::CarryError;
+use super::message::{Message, Unsent, Whose};
 use super::outside::{self, Outside, Watcher};
-use super::refusal::{place, place_behind, refused};
+use super::refusal::{place, refused};
 use super::repeatables::{Piece, pieces};
 use crate::error::{Code, Error, Location};
 use crate::model::ident::Ident;
@@ -141,6 +141,21 @@ impl NotApplied {
             }
         }
     }
+}
+
+/// What a part of a schema's message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Statements of our own.
+    Ours,
+    /// Takes the schema's lock.
+    Lock,
+    /// Checks that the history has not moved.
+    Unmoved,
+    /// A file, by its place among those pending.
+    File(usize),
+    /// A repeatable file, by its place among those pending.
+    Repeatable(usize),
 }
 
 /// Applies pending migrations to one schema through refinery, and returns what was applied.
@@ -277,7 +292,7 @@ impl AsyncTransaction for SchemaTarget<'_> {
 
 impl SchemaTarget<'_> {
     /// Everything that one transaction does.
-    fn message(&self, pairs: &[&str]) -> Message {
+    fn message(&self, pairs: &[&str]) -> Message<Part> {
         let mut message = Message::default();
         if matches!(self.order.guard, Guard::Taken(_)) {
             message.add(Part::Ours, FORGET);
@@ -307,7 +322,7 @@ impl SchemaTarget<'_> {
     }
 
     /// Adds the repeatable files, behind all others.
-    fn repeat(&self, message: &mut Message) {
+    fn repeat(&self, message: &mut Message<Part>) {
         let Repeating { files, recorded } = self.order.repeatables;
         let mut at = 0;
         for piece in pieces(self.order.schema, self.order.role, files, recorded) {
@@ -336,14 +351,12 @@ impl SchemaTarget<'_> {
         outside::run(&order).await
     }
 
-    async fn send(&self, message: &Message) -> Result<(), CarryError> {
-        carry(self.session, message.text()).await.map_err(|(statements, error)| {
-            let position = error.as_db_error().and_then(|refusal| match refusal.position() {
-                Some(tokio_postgres::error::ErrorPosition::Original(at)) => Some(*at),
-                _ => None,
-            });
-            let (part, done, before) = message.find(statements, position);
+    async fn send(&self, message: &Message<Part>) -> Result<(), CarryError> {
+        message.send(self.session).await.map_err(|Unsent { whose, error }| {
             let refused = error.code() == Some(&SqlState::INVALID_TEXT_REPRESENTATION);
+            let Some(Whose { part, done, before }) = whose else {
+                return CarryError::Ours(error);
+            };
             match part {
                 Part::Lock if refused => CarryError::Busy,
                 Part::Unmoved if refused => CarryError::Moved,
@@ -416,7 +429,7 @@ impl SchemaTarget<'_> {
                     return NotApplied::Failed(self.applied(), failure);
                 };
                 let failure = refused(error, format!("apply {} to {schema}", file.path));
-                match place_behind(&file.sql, *before, error, *done) {
+                match place(&file.sql, error, *done, *before) {
                     Some(Position { line, column }) => {
                         failure.at(Location { file: file.path.clone(), line, column })
                     }
@@ -465,7 +478,7 @@ impl SchemaTarget<'_> {
                 "apply one file per transaction, which holds fewer locks at once: --per-file",
             );
         }
-        match place(migration, server, done, before) {
+        match place(&migration.sql, server, done, before) {
             Some(place) => failure.at(Location {
                 file: migration.path.clone(),
                 line: place.line,
