@@ -6,8 +6,6 @@
 //! Nothing outlives it. Only a file that asks for it runs outside, statement by statement, and is
 //! recorded afterwards.
 
-use std::time::Duration;
-
 use refinery::error::Kind;
 use refinery::{Migration as Unit, Runner};
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
@@ -16,6 +14,7 @@ use tokio_postgres::error::SqlState;
 
 use super::answer::failed;
 use super::carry::CarryError;
+use super::home::{Limits, become_owner, setup};
 use super::message::{Message, Unsent, Whose};
 use super::outside::{self, Outside, Watcher};
 use super::refusal::{place, refused};
@@ -25,23 +24,8 @@ use crate::model::ident::Ident;
 use crate::model::layout::HISTORY_TABLE;
 use crate::model::migration::{Applied, History, Migration, MigrationSet, Repeatable, Version};
 use crate::sql;
+use crate::sql::Sql;
 use crate::sql::position::Position;
-use crate::sql::{Literal, Sql};
-
-/// How long a migration may wait and work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// `lock_timeout` of every statement.
-    pub lock: Duration,
-    /// `statement_timeout`; none leaves the server's own.
-    pub statement: Option<Duration>,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { lock: Duration::from_secs(5), statement: None }
-    }
-}
 
 /// A set as refinery knows it, made once for all schemas that get it.
 #[derive(Debug)]
@@ -202,32 +186,6 @@ pub(super) async fn migrate(
         }
         Err(error) => Err(target.explain(&error)),
     }
-}
-
-/// What every transaction begins with; `scope` is LOCAL or SESSION.
-fn setup(role: Option<&Ident>, schema: &Ident, limits: Limits, scope: &Sql) -> Sql {
-    let statement = limits.statement.map_or_else(
-        || sql!(""),
-        |limit| sql!("; SET {} statement_timeout = {}", scope, Literal(&milliseconds(limit))),
-    );
-    sql!(
-        "{}; SET {} search_path = {}; SET {} lock_timeout = {}{}",
-        become_owner(role, scope),
-        scope,
-        schema,
-        scope,
-        Literal(&milliseconds(limits.lock)),
-        statement
-    )
-}
-
-fn become_owner(role: Option<&Ident>, scope: &Sql) -> Sql {
-    role.map_or_else(|| sql!(""), |role| sql!("SET {} ROLE {}", scope, role))
-}
-
-pub(super) fn milliseconds(limit: Duration) -> String {
-    // 0 would mean "no limit".
-    format!("{}ms", limit.as_millis().max(1))
 }
 
 /// One schema, as refinery's traits want it.

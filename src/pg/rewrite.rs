@@ -11,8 +11,9 @@ use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction}
 use tokio_postgres::types::Type;
 
 use super::answer::failed;
+use super::home::{self, Limits};
 use super::lock::{self, LockKey};
-use super::refinery::{Limits, history};
+use super::refinery::history;
 use super::script::Script;
 use super::session::Session;
 use crate::error::{Code, Error};
@@ -52,27 +53,13 @@ impl Schema<'_> {
 
     /// What a transaction in it begins with.
     pub(super) fn setup(&self) -> Sql {
-        let statement = self.limits.statement.map_or_else(
-            || sql!(""),
-            |limit| sql!("; SET LOCAL statement_timeout = {}", Literal(&milliseconds(limit))),
-        );
-        sql!(
-            "{}; SET LOCAL lock_timeout = {}{}",
-            self.at_home(),
-            Literal(&milliseconds(self.limits.lock)),
-            statement
-        )
+        home::setup(Some(self.owner), self.name(), self.limits, &sql!("LOCAL"))
     }
 
     /// What every file and statement begins with: a file before may have gone elsewhere.
     pub(super) fn at_home(&self) -> Sql {
-        sql!("SET LOCAL ROLE {}; SET LOCAL search_path = {}", self.owner, self.name())
+        home::at_home(Some(self.owner), self.name(), &sql!("LOCAL"))
     }
-}
-
-fn milliseconds(limit: Duration) -> String {
-    // 0 would mean "no limit".
-    format!("{}ms", limit.as_millis().max(1))
 }
 
 /// Which of the schemas hold tables, views or sequences beside what records migrations.

@@ -21,7 +21,7 @@ use self::notes::Notes;
 use self::watch::{Blocker, Watched};
 use super::answer::failed;
 use super::carry::carry;
-use super::refinery::{Limits, milliseconds};
+use super::home::{Limits, milliseconds};
 use super::refusal::{place_alone, refused};
 use crate::error::{Code, Error, Location};
 use crate::model::count;
