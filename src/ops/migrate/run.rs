@@ -215,7 +215,9 @@ impl<'r, 'a> Run<'r, 'a> {
             }
             Ended::NothingToDo => {
                 unit.repeatables.clear();
-                unit.status = Status::UpToDate;
+                // An attempt before this one may have done some of it.
+                let had_all = unit.applied.is_empty();
+                unit.status = if had_all { Status::UpToDate } else { Status::Applied };
                 None
             }
             Ended::Missing => {

@@ -438,11 +438,13 @@ impl<'a> Unit<'a> {
         self.error = Some(Failure::from(error));
     }
 
-    /// Takes note of what was applied, though it may not be all.
+    /// Takes note of what an attempt has applied, though it may not be all.
     pub(super) fn finish(&mut self, applied: Vec<Version>) {
-        self.pending.retain(|version| !applied.contains(version));
-        self.to = applied.iter().max().copied().max(self.from);
-        self.applied = applied;
+        self.applied.extend(applied);
+        self.applied.sort_unstable();
+        self.applied.dedup();
+        self.pending.retain(|version| !self.applied.contains(version));
+        self.to = self.applied.last().copied().max(self.from);
     }
 
     /// Whether its files must be applied one by one, on a session that is nobody else's.
