@@ -57,6 +57,11 @@ impl<'a> Prepared<'a> {
     pub fn set(&self) -> &'a MigrationSet {
         self.set
     }
+
+    /// The files as refinery knows them.
+    pub(super) fn units(&self) -> &[Unit] {
+        &self.units
+    }
 }
 
 /// Who sees to it that nobody else migrates the schema meanwhile.
@@ -172,7 +177,7 @@ pub(super) async fn migrate(
             Err(error) => Err(target.told(&error)),
         };
     }
-    let mut runner = Runner::new(&order.files.units)
+    let mut runner = Runner::new(order.files.units())
         .set_grouped(order.together)
         .set_abort_divergent(true)
         .set_abort_missing(true);
