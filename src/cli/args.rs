@@ -206,9 +206,22 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(signed).map_err(|_| refused())
 }
 
-/// What was typed after the program's name, as it may be typed again. No secret is ever among it.
+/// What was typed after the program's name, as a shell reads it again. No secret is among it: a
+/// password in `--database-url` is refused.
 pub(super) fn asked() -> String {
-    std::env::args().skip(1).collect::<Vec<_>>().join(" ")
+    let words: Vec<String> =
+        std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy())).collect();
+    words.join(" ")
+}
+
+/// A word for a shell: in quotes unless it is plain.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_=./,:@%+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// Reads a wave of a run.

@@ -179,7 +179,8 @@ pub(super) async fn session(cx: &Context<'_>, unit: &Unit<'_>) -> Result<Session
     let (cluster, database) = (&unit.placement.cluster, &unit.placement.database);
     match unit.isolation {
         Isolation::Database => cx.servers.dedicated(cluster, Some(database)).await,
-        Isolation::Shared | Isolation::Schema => cx.servers.session(cluster, Some(database)).await,
+        // It holds the schema's lock.
+        Isolation::Shared | Isolation::Schema => cx.servers.lasting(cluster, Some(database)).await,
     }
 }
 

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 use super::answer::failed;
+use super::home::Limits;
 use super::migrate::{Target, migrate_target};
-use super::refinery::{Limits, Prepared, Repeating};
+use super::refinery::{Prepared, Repeating};
 use super::registry;
 use super::session::Session;
 use crate::error::{Code, Error};

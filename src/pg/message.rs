@@ -2,39 +2,54 @@
 //!
 //! Without `BEGIN` in it, a message of several statements is a transaction of its own: it is
 //! committed at its end, or gone with its first failure, and leaves no transaction open either way
-//! (PostgreSQL, "Multiple Statements in a Simple Query"). `SET LOCAL` holds until its end.
+//! (PostgreSQL, "Multiple Statements in a Simple Query"). `SET LOCAL` holds until its end. The server
+//! stops at the first statement that it refuses and passes over the rest.
 
+use tokio_postgres::Client;
+use tokio_postgres::error::ErrorPosition;
+
+use super::carry::carry;
 use crate::sql::scan::{Shape, statements};
-
-/// What a stretch of a message is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    /// Statements of our own.
-    Ours,
-    /// Takes the schema's lock.
-    Lock,
-    /// Checks that the history has not moved.
-    Unmoved,
-    /// A file, by its place among those pending.
-    File(usize),
-    /// A repeatable file, by its place among those pending.
-    Repeatable(usize),
-}
 
 /// What stands between two parts: ends a line comment and a statement that has no semicolon.
 const BETWEEN: &str = "\n;\n";
 
-/// The scripts, and where each of them stands.
-#[derive(Debug, Default)]
-pub(super) struct Message {
+/// The scripts, and where each of them stands. `P` says what a part is for.
+#[derive(Debug)]
+pub(super) struct Message<P> {
     text: String,
     /// Each part with the byte at which it begins.
-    parts: Vec<(Part, usize)>,
+    parts: Vec<(P, usize)>,
 }
 
-impl Message {
+/// Whose a statement is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Whose<P> {
+    /// The part that it stands in.
+    pub(super) part: P,
+    /// How many statements of the part were done before it.
+    pub(super) done: usize,
+    /// How many characters of the message stand before the part.
+    pub(super) before: usize,
+}
+
+/// What the server refused.
+pub(super) struct Unsent<P> {
+    /// Whose the statement is; none when all were done, and what failed is the commit.
+    pub(super) whose: Option<Whose<P>>,
+    /// The server's words.
+    pub(super) error: tokio_postgres::Error,
+}
+
+impl<P> Default for Message<P> {
+    fn default() -> Self {
+        Self { text: String::new(), parts: Vec::new() }
+    }
+}
+
+impl<P: Copy> Message<P> {
     /// Adds a script, unless it is empty.
-    pub(super) fn add(&mut self, part: Part, script: &str) {
+    pub(super) fn add(&mut self, part: P, script: &str) {
         if script.is_empty() {
             return;
         }
@@ -45,27 +60,39 @@ impl Message {
         self.text.push_str(script);
     }
 
-    /// The whole text, as it is sent.
-    pub(super) fn text(&self) -> &str {
-        &self.text
+    /// Sends it.
+    ///
+    /// # Errors
+    ///
+    /// The statement that was refused: nothing of its transaction is left.
+    pub(super) async fn send(&self, session: &Client) -> Result<(), Unsent<P>> {
+        carry(session, &self.text).await.map_err(|(done, error)| {
+            let position = error.as_db_error().and_then(|refusal| match refusal.position() {
+                Some(ErrorPosition::Original(at)) => Some(*at),
+                _ => None,
+            });
+            Unsent { whose: self.find(done, position), error }
+        })
     }
 
-    /// Whose the failed statement is: the part, how many statements of it were done, and how many
-    /// characters of the message stand before it.
+    /// Whose the failed statement is.
     ///
     /// The server counts `done` statements before the failed one, and names a `position` (a
     /// character, from 1) where it can. A syntax error is found before anything is done, so the
     /// position decides where there is one.
-    pub(super) fn find(&self, done: usize, position: Option<u32>) -> (Part, usize, usize) {
-        let characters = |bytes: usize| self.text[..bytes].chars().count();
+    fn find(&self, done: usize, position: Option<u32>) -> Option<Whose<P>> {
+        let whose = |part: P, done: usize, start: usize| Whose {
+            part,
+            done,
+            before: self.text[..start].chars().count(),
+        };
         if let Some(at) = position.and_then(|at| usize::try_from(at).ok()) {
             let byte = self.text.char_indices().nth(at.saturating_sub(1));
             let byte = byte.map_or(self.text.len(), |(byte, _)| byte);
-            let found = self.parts.iter().rev().find(|(_, start)| *start <= byte);
-            if let Some((part, start)) = found {
+            if let Some((part, start)) = self.parts.iter().rev().find(|(_, start)| *start <= byte) {
                 let script = &self.text[*start..byte];
-                let before = statements(script).filter(is_sent).count().saturating_sub(1);
-                return (*part, before, characters(*start));
+                let done = statements(script).filter(is_sent).count().saturating_sub(1);
+                return Some(whose(*part, done, *start));
             }
         }
         let mut left = done;
@@ -73,12 +100,11 @@ impl Message {
             let end = self.parts.get(at + 1).map_or(self.text.len(), |(_, next)| *next);
             let here = statements(&self.text[*start..end]).filter(is_sent).count();
             if left < here {
-                return (*part, left, characters(*start));
+                return Some(whose(*part, left, *start));
             }
             left -= here;
         }
-        // All were done: what failed is the commit.
-        (Part::Ours, 0, 0)
+        None
     }
 }
 
@@ -90,37 +116,43 @@ fn is_sent(statement: &crate::sql::scan::Statement<'_>) -> bool {
 mod tests {
     use super::*;
 
-    fn message() -> Message {
+    fn message() -> Message<char> {
         let mut message = Message::default();
-        message.add(Part::Ours, "SET LOCAL ROLE o; SET LOCAL search_path = s");
-        message.add(Part::Lock, "SELECT 1");
-        message.add(Part::File(0), "-- ünï\nSELECT 1;\nSELECT 2; -- no end");
-        message.add(Part::Ours, "");
-        message.add(Part::Ours, "INSERT INTO h VALUES (1)");
-        message.add(Part::File(1), "SELECT 3");
+        message.add('o', "SET LOCAL ROLE o; SET LOCAL search_path = s");
+        message.add('l', "SELECT 1");
+        message.add('1', "-- ünï\nSELECT 1;\nSELECT 2; -- no end");
+        message.add('o', "");
+        message.add('h', "INSERT INTO h VALUES (1)");
+        message.add('2', "SELECT 3");
         message
+    }
+
+    /// The place, counted from 1, of the first character of a text in the message.
+    fn place(message: &Message<char>, text: &str) -> u32 {
+        let byte = message.text.find(text).unwrap();
+        u32::try_from(message.text[..byte].chars().count() + 1).unwrap()
     }
 
     #[test]
     fn statements_that_were_done_lead_to_the_part() {
         let message = message();
-        assert_eq!(message.find(0, None).0, Part::Ours);
-        assert_eq!(message.find(2, None).0, Part::Lock);
-        assert_eq!(message.find(3, None), (Part::File(0), 0, 57));
-        assert_eq!(message.find(4, None), (Part::File(0), 1, 57));
-        assert_eq!(message.find(5, None).0, Part::Ours);
-        assert_eq!(message.find(6, None).0, Part::File(1));
-        assert_eq!(message.find(7, None).0, Part::Ours);
+        let part = |done| message.find(done, None).map(|whose| whose.part);
+        assert_eq!(part(0), Some('o'));
+        assert_eq!(part(2), Some('l'));
+        assert_eq!(message.find(3, None), Some(Whose { part: '1', done: 0, before: 57 }));
+        assert_eq!(message.find(4, None), Some(Whose { part: '1', done: 1, before: 57 }));
+        assert_eq!(part(5), Some('h'));
+        assert_eq!(part(6), Some('2'));
+        assert_eq!(part(7), None);
     }
 
     #[test]
     fn a_position_leads_to_the_part_before_anything_is_done() {
         let message = message();
-        let byte = message.text().find("SELECT 2").unwrap();
-        let at = u32::try_from(message.text()[..byte].chars().count() + 1).unwrap();
-        assert_eq!(message.find(0, Some(at + 3)), (Part::File(0), 1, 57));
-        let byte = message.text().find("SELECT 3").unwrap();
-        let at = u32::try_from(message.text()[..byte].chars().count() + 1).unwrap();
-        assert_eq!(message.find(0, Some(at + 1)).0, Part::File(1));
+        let at = place(&message, "SELECT 2");
+        let whose = Whose { part: '1', done: 1, before: 57 };
+        assert_eq!(message.find(0, Some(at + 3)), Some(whose));
+        let at = place(&message, "SELECT 3");
+        assert_eq!(message.find(0, Some(at + 1)).map(|whose| whose.part), Some('2'));
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio_postgres::types::Type;
-
 use super::answer::failed;
+use super::home::Limits;
 use super::lock::{self, LockKey};
+use super::many::{self, having};
 use super::outside::Watcher;
-use super::refinery::{self, Guard, Limits, NotApplied, Order, Prepared, Repeating};
+use super::refinery::{self, Guard, NotApplied, Order, Prepared, Repeating};
 use super::session::Session;
 use crate::error::{Code, Error};
 use crate::model::ident::Ident;
@@ -19,9 +19,6 @@ use crate::model::tenant::Placement;
 use crate::plan::pending::decide;
 use crate::sql;
 use crate::sql::{Literal, Sql};
-
-/// So many histories are read in one statement: larger ones plan slower than they save.
-pub const BATCH: usize = 150;
 
 /// One schema to migrate.
 #[derive(Clone, Copy)]
@@ -152,18 +149,7 @@ pub async fn written(
     session: &Session,
     schemas: &[&Ident],
 ) -> Result<BTreeMap<Ident, bool>, Error> {
-    let names: Vec<&str> = schemas.iter().map(|schema| schema.as_str()).collect();
-    let rows = session
-        .client()
-        .query_typed(
-            "SELECT n.nspname::text, EXISTS (SELECT FROM pg_catalog.pg_class c \
-                 WHERE c.relnamespace = n.oid AND c.relname = $2 AND c.relkind IN ('r', 'p')) \
-             FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY ($1) ORDER BY 1",
-            &[(&names, Type::TEXT_ARRAY), (&HISTORY_TABLE, Type::TEXT)],
-        )
-        .await
-        .map_err(|error| failed(error, format!("look for histories in {}", session.database())))?;
-    rows.iter().map(|row| Ok((Ident::new(row.get::<_, String>(0))?, row.get(1)))).collect()
+    having(session, schemas, HISTORY_TABLE).await
 }
 
 /// Sums up histories that exist, in one statement: what it takes to see who has nothing to do.
@@ -212,31 +198,8 @@ pub async fn digests(
 ///
 /// Whatever the server refuses before a history is read.
 pub async fn histories(session: &Session, schemas: &[&Ident]) -> Result<Histories, Error> {
-    let mut histories = Histories::new();
-    let mut existing = Vec::new();
-    for (schema, is_written) in written(session, schemas).await? {
-        if is_written {
-            existing.push(schema.clone());
-        }
-        histories.insert(schema, Ok(History::default()));
-    }
-    for batch in existing.chunks(BATCH) {
-        match read(session, batch).await {
-            Ok(read) => histories.extend(read),
-            // One that may not be read fails the statement for all.
-            Err(_) => {
-                for schema in batch {
-                    match read(session, std::slice::from_ref(schema)).await {
-                        Ok(read) => histories.extend(read),
-                        Err(error) => {
-                            histories.insert(schema.clone(), Err(error));
-                        }
-                    }
-                }
-            }
-        }
-    }
-    Ok(histories)
+    let found = written(session, schemas).await?;
+    Ok(many::read(found, async |batch| read(session, batch).await).await)
 }
 
 /// Reads histories that exist, in one statement.

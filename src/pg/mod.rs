@@ -8,10 +8,12 @@ mod carry;
 mod checkout;
 pub mod connect;
 mod execute;
+mod home;
 mod identity;
 pub mod ledger;
 mod load;
 mod lock;
+mod many;
 mod message;
 mod migrate;
 mod observe;
@@ -36,17 +38,19 @@ mod watch;
 pub use audit::{read_catalog, run_probes};
 pub use cancel::Canceller;
 pub use execute::{Sessions, Work, run};
+pub use home::Limits;
 pub use ledger::Ledger;
 pub use load::load;
 pub use lock::{LockKey, busy};
+pub use many::BATCH;
 pub use migrate::{
-    BATCH, Histories, Target, digests, histories, history, migrate_at_once, migrate_target, written,
+    Histories, Target, digests, histories, history, migrate_at_once, migrate_target, written,
 };
 pub use observe::structure::{Structures, facts, structures};
 pub use outside::Watcher;
 pub use pooler::Pooler;
 pub use provision::{Held, hold, observe};
-pub use refinery::{Limits, NotApplied, Prepared, Repeating};
+pub use refinery::{NotApplied, Prepared, Repeating};
 pub use repeatables::{Repeatables, reapply, repeatables};
 pub use rewrite::{Schema, baseline, occupied, repair, take_back};
 pub use servers::{RETIRE_AFTER, Servers};

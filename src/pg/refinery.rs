@@ -6,8 +6,6 @@
 //! Nothing outlives it. Only a file that asks for it runs outside, statement by statement, and is
 //! recorded afterwards.
 
-use std::time::Duration;
-
 use refinery::error::Kind;
 use refinery::{Migration as Unit, Runner};
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
@@ -15,33 +13,19 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::answer::failed;
-use super::carry::{CarryError, carry};
-use super::message::{Message, Part};
+use super::carry::CarryError;
+use super::home::{Limits, become_owner, setup};
+use super::message::{Message, Unsent, Whose};
 use super::outside::{self, Outside, Watcher};
-use super::refusal::{place, place_behind, refused};
+use super::refusal::{place, refused};
 use super::repeatables::{Piece, pieces};
 use crate::error::{Code, Error, Location};
 use crate::model::ident::Ident;
 use crate::model::layout::HISTORY_TABLE;
 use crate::model::migration::{Applied, History, Migration, MigrationSet, Repeatable, Version};
 use crate::sql;
+use crate::sql::Sql;
 use crate::sql::position::Position;
-use crate::sql::{Literal, Sql};
-
-/// How long a migration may wait and work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// `lock_timeout` of every statement.
-    pub lock: Duration,
-    /// `statement_timeout`; none leaves the server's own.
-    pub statement: Option<Duration>,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { lock: Duration::from_secs(5), statement: None }
-    }
-}
 
 /// A set as refinery knows it, made once for all schemas that get it.
 #[derive(Debug)]
@@ -72,6 +56,11 @@ impl<'a> Prepared<'a> {
     /// The files.
     pub fn set(&self) -> &'a MigrationSet {
         self.set
+    }
+
+    /// The files as refinery knows them.
+    pub(super) fn units(&self) -> &[Unit] {
+        &self.units
     }
 }
 
@@ -143,6 +132,21 @@ impl NotApplied {
     }
 }
 
+/// What a part of a schema's message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Statements of our own.
+    Ours,
+    /// Takes the schema's lock.
+    Lock,
+    /// Checks that the history has not moved.
+    Unmoved,
+    /// A file, by its place among those pending.
+    File(usize),
+    /// A repeatable file, by its place among those pending.
+    Repeatable(usize),
+}
+
 /// Applies pending migrations to one schema through refinery, and returns what was applied.
 ///
 /// The failed transaction leaves nothing; what was applied in transactions before it stays.
@@ -173,7 +177,7 @@ pub(super) async fn migrate(
             Err(error) => Err(target.told(&error)),
         };
     }
-    let mut runner = Runner::new(&order.files.units)
+    let mut runner = Runner::new(order.files.units())
         .set_grouped(order.together)
         .set_abort_divergent(true)
         .set_abort_missing(true);
@@ -187,32 +191,6 @@ pub(super) async fn migrate(
         }
         Err(error) => Err(target.explain(&error)),
     }
-}
-
-/// What every transaction begins with; `scope` is LOCAL or SESSION.
-fn setup(role: Option<&Ident>, schema: &Ident, limits: Limits, scope: &Sql) -> Sql {
-    let statement = limits.statement.map_or_else(
-        || sql!(""),
-        |limit| sql!("; SET {} statement_timeout = {}", scope, Literal(&milliseconds(limit))),
-    );
-    sql!(
-        "{}; SET {} search_path = {}; SET {} lock_timeout = {}{}",
-        become_owner(role, scope),
-        scope,
-        schema,
-        scope,
-        Literal(&milliseconds(limits.lock)),
-        statement
-    )
-}
-
-fn become_owner(role: Option<&Ident>, scope: &Sql) -> Sql {
-    role.map_or_else(|| sql!(""), |role| sql!("SET {} ROLE {}", scope, role))
-}
-
-pub(super) fn milliseconds(limit: Duration) -> String {
-    // 0 would mean "no limit".
-    format!("{}ms", limit.as_millis().max(1))
 }
 
 /// One schema, as refinery's traits want it.
@@ -277,7 +255,7 @@ impl AsyncTransaction for SchemaTarget<'_> {
 
 impl SchemaTarget<'_> {
     /// Everything that one transaction does.
-    fn message(&self, pairs: &[&str]) -> Message {
+    fn message(&self, pairs: &[&str]) -> Message<Part> {
         let mut message = Message::default();
         if matches!(self.order.guard, Guard::Taken(_)) {
             message.add(Part::Ours, FORGET);
@@ -307,7 +285,7 @@ impl SchemaTarget<'_> {
     }
 
     /// Adds the repeatable files, behind all others.
-    fn repeat(&self, message: &mut Message) {
+    fn repeat(&self, message: &mut Message<Part>) {
         let Repeating { files, recorded } = self.order.repeatables;
         let mut at = 0;
         for piece in pieces(self.order.schema, self.order.role, files, recorded) {
@@ -336,14 +314,12 @@ impl SchemaTarget<'_> {
         outside::run(&order).await
     }
 
-    async fn send(&self, message: &Message) -> Result<(), CarryError> {
-        carry(self.session, message.text()).await.map_err(|(statements, error)| {
-            let position = error.as_db_error().and_then(|refusal| match refusal.position() {
-                Some(tokio_postgres::error::ErrorPosition::Original(at)) => Some(*at),
-                _ => None,
-            });
-            let (part, done, before) = message.find(statements, position);
+    async fn send(&self, message: &Message<Part>) -> Result<(), CarryError> {
+        message.send(self.session).await.map_err(|Unsent { whose, error }| {
             let refused = error.code() == Some(&SqlState::INVALID_TEXT_REPRESENTATION);
+            let Some(Whose { part, done, before }) = whose else {
+                return CarryError::Ours(error);
+            };
             match part {
                 Part::Lock if refused => CarryError::Busy,
                 Part::Unmoved if refused => CarryError::Moved,
@@ -416,7 +392,7 @@ impl SchemaTarget<'_> {
                     return NotApplied::Failed(self.applied(), failure);
                 };
                 let failure = refused(error, format!("apply {} to {schema}", file.path));
-                match place_behind(&file.sql, *before, error, *done) {
+                match place(&file.sql, error, *done, *before) {
                     Some(Position { line, column }) => {
                         failure.at(Location { file: file.path.clone(), line, column })
                     }
@@ -465,7 +441,7 @@ impl SchemaTarget<'_> {
                 "apply one file per transaction, which holds fewer locks at once: --per-file",
             );
         }
-        match place(migration, server, done, before) {
+        match place(&migration.sql, server, done, before) {
             Some(place) => failure.at(Location {
                 file: migration.path.clone(),
                 line: place.line,

@@ -4,7 +4,6 @@ use tokio_postgres::error::{DbError, ErrorPosition};
 
 use super::answer::{is_lost, server_answer};
 use crate::error::{Code, Error};
-use crate::model::migration::Migration;
 use crate::sql::position::{Position, line_column, line_column_of_character};
 use crate::sql::scan::{Shape, Statement, statements};
 
@@ -30,30 +29,10 @@ pub(super) fn refused(server: &tokio_postgres::Error, attempt: String) -> Error 
 /// after `done` others. `before` characters of what was sent stand before the file. Most refusals
 /// of data and of existing objects come without a place.
 pub(super) fn place(
-    migration: &Migration,
-    error: &tokio_postgres::Error,
-    done: usize,
-    before: usize,
-) -> Option<Position> {
-    let refusal = error.as_db_error()?;
-    let sql = &migration.sql;
-    let statement = nth(sql, done);
-    if let Some(ErrorPosition::Original(at)) = refusal.position() {
-        // What was sent alone is counted from its own beginning.
-        let sent_alone = statement.filter(|_| migration.runs_outside_a_transaction());
-        let skipped = sent_alone.map_or(0, |alone| sql[..alone.range.start].chars().count());
-        let at = (skipped + usize::try_from(*at).ok()?).saturating_sub(before);
-        return Some(line_column_of_character(sql, at));
-    }
-    place_in_statement(sql, &statement?, refusal)
-}
-
-/// As [`place`], for a file that stood in a longer message, behind `before` characters of it.
-pub(super) fn place_behind(
     sql: &str,
-    before: usize,
     error: &tokio_postgres::Error,
     done: usize,
+    before: usize,
 ) -> Option<Position> {
     let refusal = error.as_db_error()?;
     if let Some(ErrorPosition::Original(at)) = refusal.position() {
@@ -61,6 +40,21 @@ pub(super) fn place_behind(
         return Some(line_column_of_character(sql, at));
     }
     place_in_statement(sql, &nth(sql, done)?, refusal)
+}
+
+/// As [`place`], for a statement that was sent alone: the server counts from its own beginning.
+pub(super) fn place_alone(
+    sql: &str,
+    error: &tokio_postgres::Error,
+    done: usize,
+) -> Option<Position> {
+    let refusal = error.as_db_error()?;
+    let statement = nth(sql, done)?;
+    if let Some(ErrorPosition::Original(at)) = refusal.position() {
+        let skipped = sql[..statement.range.start].chars().count();
+        return Some(line_column_of_character(sql, skipped + usize::try_from(*at).ok()?));
+    }
+    place_in_statement(sql, &statement, refusal)
 }
 
 fn nth(sql: &str, done: usize) -> Option<Statement<'_>> {

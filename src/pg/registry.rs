@@ -8,6 +8,7 @@ use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use super::answer::failed;
+use super::home::Limits;
 use super::lock::{self, LockKey};
 use super::refinery;
 use super::session::Session;
@@ -123,7 +124,7 @@ async fn migrate(session: &Session, set: &MigrationSet) -> Result<(), Error> {
     let order = refinery::Order {
         schema: &schema,
         role: None,
-        limits: refinery::Limits::default(),
+        limits: Limits::default(),
         files: &files,
         history: history.as_ref(),
         to: None,

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use tokio_postgres::types::Type;
-
 use super::answer::failed;
+use super::home::at_home;
+use super::many::{self, having};
 use super::rewrite::{Schema, locked};
 use super::script::Script;
 use super::session::Session;
@@ -18,9 +18,6 @@ use crate::model::migration::Repeatable;
 use crate::plan::pending::decide_repeatables;
 use crate::sql;
 use crate::sql::{Literal, Sql};
-
-/// So many tables are read in one statement: larger ones plan slower than they save.
-const BATCH: usize = 150;
 
 /// The checksums that are recorded in each schema, by the names of the files. A schema without the
 /// table has none; one that does not exist is absent.
@@ -33,45 +30,8 @@ pub type Repeatables = BTreeMap<Ident, Result<BTreeMap<String, String>, Error>>;
 ///
 /// Whatever the server refuses before a table is read.
 pub async fn repeatables(session: &Session, schemas: &[&Ident]) -> Result<Repeatables, Error> {
-    let names: Vec<&str> = schemas.iter().map(|schema| schema.as_str()).collect();
-    let rows = session
-        .client()
-        .query_typed(
-            "SELECT n.nspname::text, EXISTS (SELECT FROM pg_catalog.pg_class c \
-                 WHERE c.relnamespace = n.oid AND c.relname = $2 AND c.relkind = 'r') \
-             FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY ($1) ORDER BY 1",
-            &[(&names, Type::TEXT_ARRAY), (&REPEATABLES_TABLE, Type::TEXT)],
-        )
-        .await
-        .map_err(|error| {
-            failed(error, format!("look for repeatable files in {}", session.database()))
-        })?;
-    let mut found = Repeatables::new();
-    let mut written = Vec::new();
-    for row in &rows {
-        let schema = Ident::new(row.get::<_, String>(0))?;
-        if row.get(1) {
-            written.push(schema.clone());
-        }
-        found.insert(schema, Ok(BTreeMap::new()));
-    }
-    for batch in written.chunks(BATCH) {
-        match read(session, batch).await {
-            Ok(read) => found.extend(read),
-            // One that may not be read fails the statement for all.
-            Err(_) => {
-                for schema in batch {
-                    match read(session, std::slice::from_ref(schema)).await {
-                        Ok(read) => found.extend(read),
-                        Err(error) => {
-                            found.insert(schema.clone(), Err(error));
-                        }
-                    }
-                }
-            }
-        }
-    }
-    Ok(found)
+    let found = having(session, schemas, REPEATABLES_TABLE).await?;
+    Ok(many::read(found, async |batch| read(session, batch).await).await)
 }
 
 /// Reads tables that exist, in one statement.
@@ -124,10 +84,7 @@ pub(super) fn pieces<'a>(
     pending: &[&'a Repeatable],
     table_exists: bool,
 ) -> Vec<Piece<'a>> {
-    let home = || match owner {
-        Some(owner) => sql!("SET LOCAL ROLE {}; SET LOCAL search_path = {}", owner, schema),
-        None => sql!("SET LOCAL search_path = {}", schema),
-    };
+    let home = || at_home(owner, schema, &sql!("LOCAL"));
     let mut pieces = Vec::new();
     if !pending.is_empty() && !table_exists {
         pieces.push(Piece::Ours(sql!("{}; {}", home(), create(schema))));

@@ -11,14 +11,16 @@ use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction}
 use tokio_postgres::types::Type;
 
 use super::answer::failed;
+use super::home::{self, Limits};
 use super::lock::{self, LockKey};
-use super::refinery::{Limits, history};
+use super::refinery::{Prepared, history};
 use super::script::Script;
 use super::session::Session;
 use crate::error::{Code, Error};
 use crate::model::ident::Ident;
 use crate::model::layout::{HISTORY_TABLE, REPEATABLES_TABLE};
 use crate::model::migration::{History, MigrationSet, Undo, Version};
+use crate::model::pooling::Operation;
 use crate::model::tenant::Placement;
 use crate::plan::rewrite::{self, Mending, RowChange};
 use crate::sql;
@@ -52,27 +54,13 @@ impl Schema<'_> {
 
     /// What a transaction in it begins with.
     pub(super) fn setup(&self) -> Sql {
-        let statement = self.limits.statement.map_or_else(
-            || sql!(""),
-            |limit| sql!("; SET LOCAL statement_timeout = {}", Literal(&milliseconds(limit))),
-        );
-        sql!(
-            "{}; SET LOCAL lock_timeout = {}{}",
-            self.at_home(),
-            Literal(&milliseconds(self.limits.lock)),
-            statement
-        )
+        home::setup(Some(self.owner), self.name(), self.limits, &sql!("LOCAL"))
     }
 
     /// What every file and statement begins with: a file before may have gone elsewhere.
     pub(super) fn at_home(&self) -> Sql {
-        sql!("SET LOCAL ROLE {}; SET LOCAL search_path = {}", self.owner, self.name())
+        home::at_home(Some(self.owner), self.name(), &sql!("LOCAL"))
     }
-}
-
-fn milliseconds(limit: Duration) -> String {
-    // 0 would mean "no limit".
-    format!("{}ms", limit.as_millis().max(1))
 }
 
 /// Which of the schemas hold tables, views or sequences beside what records migrations.
@@ -104,6 +92,7 @@ pub(super) async fn locked<T>(
 ) -> Result<T, Error> {
     let client = session.client();
     let key = LockKey::migrations(schema.placement);
+    session.require(Operation::Session, &key.attempt()).await?;
     lock::acquire(client, &key, schema.lock_wait).await?;
     let done = match history(client, schema.name()).await {
         Ok(history) => work(history).await,
@@ -205,6 +194,7 @@ pub async fn take_back(
     let sent = match script.send(client).await {
         // Somebody has the lock: it is waited for, and then the session has it already.
         Err(refusal) if refusal.ours.as_deref() == Some(BUSY) => {
+            session.require(Operation::Session, &key.attempt()).await?;
             lock::acquire(client, &key, schema.lock_wait).await?;
             let sent = script.send(client).await;
             if let Err(error) = lock::release(client, &key).await {
@@ -308,14 +298,8 @@ fn row(schema: &Ident, change: &RowChange) -> Sql {
 /// table first, then one row for each.
 async fn fake(schema: &Schema<'_>, to: Version) -> Result<Vec<String>, Error> {
     let attempt = || format!("record V{to} as the beginning of {}", schema.name());
-    let units: Result<Vec<Unit>, _> = schema
-        .set
-        .migrations()
-        .iter()
-        .map(|migration| Unit::unapplied(&migration.stem(), &migration.sql))
-        .collect();
-    let units = units.map_err(|error| Error::new(Code::Migrations, attempt()).because(error))?;
-    let mut runner = Runner::new(&units).set_target(refinery::Target::FakeVersion(to.0));
+    let files = Prepared::new(schema.set)?;
+    let mut runner = Runner::new(files.units()).set_target(refinery::Target::FakeVersion(to.0));
     runner.set_migration_table_name(sql!("{}.refinery_schema_history", schema.name()).as_str());
     let mut pen = Pen::default();
     runner

@@ -1,20 +1,17 @@
-//! Several statements, ours and files', in one message: one transaction, one answer to wait for.
-//!
-//! The server stops at the first statement that it refuses and passes over the rest, so nothing is
-//! done behind a failure; which statement that was follows from how many were answered.
+//! Statements of ours and of files in one message, with what each is for.
 
 use tokio_postgres::Client;
 
-use super::carry::carry;
-use super::refusal::{place_behind, refused};
+use super::message::{Message, Unsent};
+use super::refusal::{place, refused};
 use crate::error::{Error, Location};
 use crate::sql::Sql;
-use crate::sql::scan::{Shape, statements};
 
 /// A message that is being written.
 #[derive(Default)]
 pub(super) struct Script<'a> {
-    text: String,
+    /// Its parts, by their places in `parts`.
+    message: Message<usize>,
     parts: Vec<Part<'a>>,
 }
 
@@ -24,10 +21,6 @@ struct Part<'a> {
     attempt: String,
     /// The file, when it is one.
     file: Option<(&'a str, &'a str)>,
-    /// How many characters stand before it.
-    before: usize,
-    /// How many answers it gets.
-    statements: usize,
 }
 
 /// The statement that the server refused.
@@ -57,12 +50,8 @@ impl<'a> Script<'a> {
     }
 
     fn push(&mut self, attempt: String, file: Option<(&'a str, &'a str)>, sql: &str) {
-        let answered = statements(sql).filter(|one| one.shape != Shape::Blank).count();
-        let before = self.text.chars().count();
-        self.parts.push(Part { attempt, file, before, statements: answered });
-        self.text.push_str(sql);
-        // A comment without a line's end would swallow what comes next; an empty statement is none.
-        self.text.push_str("\n;\n");
+        self.message.add(self.parts.len(), sql);
+        self.parts.push(Part { attempt, file });
     }
 
     /// Sends it, and leaves no transaction open when it fails.
@@ -71,30 +60,26 @@ impl<'a> Script<'a> {
     ///
     /// What the server refused.
     pub(super) async fn send(&self, session: &Client) -> Result<(), Refusal> {
-        let Err((done, server)) = carry(session, &self.text).await else {
+        let Err(unsent) = self.message.send(session).await else {
             return Ok(());
         };
         let ended = session.batch_execute("ROLLBACK").await;
         log::debug!("rolled back: {ended:?}");
-        Err(self.explain(done, &server))
+        Err(self.explain(&unsent))
     }
 
-    fn explain(&self, mut done: usize, server: &tokio_postgres::Error) -> Refusal {
-        let failed = self.parts.iter().find(|part| {
-            let here = done < part.statements;
-            if !here {
-                done -= part.statements;
-            }
-            here
-        });
-        let Some(part) = failed.or(self.parts.last()) else {
+    fn explain(&self, unsent: &Unsent<usize>) -> Refusal {
+        let Unsent { whose, error: server } = unsent;
+        // All were done: what failed is the last.
+        let part = whose.map_or(self.parts.last(), |whose| self.parts.get(whose.part));
+        let Some(part) = part else {
             return Refusal { error: refused(server, "send a message".to_owned()), ours: None };
         };
         let error = refused(server, part.attempt.clone());
-        let Some((path, sql)) = part.file else {
+        let (Some((path, sql)), Some(whose)) = (part.file, whose) else {
             return Refusal { error, ours: server.code().map(|code| code.code().to_owned()) };
         };
-        let error = match place_behind(sql, part.before, server, done) {
+        let error = match place(sql, server, whose.done, whose.before) {
             Some(place) => {
                 error.at(Location { file: path.to_owned(), line: place.line, column: place.column })
             }

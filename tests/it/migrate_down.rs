@@ -128,6 +128,21 @@ fn a_way_back_that_fails_is_placed_and_leaves_nothing() {
     assert_eq!(target(&failed, "cat")["to"], json!(3));
 }
 
+/// The server reads the whole message before it does any of it.
+#[test]
+fn a_way_back_that_is_no_sql_is_placed() {
+    let fleet = fleet(&["cat"]);
+    fleet.migration("down/2__tags.sql", "SELECT 1;\nDROP TABEL tags;\n");
+    let failed = down(&fleet, &["--to", "1", "--yes"]).run().code(1);
+    let error = target(&failed, "cat")["error"].clone();
+    assert!(error["file"].as_str().unwrap().ends_with("down/2__tags.sql"), "{error}");
+    assert_eq!(
+        [&error["line"], &error["column"], &error["sqlstate"]],
+        [&json!(2), &json!(6), &json!("42601")]
+    );
+    assert_eq!(fleet.history("tenant_cat"), ["1 notes", "2 tags", "3 links"]);
+}
+
 #[test]
 fn a_run_that_is_killed_leaves_each_tenant_on_one_side() {
     let fleet = fleet(&["cat", "dog"]);

@@ -72,6 +72,26 @@ fn a_lock_that_is_given_back_in_time_is_only_a_wait() {
 }
 
 #[test]
+fn what_was_applied_before_a_wait_is_told_and_kept_as_well() {
+    let many = Many::migrated(2);
+    many.step(2, "");
+    many.step(3, "ALTER TABLE notes ADD COLUMN title text;");
+    let mut holder = holder(&many, "t0002");
+    let mut running = many.up(&["--per-file", "--lock-timeout", "100ms"]).spawn();
+    running.wait_until("a wait in the ledger", || {
+        let query = "SELECT cause FROM tenantctl.run_targets WHERE state = 'waiting'";
+        many.rows(query).concat().iter().any(|cause| cause.contains("lock timeout"))
+    });
+    holder.sql("ROLLBACK");
+    let up = running.wait().ok();
+    let waited = target(&up, "t0002");
+    assert_eq!((&waited["from"], &waited["to"]), (&1.into(), &3.into()), "{waited}");
+    assert_eq!(waited["applied"], json!([2, 3]));
+    let ledger = many.lawful();
+    assert_eq!(row(&ledger, "t0002")["applied"], json!([2, 3]));
+}
+
+#[test]
 fn a_deadlock_is_tried_again() {
     let many = Many::migrated(2);
     many.step(2, "CREATE TABLE other ();");

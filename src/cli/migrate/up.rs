@@ -50,7 +50,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = args::duration)]
     max_duration: Option<Duration>,
     /// Go on with a run that ended before its time: last, its id, or the beginning of its id
-    #[arg(long, value_name = "RUN", value_parser = args::run, conflicts_with_all = ["tenants", "exclude", "selector"])]
+    #[arg(long, value_name = "RUN", value_parser = args::run, conflicts_with_all = ["tenants", "exclude", "selector", "check"])]
     resume: Option<RunReference>,
     #[command(flatten)]
     waiting: Waiting,

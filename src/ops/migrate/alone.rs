@@ -178,7 +178,13 @@ impl Run<'_, '_> {
                 Ended::NothingToDo
             }
             Ok((from, applied)) => {
-                self.units.borrow_mut()[at].from = from;
+                {
+                    let unit = &mut self.units.borrow_mut()[at];
+                    // It began further back when an attempt before this one did some of it.
+                    if unit.applied.is_empty() {
+                        unit.from = from;
+                    }
+                }
                 self.then_repeat(unit, session, applied).await
             }
             Err((applied, error)) if error.code == Code::Unreachable => {
@@ -192,6 +198,7 @@ impl Run<'_, '_> {
             // Files that were applied stay: the next attempt goes on behind them.
             Err((applied, error)) => match self.failed(at, applied.clone(), error, seat) {
                 Ended::Again { cause, after } => {
+                    self.units.borrow_mut()[at].finish(applied);
                     let history = pg::history(session, &brief.placement.schema).await;
                     if let Ok(history) = history {
                         let from = self.units.borrow()[at].from;

@@ -28,14 +28,16 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(super) struct Journal {
     id: Uuid,
     ledger: OnceCell<Option<Ledger>>,
-    /// What a run that is resumed knew of its tenants before.
+    /// What a run that is resumed knew of its tenants before,
     before: BTreeMap<TenantId, RunTarget>,
+    /// and how it was found.
+    found: Option<RunState>,
 }
 
 impl Journal {
     /// A journal of a new run.
     pub(super) fn new() -> Self {
-        Self { id: Uuid::now_v7(), ledger: OnceCell::new(), before: BTreeMap::new() }
+        Self { id: Uuid::now_v7(), ledger: OnceCell::new(), before: BTreeMap::new(), found: None }
     }
 
     /// Takes up a run that ended before its time. Also returns what it was to do.
@@ -62,7 +64,12 @@ impl Journal {
         registry::ensure(&session, cx.sets.registry()).await?;
         let (ledger, targets) = reopened(cx, session, found.id).await?;
         let before = targets.into_iter().map(|target| (target.tenant.clone(), target)).collect();
-        let journal = Self { id: found.id, ledger: OnceCell::new_with(Some(Some(ledger))), before };
+        let journal = Self {
+            id: found.id,
+            ledger: OnceCell::new_with(Some(Some(ledger))),
+            before,
+            found: Some(found.state),
+        };
         Ok((journal, found))
     }
 
@@ -119,10 +126,11 @@ impl Journal {
         }
     }
 
-    /// Leaves a run that could not be resumed as it was found.
-    pub(super) async fn leave(self, found: RunState) {
+    /// Leaves a run that could not be resumed as it was found. A new one was never there.
+    pub(super) async fn leave(self) {
         // One that was killed looks killed again as soon as its lock is gone.
-        if found != RunState::Running
+        if let Some(found) = self.found
+            && found != RunState::Running
             && let Err(error) = self.close(found).await
         {
             log::debug!("{error}");
@@ -163,7 +171,14 @@ impl Journal {
             units.iter().flat_map(|unit| self.rows(unit, state(unit))).collect()
         };
         let again = ledger::reconnect(run.cx.servers, cluster, database);
-        Ledger::begin(session, Some(again), &new, &targets).await.map(Some)
+        let ledger = Ledger::begin(session, Some(again), &new, &targets).await?;
+        // Other lanes went on meanwhile, and had nowhere to note it.
+        let units = run.units.borrow();
+        let now = units.iter().flat_map(|unit| self.rows(unit, state(unit)));
+        for (_, row) in targets.iter().zip(now).filter(|(before, now)| before.state != now.state) {
+            ledger.note(row);
+        }
+        Ok(Some(ledger))
     }
 
     /// Why the ledger cannot be written any more.

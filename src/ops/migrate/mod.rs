@@ -125,7 +125,7 @@ pub async fn up(cx: &Context<'_>, options: &UpOptions) -> anyhow::Result<Report>
             match read.await {
                 Ok((options, units)) => (journal, options, units),
                 Err(error) => {
-                    journal.leave(kept.state).await;
+                    journal.leave().await;
                     return Err(error);
                 }
             }

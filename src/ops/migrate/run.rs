@@ -47,7 +47,9 @@ pub(super) struct Run<'r, 'a> {
     /// The files, by model, after which a session must be cleaned.
     traces: BTreeMap<Isolation, BTreeSet<Version>>,
     started: Instant,
-    /// Targets that failed.
+    /// How many targets there is something to do for,
+    targets: Cell<usize>,
+    /// and how many of them failed.
     failures: Cell<usize>,
     /// Why nothing more is begun, in words.
     stopped: RefCell<Option<String>>,
@@ -72,6 +74,7 @@ impl<'r, 'a> Run<'r, 'a> {
             beginnings: RefCell::default(),
             traces: traces(files),
             started,
+            targets: Cell::new(0),
             failures: Cell::new(0),
             stopped: RefCell::default(),
         }
@@ -84,7 +87,11 @@ impl<'r, 'a> Run<'r, 'a> {
             let waits = |unit: &Unit<'_>| unit.status == Status::Pending || unit.may_lack_guard();
             (0..units.len()).filter(|at| waits(&units[*at])).collect()
         };
-        self.refuse_findings(&waiting)?;
+        if let Err(findings) = self.refuse_findings(&waiting) {
+            self.journal.leave().await;
+            return Err(findings);
+        }
+        self.targets.set(waiting.len());
         let waves = self.waves(&waiting);
         self.tell_start(&waiting);
         let certain = self.units.borrow().iter().any(Unit::lacks_something);
@@ -208,7 +215,9 @@ impl<'r, 'a> Run<'r, 'a> {
             }
             Ended::NothingToDo => {
                 unit.repeatables.clear();
-                unit.status = Status::UpToDate;
+                // An attempt before this one may have done some of it.
+                let had_all = unit.applied.is_empty();
+                unit.status = if had_all { Status::UpToDate } else { Status::Applied };
                 None
             }
             Ended::Missing => {
@@ -267,19 +276,17 @@ impl<'r, 'a> Run<'r, 'a> {
             took: unit.took,
         });
         if failed {
-            let targets = units.len();
-            drop(units);
-            self.endure(targets);
+            self.endure();
         }
         None
     }
 
-    fn endure(&self, targets: usize) {
+    fn endure(&self) {
         let failed = self.failures.get() + 1;
         self.failures.set(failed);
         if self.options.stop_on_error {
             self.stop("a target failed, and --on-error is stop");
-        } else if is_too_much(failed, targets, self.options.max_failures)
+        } else if is_too_much(failed, self.targets.get(), self.options.max_failures)
             && let Some(allowed) = self.options.max_failures
         {
             let failed = count(failed, "target");
@@ -380,7 +387,7 @@ impl<'r, 'a> Run<'r, 'a> {
         let units = self.units.into_inner();
         // Nobody waits for them any more.
         for unit in units.iter().filter(|unit| unit.status == Status::Pending) {
-            if unit.waited.is_some() {
+            if unit.begun || unit.waited.is_some() {
                 self.journal.note(unit);
             }
         }

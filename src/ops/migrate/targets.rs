@@ -200,26 +200,36 @@ async fn read(cx: &Context<'_>, units: &mut [Unit<'_>], to: Option<Version>, rea
 /// Reads which repeatable files schemas have, where the files have any and all versions are asked
 /// for: they come behind the last.
 async fn read_repeatables(cx: &Context<'_>, units: &mut [Unit<'_>], to: Option<Version>) {
-    let mut databases: BTreeMap<Database, Vec<usize>> = BTreeMap::new();
+    let mut databases: BTreeMap<Database, Vec<(usize, Ident)>> = BTreeMap::new();
     for (at, unit) in units.iter().enumerate() {
         let read = matches!(unit.status, Status::UpToDate | Status::Pending);
         if read && unit.wants_repeatables(to) && !matches!(unit.known, Known::Unread) {
-            let Placement { cluster, database, .. } = unit.placement.clone();
-            databases.entry((cluster, database)).or_default().push(at);
+            let Placement { cluster, database, schema } = unit.placement.clone();
+            databases.entry((cluster, database)).or_default().push((at, schema));
         }
     }
-    for ((cluster, database), places) in databases {
-        let names: Vec<Ident> =
-            places.iter().map(|at| units[*at].placement.schema.clone()).collect();
-        let recorded = async {
-            let session = cx.servers.session(&cluster, Some(&database)).await?;
-            pg::repeatables(&session, &names.iter().collect::<Vec<_>>()).await
-        };
-        let mut recorded = recorded.await;
-        for (at, name) in places.into_iter().zip(&names) {
+    let read: Vec<_> = stream::iter(databases)
+        .map(|((cluster, database), schemas)| async move {
+            let names: Vec<&Ident> = schemas.iter().map(|(_, schema)| schema).collect();
+            let recorded = async {
+                // A database of one tenant is visited once: a pool would keep its connection open.
+                let session = match names.as_slice() {
+                    [_] => cx.servers.dedicated(&cluster, Some(&database)).await?,
+                    _ => cx.servers.session(&cluster, Some(&database)).await?,
+                };
+                pg::repeatables(&session, &names).await
+            };
+            let recorded = recorded.await;
+            (schemas, recorded)
+        })
+        .buffer_unordered(DATABASES)
+        .collect()
+        .await;
+    for (schemas, mut recorded) in read {
+        for (at, schema) in schemas {
             let unit = &mut units[at];
             match &mut recorded {
-                Ok(recorded) => match recorded.remove(name) {
+                Ok(recorded) => match recorded.remove(&schema) {
                     Some(Ok(recorded)) => unit.compare(&recorded),
                     Some(Err(error)) => unit.fail(&error),
                     None => unit.compare(&BTreeMap::new()),
@@ -428,11 +438,13 @@ impl<'a> Unit<'a> {
         self.error = Some(Failure::from(error));
     }
 
-    /// Takes note of what was applied, though it may not be all.
+    /// Takes note of what an attempt has applied, though it may not be all.
     pub(super) fn finish(&mut self, applied: Vec<Version>) {
-        self.pending.retain(|version| !applied.contains(version));
-        self.to = applied.iter().max().copied().max(self.from);
-        self.applied = applied;
+        self.applied.extend(applied);
+        self.applied.sort_unstable();
+        self.applied.dedup();
+        self.pending.retain(|version| !self.applied.contains(version));
+        self.to = self.applied.last().copied().max(self.from);
     }
 
     /// Whether its files must be applied one by one, on a session that is nobody else's.

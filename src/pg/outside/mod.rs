@@ -21,8 +21,8 @@ use self::notes::Notes;
 use self::watch::{Blocker, Watched};
 use super::answer::failed;
 use super::carry::carry;
-use super::refinery::{Limits, milliseconds};
-use super::refusal::{place, refused};
+use super::home::{Limits, milliseconds};
+use super::refusal::{place_alone, refused};
 use crate::error::{Code, Error, Location};
 use crate::model::count;
 use crate::model::ident::Ident;
@@ -290,7 +290,7 @@ impl<'a> Run<'a> {
     fn blocked(&self, error: &tokio_postgres::Error, blockers: &[Blocker]) -> Error {
         let Outside { migration, schema, .. } = self.order;
         let mut failure = refused(error, format!("apply {} to {schema}", migration.path));
-        if let Some(place) = place(migration, error, self.done, 0) {
+        if let Some(place) = place_alone(&migration.sql, error, self.done) {
             failure = failure.at(Location {
                 file: migration.path.clone(),
                 line: place.line,
