@@ -212,7 +212,7 @@ fn waves_begin_one_after_the_other() {
     let many = Many::migrated(20);
     many.step(2, "");
     let up = many
-        .tenantctl(["migrate", "up", "-o", "ndjson", "--jobs", "3"])
+        .tenantctl(["migrate", "up", "-o", "ndjson", "--allow-lint", "--jobs", "3"])
         .args(["--wave", "wave=canary", "--wave", "3", "--wave", "sample:10%", "--wave", "25%"])
         .run()
         .ok();
