@@ -74,7 +74,7 @@ pub(super) enum Output {
     Ndjson,
     /// SARIF 2.1.0, of verify-rls and migrate lint
     Sarif,
-    /// `JUnit` XML, of verify-rls and migrate lint
+    #[value(help = "JUnit XML, of verify-rls and migrate lint")]
     Junit,
     /// Annotations of GitHub Actions, of verify-rls and migrate lint
     Github,

@@ -68,7 +68,7 @@ fn walk(directory: &Path, shown: &str, below: &str, found: &mut Vec<File>) -> Re
 fn unreadable(shown: &str, error: std::io::Error) -> Error {
     Error::new(Code::Migrations, format!("read {shown}"))
         .because(error)
-        .hint("check the paths under [migrations]")
+        .hint("check the path of --migrations, or those under [migrations]")
 }
 
 #[cfg(test)]

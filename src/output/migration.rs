@@ -23,7 +23,7 @@ pub(super) fn migration(run: &MigrationRun, style: &Style) -> String {
         Verb::Up => run.targets.iter().filter(|target| target.status != Status::UpToDate).collect(),
     };
     if !shown.is_empty() {
-        let rows = rows(&shown, run.verb, style);
+        let rows = rows(&shown, run, style);
         let header = match run.verb {
             Verb::Up => ["tenant", "schema", "from", "to", "status"],
             Verb::Status => ["tenant", "schema", "version", "pending", "status"],
@@ -44,9 +44,9 @@ const READABLE: usize = 20;
 
 /// One row per tenant; in a large fleet, one row for all that stand alike, and well where those that
 /// do not are few.
-fn rows(shown: &[&TargetReport], verb: Verb, style: &Style) -> Vec<Vec<String>> {
+fn rows(shown: &[&TargetReport], run: &MigrationRun, style: &Style) -> Vec<Vec<String>> {
     if shown.len() <= READABLE {
-        return shown.iter().map(|target| row(target, verb, style)).collect();
+        return shown.iter().map(|target| row(target, run, style)).collect();
     }
     let mut rows = Vec::new();
     let mut alike: Vec<(Vec<String>, usize)> = Vec::new();
@@ -55,7 +55,7 @@ fn rows(shown: &[&TargetReport], verb: Verb, style: &Style) -> Vec<Vec<String>> 
     };
     let few = shown.iter().filter(ill).count() <= READABLE;
     for target in shown {
-        let row = row(target, verb, style);
+        let row = row(target, run, style);
         if few && ill(&target) {
             rows.push(row);
             continue;
@@ -74,13 +74,17 @@ fn rows(shown: &[&TargetReport], verb: Verb, style: &Style) -> Vec<Vec<String>> 
     rows
 }
 
-fn row(target: &TargetReport, verb: Verb, style: &Style) -> Vec<String> {
+fn row(target: &TargetReport, run: &MigrationRun, style: &Style) -> Vec<String> {
     let status = match target.status {
         Status::Applied | Status::UpToDate => style.good(target.status.word()),
         Status::Pending | Status::Skipped => style.attention(target.status.word()),
         Status::Diverged | Status::Missing | Status::Failed => style.bad(target.status.word()),
     };
-    let (third, fourth) = match verb {
+    let (third, fourth) = match run.verb {
+        // Nothing has moved in a check: what is asked is where everybody would go.
+        Verb::Up if run.check && target.status == Status::Pending => {
+            (version(target.from), version(target.pending.last().copied().or(target.to)))
+        }
         Verb::Up => (version(target.from), version(target.to)),
         Verb::Status => {
             let waiting = target.status == Status::Pending;
@@ -221,7 +225,8 @@ fn closing(run: &MigrationRun, style: &Style) -> String {
         text.push_str(&format!("{}: {why}\n", style.attention("stopped early")));
     }
     if run.interrupted {
-        text.push_str("interrupted: what was begun was finished; run it again to go on\n");
+        let again = if resume(run).is_some() { "" } else { "; run it again to go on" };
+        text.push_str(&format!("interrupted: what was begun was finished, or cancelled{again}\n"));
     }
     if let Some(command) = resume(run) {
         text.push_str(&format!("go on with: {command}\n"));

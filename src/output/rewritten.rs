@@ -206,7 +206,9 @@ fn closing(answer: &Rewritten, style: &Style) -> String {
         text.push_str(&format!(" in {}\n", duration(answer.took)));
     }
     if answer.interrupted {
-        text.push_str("interrupted: what was begun was finished; run it again to go on\n");
+        text.push_str(
+            "interrupted: what was begun was finished, or cancelled; run it again to go on\n",
+        );
     }
     text
 }

@@ -334,11 +334,8 @@ fn rows(answer: &ShownRun, style: &Style) -> String {
             let [first, ..] = group.as_slice() else { continue };
             let mut row = row(first, count(group.len(), "tenant"), "-".to_owned());
             if group.len() > 1 {
-                let most = |of: fn(&RunTarget) -> u128| group.iter().map(|one| of(one)).max();
-                let attempts = most(|one| one.attempts.into()).unwrap_or_default();
-                row[5] = format!("up to {attempts}");
-                let slowest = group.iter().map(|one| one.took).max().unwrap_or_default();
-                row[6] = format!("up to {}", duration(slowest));
+                row[5] = most(group.iter().map(|one| one.attempts), |tries| tries.to_string());
+                row[6] = most(group.iter().map(|one| one.took), duration);
             } else {
                 row[0] = first.tenant.to_string();
             }
@@ -349,6 +346,15 @@ fn rows(answer: &ShownRun, style: &Style) -> String {
         return String::new();
     }
     table(&["tenant", "schema", "from", "goal", "state", "tries", "took"], rows, style)
+}
+
+/// What all have, or what none has more of.
+fn most<V: Ord + Copy>(of: impl Iterator<Item = V> + Clone, said: impl Fn(V) -> String) -> String {
+    match (of.clone().min(), of.max()) {
+        (Some(least), Some(most)) if least != most => format!("up to {}", said(most)),
+        (_, Some(alike)) => said(alike),
+        _ => String::new(),
+    }
 }
 
 /// What a reader wants to see first.

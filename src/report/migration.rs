@@ -100,7 +100,8 @@ impl TargetReport {
     pub fn version_is_known(&self) -> bool {
         self.to.is_some()
             || !self.pending.is_empty()
-            || matches!(self.status, Status::Applied | Status::UpToDate | Status::Pending)
+            || !self.repeatables.is_empty()
+            || matches!(self.status, Status::Applied | Status::UpToDate)
     }
 
     /// Its failure as it would read for any other tenant: what must agree for two to be one.
@@ -414,6 +415,11 @@ mod tests {
         let mut run =
             run(false, &[Status::UpToDate, Status::Pending, Status::Pending, Status::Missing]);
         run.targets[0].to = Some(Version(2));
+        run.targets[1].pending = vec![Version(1)];
+        run.targets[2].repeatables = vec!["R__views".to_owned()];
+        let mut unread = run.targets[1].clone();
+        unread.pending.clear();
+        run.targets.push(unread);
         let count = |version: Option<i64>, tenants| VersionCount {
             isolation: Isolation::Schema,
             version: version.map(Version),

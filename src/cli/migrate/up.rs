@@ -13,48 +13,54 @@ use crate::plan::health::Gate;
 use crate::plan::waves::{Share, Wave};
 use crate::report::Report;
 
+// Headings of the help: so many flags are read in groups.
+const SCOPE: &str = "Whom, and how far";
+const MANNER: &str = "How";
+const WAVES: &str = "Waves";
+const FAILURES: &str = "When to end early";
+
 /// Apply pending migrations to the selected tenants, all without a selection
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// A plan that `migrate plan -O FILE` wrote; refused when anything has moved since
     #[arg(value_name = "FILE", conflicts_with_all = ["tenants", "exclude", "selector", "to", "resume"])]
     plan: Option<PathBuf>,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = SCOPE)]
     scope: Scope,
     /// Apply files also when they break the standards that `migrate lint` judges by
-    #[arg(long)]
+    #[arg(long, help_heading = MANNER)]
     allow_lint: bool,
     /// How many schemas of a cluster are migrated at once; otherwise twice the cores of a server on
     /// this machine, 8 elsewhere, within `max_connections`
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = MANNER)]
     jobs: Option<u16>,
     /// Each file in a transaction of its own, instead of all that a tenant lacks in one
-    #[arg(long)]
+    #[arg(long, help_heading = MANNER)]
     per_file: bool,
     /// Who goes first, one flag per wave: a selector (wave=canary), 10, 25%, sample:10, sample:5%,
     /// rest. Whoever no wave takes comes last
-    #[arg(long = "wave", value_name = "SPEC", value_parser = args::wave)]
+    #[arg(long = "wave", value_name = "SPEC", value_parser = args::wave, help_heading = WAVES)]
     waves: Vec<Wave>,
     /// How long to watch each wave before the next begins
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = args::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = args::duration, help_heading = WAVES)]
     soak: Duration,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = WAVES)]
     health: Health,
     /// End the run when more targets failed: a number, or a percentage of the run's targets
-    #[arg(long, value_name = "N|P%", value_parser = args::share)]
+    #[arg(long, value_name = "N|P%", value_parser = args::share, help_heading = FAILURES)]
     max_failures: Option<Share>,
     /// What a failure means for the tenants that have not begun
-    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT", help_heading = FAILURES)]
     on_error: OnError,
     /// Begin nothing more after so long; what was begun is finished
-    #[arg(long, value_name = "DURATION", value_parser = args::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = args::duration, help_heading = FAILURES)]
     max_duration: Option<Duration>,
     /// Go on with a run that ended before its time: last, its id, or the beginning of its id
-    #[arg(long, value_name = "RUN", value_parser = args::run, conflicts_with_all = ["tenants", "exclude", "selector", "check"])]
+    #[arg(long, value_name = "RUN", value_parser = args::run, conflicts_with_all = ["tenants", "exclude", "selector", "check"], help_heading = SCOPE)]
     resume: Option<RunReference>,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Locks and limits")]
     waiting: Waiting,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Files beside the answer")]
     beside: Beside,
 }
 

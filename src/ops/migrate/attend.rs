@@ -30,7 +30,12 @@ impl Run<'_, '_> {
                     continue;
                 }
             };
+            let still = self.seats.slow(cluster, pause);
             for (seat, pid, unit) in slow {
+                // Whoever was done meanwhile waits for nobody: the session is at another unit.
+                if !still.iter().any(|(other, _, now)| (*other, *now) == (seat, unit)) {
+                    continue;
+                }
                 let Some(blocker) = found.get(&pid) else {
                     continue;
                 };
