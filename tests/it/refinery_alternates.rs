@@ -82,6 +82,7 @@ fn the_stock_runner_and_tenantctl_take_turns() {
     // Files that refinery does not know keep it from nothing.
     fleet.migration("R__views.sql", "CREATE OR REPLACE VIEW one AS SELECT 1 AS one;\n");
     fleet.migration("down/1__notes.sql", "DROP TABLE notes;\n");
+    fleet.up(&[]).run().ok();
     let mut version = 1;
     for _ in 0..3 {
         version += 1;
