@@ -12,7 +12,7 @@ use crate::many::{Many, states};
 use crate::migrate_faults::sleepers;
 
 fn at_once(processes: usize, args: &[&str]) {
-    let wide = |options: tenantctl::pg::server::Options| options.setting("max_connections", "120");
+    let wide = |options: Options| options.setting("max_connections", "120");
     let many = Many::on(World::with(wide), 48).up_to_date();
     many.step(2, "SELECT pg_sleep(0.01);");
     many.step(3, "");
@@ -93,7 +93,7 @@ fn a_tenant_that_another_process_is_at_is_waited_for_in_silence() {
 /// Eight processes want more sessions than the server has.
 #[test]
 fn processes_that_crowd_a_server_wait_for_one_another() {
-    let narrow = |options: tenantctl::pg::server::Options| options.setting("max_connections", "30");
+    let narrow = |options: Options| options.setting("max_connections", "30");
     let many = Many::on(World::with(narrow), 40).up_to_date();
     many.step(2, "SELECT pg_sleep(0.02);");
     let running: Vec<_> = (0..6).map(|_| many.up(&["--jobs", "8"]).spawn()).collect();
