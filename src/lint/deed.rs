@@ -32,19 +32,8 @@ pub(super) enum DeedKind {
     TableLock,
 }
 
-/// Statements that begin, end or divide a transaction.
-const TRANSACTION: [&[&str]; 10] = [
-    &["BEGIN"],
-    &["START", "TRANSACTION"],
-    &["COMMIT"],
-    &["END"],
-    &["ROLLBACK"],
-    &["ABORT"],
-    &["SAVEPOINT"],
-    &["RELEASE"],
-    &["PREPARE", "TRANSACTION"],
-    &["SET", "SESSION", "CHARACTERISTICS"],
-];
+/// What changes the transactions to come.
+const CHARACTERISTICS: &[&str] = &["SET", "SESSION", "CHARACTERISTICS"];
 
 /// Statements in which rows are written, if they are written anywhere.
 const WRITING: [&str; 8] = ["INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "COPY", "EXPLAIN", "DO"];
@@ -99,7 +88,10 @@ pub(super) fn deeds(statement: &Statement<'_>) -> Vec<Deed> {
     let mut found = Vec::new();
     let last = words.iter().rfind(|word| !word.is_symbol(";"));
     let whole = statement.start..last.map_or(statement.range.end, Word::end);
-    if let Some(control) = TRANSACTION.iter().find(|control| statement.begins(control)) {
+    let control = statement
+        .transaction_control()
+        .or_else(|| statement.begins(CHARACTERISTICS).then_some(CHARACTERISTICS));
+    if let Some(control) = control {
         found.push(Deed {
             kind: DeedKind::Transaction { words: control.join(" ") },
             range: whole.clone(),

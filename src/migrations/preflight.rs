@@ -15,19 +15,6 @@ use crate::sql::position::{Position, line_column};
 use crate::sql::scan::{Shape, Statement, statements};
 use crate::sql::token::{Kind, tokens};
 
-/// Statements that begin, end or divide a transaction.
-const TRANSACTION_CONTROL: [&[&str]; 9] = [
-    &["BEGIN"],
-    &["START", "TRANSACTION"],
-    &["COMMIT"],
-    &["END"],
-    &["ROLLBACK"],
-    &["ABORT"],
-    &["SAVEPOINT"],
-    &["RELEASE"],
-    &["PREPARE", "TRANSACTION"],
-];
-
 /// A file as it was found, before anything is known about it.
 #[derive(Clone, Debug)]
 pub struct File {
@@ -272,11 +259,11 @@ fn judge(file: &File, sql: &str, statement: &Statement<'_>, problems: &mut Vec<P
             format!("replace psql's commands in {} by SQL", file.path),
         );
     }
-    if let Some(words) = TRANSACTION_CONTROL.iter().find(|words| statement.begins(words)) {
+    if let Some(words) = statement.transaction_control() {
         add(
             statement.position,
             format!("{} would split the transaction that records the migration", words.join(" ")),
-            "remove the statement: each file runs in a transaction of its own; if its SQL cannot, \
+            "remove the statement: tenantctl makes the transaction that a file runs in; if its SQL cannot, \
              begin the file with -- tenantctl:no-transaction"
                 .to_owned(),
         );

@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::error::{Code, Error};
-use crate::model::tenant::Tenant;
+use crate::model::tenant::{Placement, Tenant};
 use crate::pg::registry::{self, Readiness};
 use crate::report::Source;
 
@@ -29,6 +29,12 @@ pub(super) async fn tenants(cx: &Context<'_>) -> Result<(Vec<Tenant>, Source), E
         }
         Err(error) => Err(error),
     }
+}
+
+/// Why a tenant whose schema is gone cannot be worked on.
+pub(super) fn no_schema(Placement { database, schema, .. }: &Placement) -> Error {
+    Error::new(Code::NotFound, format!("there is no schema {schema} in database {database}"))
+        .hint("bring it back from a backup, or check that the URL names the right server")
 }
 
 /// Why there is nothing to work on, for the person who expected something.

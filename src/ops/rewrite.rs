@@ -112,12 +112,8 @@ pub(super) async fn units<'a>(
 
 impl Unit<'_> {
     fn missing(&mut self) {
-        let Placement { database, schema, .. } = &self.placement;
-        let what = format!("there is no schema {schema} in database {database}");
-        self.fail(
-            &Error::new(Code::NotFound, what)
-                .hint("bring it back from a backup, or check that the URL names the right server"),
-        );
+        let gone = fleet::no_schema(&self.placement);
+        self.fail(&gone);
         self.status = Status::Missing;
     }
 

@@ -82,7 +82,25 @@ pub struct Statement<'a> {
     pub unclosed: Option<Unclosed>,
 }
 
+/// How statements begin that begin, end or divide a transaction.
+const TRANSACTION_CONTROL: [&[&str]; 9] = [
+    &["BEGIN"],
+    &["START", "TRANSACTION"],
+    &["COMMIT"],
+    &["END"],
+    &["ROLLBACK"],
+    &["ABORT"],
+    &["SAVEPOINT"],
+    &["RELEASE"],
+    &["PREPARE", "TRANSACTION"],
+];
+
 impl Statement<'_> {
+    /// The words that make the statement one that begins, ends or divides a transaction, if it is.
+    pub fn transaction_control(&self) -> Option<&'static [&'static str]> {
+        TRANSACTION_CONTROL.into_iter().find(|words| self.begins(words))
+    }
+
     /// Whether the statement begins with these words, given in upper case.
     pub fn begins(&self, words: &[&str]) -> bool {
         self.keywords.len() >= words.len()

@@ -413,10 +413,7 @@ impl<'a> Unit<'a> {
 
     /// Takes note that the schema is not there.
     pub(super) fn miss(&mut self) {
-        let Placement { database, schema, .. } = &self.placement;
-        let what = format!("there is no schema {schema} in database {database}");
-        let gone = Error::new(Code::NotFound, what)
-            .hint("bring it back from a backup, or check that the URL names the right server");
+        let gone = fleet::no_schema(&self.placement);
         self.fail(&gone);
         self.status = Status::Missing;
     }
