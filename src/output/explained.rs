@@ -47,7 +47,7 @@ enum Part<'a> {
 }
 
 /// The parts of an explanation with their headings, in the order in which they are always told.
-fn parts<'a>(rule: &'a Explained) -> impl Iterator<Item = (&'static str, Part<'a>)> {
+fn parts(rule: &Explained) -> impl Iterator<Item = (&'static str, Part<'_>)> {
     let references = (!rule.references.is_empty()).then_some(rule.references);
     [
         rule.what.map(|what| ("what", Part::Prose(what))),
