@@ -7,6 +7,7 @@ pub mod fingerprint;
 pub mod ident;
 pub mod interrupt;
 pub mod layout;
+pub mod life;
 pub mod migration;
 pub mod observed;
 pub mod passfile;
@@ -18,6 +19,7 @@ pub mod secret;
 pub mod severity;
 pub mod structure;
 pub mod tenant;
+pub mod trail;
 
 /// A number and its noun: `1 tenant`, `3 tenants`.
 pub fn count(number: usize, noun: &str) -> String {
