@@ -7,6 +7,7 @@ mod cancel;
 mod carry;
 mod checkout;
 pub mod connect;
+pub mod copy;
 mod execute;
 mod home;
 mod identity;

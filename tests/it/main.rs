@@ -18,6 +18,7 @@ mod demo;
 mod fleet;
 mod foundation;
 mod harness;
+mod holdings;
 mod ledger;
 mod lint;
 mod many;
