@@ -101,7 +101,9 @@ mod tests {
 
     fn sum(pieces: &[&[u8]]) -> Content {
         let mut tally = Tally::default();
-        pieces.iter().for_each(|piece| tally.take(piece));
+        for piece in pieces {
+            tally.take(piece);
+        }
         tally.so_far()
     }
 
