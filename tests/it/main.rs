@@ -9,6 +9,7 @@
 
 mod answers;
 mod connections;
+mod corpus;
 mod create;
 mod create_again;
 mod create_killed;

@@ -41,7 +41,7 @@ use self::directory::Directory;
 
 pub use self::binary::{Invocation, Outcome, Running};
 pub use self::catalog::catalog;
-pub use self::matrix::on_every_version;
+pub use self::matrix::{installations, on_every_version};
 pub use self::model::{Model, SHARED_ROLE, SHARED_SCHEMA};
 pub use self::pgbouncer::PgBouncer;
 pub use self::postgres::{DATABASE, OPERATOR, OPERATOR_PASSWORD, Postgres};
