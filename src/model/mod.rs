@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod connection;
 pub mod desired;
 pub mod fingerprint;
+pub mod holdings;
 pub mod ident;
 pub mod interrupt;
 pub mod layout;
@@ -18,6 +19,7 @@ pub mod run;
 pub mod secret;
 pub mod severity;
 pub mod structure;
+pub mod tally;
 pub mod tenant;
 pub mod trail;
 
