@@ -8,6 +8,7 @@
 )]
 
 mod answers;
+mod audit_log;
 mod connections;
 mod corpus;
 mod create;
@@ -19,6 +20,7 @@ mod demo;
 mod fleet;
 mod foundation;
 mod harness;
+mod holdings;
 mod ledger;
 mod lint;
 mod many;

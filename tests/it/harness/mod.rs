@@ -24,6 +24,7 @@ mod model;
 mod pgbouncer;
 mod postgres;
 mod proxy;
+mod seed;
 mod session;
 mod snapshot;
 
@@ -45,6 +46,7 @@ pub use self::model::{Model, SHARED_ROLE, SHARED_SCHEMA};
 pub use self::pgbouncer::PgBouncer;
 pub use self::postgres::{DATABASE, OPERATOR, OPERATOR_PASSWORD, Postgres};
 pub use self::proxy::Proxy;
+pub use self::seed::Seed;
 pub use self::session::{Session, SqlFailure};
 pub use self::tls::{Authority, Pair};
 
