@@ -5,16 +5,23 @@
 //! or an owner that nobody can become, is not accused.
 
 mod attribute;
+mod bound;
 mod crossed;
 mod crossing;
+mod cve;
 mod expression;
 pub mod finding;
 #[cfg(test)]
 mod fixture;
 mod granted;
+pub mod holdings;
+pub mod mechanisms;
 pub mod reach;
+mod routine;
 pub mod rules;
 pub mod survey;
+mod text;
+mod viewed;
 
 pub use finding::{Evidence, Finding, Fix, Object, Severity};
 pub use rules::Rule;

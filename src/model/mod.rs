@@ -17,6 +17,7 @@ pub mod run;
 pub mod secret;
 pub mod severity;
 pub mod structure;
+pub mod surroundings;
 pub mod tenant;
 
 /// A number and its noun: `1 tenant`, `3 tenants`.

@@ -15,9 +15,12 @@ pub(super) fn json(rule: &Explained) -> Value {
         "title": rule.title,
         "docs": rule.docs,
     });
-    if let Some((example, fix)) = rule.example {
-        value["example"] = example.into();
-        value["fix"] = fix.into();
+    value["example"] = rule.example.into();
+    if let Some(instead) = rule.instead {
+        value["fix"] = instead.into();
+    }
+    if !rule.see.is_empty() {
+        value["see"] = json!(rule.see);
     }
     value
 }
@@ -35,12 +38,18 @@ pub(super) fn human(rule: &Explained, style: &Style) -> String {
         wrapped(rule.title, 0, style),
         wrapped(rule.docs, 0, style)
     );
-    if let Some((example, fix)) = rule.example {
-        text.push_str(&format!("\n{}\n", style.attention("breaks it")));
-        for line in example.lines() {
-            text.push_str(&format!("  {line}\n"));
+    text.push_str(&format!("\n{}\n", style.attention("breaks it")));
+    for line in rule.example.lines() {
+        text.push_str(&format!("  {line}\n"));
+    }
+    if !rule.see.is_empty() {
+        text.push_str(&format!("{}\n", style.attention("see")));
+        for page in rule.see {
+            text.push_str(&format!("  {page}\n"));
         }
-        text.push_str(&format!("{}\n{}", style.attention("instead"), wrapped(fix, 2, style)));
+    }
+    if let Some(instead) = rule.instead {
+        text.push_str(&format!("{}\n{}", style.attention("instead"), wrapped(instead, 2, style)));
         let allow = format!("-- tenantctl:allow {} reason", rule.id);
         text.push_str(&format!("{}\n  {allow}\n", style.attention("meant so")));
     }

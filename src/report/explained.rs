@@ -17,8 +17,12 @@ pub struct Explained {
     pub title: &'static str,
     /// What it means, and when it is not reported.
     pub docs: &'static str,
-    /// SQL that breaks it, and what to write instead, for rules about files.
-    pub example: Option<(&'static str, &'static str)>,
+    /// SQL that breaks it.
+    pub example: &'static str,
+    /// What to write instead, for rules about files.
+    pub instead: Option<&'static str>,
+    /// Where the manual says more.
+    pub see: &'static [&'static str],
 }
 
 impl Explained {
@@ -39,7 +43,9 @@ impl From<&'static audit::Rule> for Explained {
             },
             title: rule.title,
             docs: rule.docs,
-            example: None,
+            example: rule.example,
+            instead: None,
+            see: rule.see,
         }
     }
 }
@@ -52,7 +58,9 @@ impl From<&'static lint::Rule> for Explained {
             evidence: "file",
             title: rule.title,
             docs: rule.why,
-            example: Some((rule.example, rule.fix)),
+            example: rule.example,
+            instead: Some(rule.fix),
+            see: &[],
         }
     }
 }

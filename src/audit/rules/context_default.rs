@@ -14,6 +14,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "sessions begin in a tenant's context",
     docs: "ALTER ROLE … SET or ALTER DATABASE … SET of the tenant setting gives every new session a tenant, so that a request which forgot to set its own silently works as somebody else, instead of seeing nothing. Fix: RESET the default. A role that acts for one tenant only, with that tenant's own key, is not reported.",
+    example: "ALTER ROLE app_rw SET app.tenant_id = '6f1c…';",
+    see: &["https://www.postgresql.org/docs/current/sql-alterrole.html"],
+    covers: &["context-default"],
     check,
 };
 

@@ -12,6 +12,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "a tenant's role holds privileges in another tenant's database",
     docs: "Roles belong to the cluster, so a grant inside one tenant's database can name another tenant's role. It is used by whoever can connect, and connections are one GRANT or one changed default away. Fix: REVOKE it. Grants to PUBLIC are reported by public-grant, and the right to connect by database-cross-connect.",
+    example: "-- in the database of tenant eve\nGRANT SELECT ON ALL TABLES IN SCHEMA app TO app_fay;",
+    see: &["https://www.postgresql.org/docs/current/ddl-priv.html"],
+    covers: &["database-grant", "table-column-grant"],
     check,
 };
 

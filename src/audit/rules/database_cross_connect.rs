@@ -15,6 +15,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "others than its tenant may connect to a tenant's database",
     docs: "CREATE DATABASE lets PUBLIC connect. Inside, catalogues show every table's name and size, and whatever is granted to PUBLIC is open; the wall of a database of one's own is the right to connect. Fix: REVOKE CONNECT, TEMPORARY ON DATABASE … FROM PUBLIC, and grant CONNECT to the tenant's own roles. Owners and superusers, who need no grant, are not reported, nor are the databases of shared tables or schemas.",
+    example: "CREATE DATABASE tenant_eve; -- and no REVOKE CONNECT … FROM PUBLIC",
+    see: &["https://www.postgresql.org/docs/current/sql-createdatabase.html", "https://www.postgresql.org/docs/current/ddl-priv.html"],
+    covers: &["database-connect"],
     check,
 };
 

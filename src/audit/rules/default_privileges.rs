@@ -14,6 +14,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "tables made later will be granted to everybody or to another tenant",
     docs: "ALTER DEFAULT PRIVILEGES grants on objects that do not exist yet, so that the next migration opens what is closed today. Reported are tables and sequences that will be granted to PUBLIC where tenants' tables are made, or to another tenant's role on a tenant's own ground. Fix: ALTER DEFAULT PRIVILEGES … REVOKE, for the same owner and schema. Defaults in favour of the roles that belong there are not reported.",
+    example: "ALTER DEFAULT PRIVILEGES IN SCHEMA tenant_dan GRANT SELECT ON TABLES TO PUBLIC;",
+    see: &["https://www.postgresql.org/docs/current/sql-alterdefaultprivileges.html"],
+    covers: &["ddl-default"],
     check,
 };
 

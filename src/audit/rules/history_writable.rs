@@ -12,6 +12,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "the application may write the migration history",
     docs: "refinery_schema_history decides which migrations run next, tenantctl_repeatables which repeatable files do. Whoever can write them can have a file skipped or run again, with the rights of the role that migrates. Fix: REVOKE INSERT, UPDATE, DELETE, TRUNCATE on them from the application's roles. Reading them is harmless and not reported.",
+    example: "GRANT DELETE ON app.refinery_schema_history TO app_rw;",
+    see: &["https://www.postgresql.org/docs/current/ddl-priv.html"],
+    covers: &["ddl-history"],
     check,
 };
 

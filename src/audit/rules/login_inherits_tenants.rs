@@ -12,6 +12,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "a login inherits the privileges of several tenants",
     docs: "A pool's login should have nothing until it becomes a tenant's role. When it inherits the roles, a request that forgot SET ROLE reads every tenant's schema. Fix: from PostgreSQL 16, GRANT … WITH INHERIT FALSE, SET TRUE; before, ALTER ROLE login NOINHERIT. A login that inherits one tenant's role, or only roles that work under row-level security, is not reported.",
+    example: "GRANT app_tenant_cat, app_tenant_dan TO pool; -- pool is INHERIT",
+    see: &["https://www.postgresql.org/docs/current/role-membership.html"],
+    covers: &["schema-login", "who-options"],
     check,
 };
 

@@ -12,6 +12,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "a partition or child table is granted without policies of its own",
     docs: "Policies of a partitioned table guard statements that name it, and no others: whoever is granted a partition directly reads it unfiltered, unless the partition has row-level security of its own. Fix: REVOKE the grant, for access through the parent needs none on the partition. Partitions that no role of the application is granted are not reported.",
+    example: "GRANT SELECT ON app.events_2026 TO app_rw;",
+    see: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html", "https://www.postgresql.org/docs/current/ddl-partitioning.html"],
+    covers: &["table-partition"],
     check,
 };
 

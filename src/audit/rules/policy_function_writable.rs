@@ -10,6 +10,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "a policy asks a function that the application can rewrite",
     docs: "A policy is as good as the functions that it calls. Whoever owns one can replace it, or give it a SET clause that names another tenant, and every policy that calls it opens. Fix: ALTER FUNCTION … OWNER TO the role that owns the tables. Functions whose owner the application cannot become are not reported.",
+    example: "ALTER FUNCTION app.current_tenant() OWNER TO app_rw;",
+    see: &["https://www.postgresql.org/docs/current/sql-createpolicy.html"],
+    covers: &["code-rewritable"],
     check,
 };
 

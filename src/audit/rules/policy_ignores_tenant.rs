@@ -14,12 +14,15 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "a policy admits rows whoever the tenant is",
     docs: "Permissive policies are joined with OR, so one that does not compare the tenant column with the current tenant opens the table, whatever the others say. Reported are conditions that are constant, that do not mention the tenant column or the tenant setting, that negate the comparison, compare the column with itself, or offer an alternative without it. A restrictive policy that does compare, for the same role and command, makes the table sound, and nothing is reported.",
+    example: "CREATE POLICY recent ON app.notes USING (created_at > now() - interval '1 day');",
+    see: &["https://www.postgresql.org/docs/current/sql-createpolicy.html"],
+    covers: &["policy-extra", "policy-constant", "policy-capture", "policy-logic", "policy-unset", "policy-empty", "policy-pattern", "policy-role", "policy-command", "policy-inherited", "policy-switch", "policy-setting", "write-blind"],
     check,
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
-    for (oid, table) in survey.tables().filter(|(_, table)| table.rls) {
+    for (oid, table) in survey.rows().filter(|(_, table)| table.rls) {
         // By policy: the first role for which it is open, and every command for which it is.
         let mut open: BTreeMap<&str, (&Policy, String, Privileges)> = BTreeMap::new();
         for (subject, held) in survey.reaching(table, Privileges::ROWS) {

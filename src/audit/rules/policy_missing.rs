@@ -11,6 +11,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "a table that tenants share has row-level security on and no policy",
     docs: "Without a permissive policy for the application's roles the table is closed to every role that row-level security binds, and wide open to every role that it does not bind: no sentence says whose rows are whose. Usually a policy was dropped or never made. Fix: CREATE POLICY … USING (tenant column = current tenant). Tables that no role of the application may use are not reported.",
+    example: "ALTER TABLE app.notes ENABLE ROW LEVEL SECURITY; -- and no CREATE POLICY",
+    see: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    covers: &["table-closed"],
     check,
 };
 

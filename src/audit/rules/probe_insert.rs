@@ -12,6 +12,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Probe,
     title: "a tenant added a row in another tenant's name",
     docs: "A probe inserted a row with another tenant's key, without RETURNING, and no policy refused it: one tenant can plant data in another's tables. WITH CHECK decides this, or USING in its place. Everything ran as the application's role inside a transaction that was rolled back.",
+    example: "CREATE POLICY add ON app.notes FOR INSERT WITH CHECK (true);",
+    see: &["https://www.postgresql.org/docs/current/sql-createpolicy.html"],
+    covers: &["write-insert", "policy-role", "policy-command"],
     check,
 };
 

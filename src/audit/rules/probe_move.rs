@@ -12,6 +12,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Probe,
     title: "a tenant gave its own row to another tenant",
     docs: "A probe set the tenant column of its own rows to another tenant's key, without a WHERE that would add the SELECT policies, and no policy refused it. WITH CHECK of the UPDATE policy decides this, or USING in its place. Everything ran as the application's role inside a transaction that was rolled back.",
+    example: "CREATE POLICY change ON app.notes FOR UPDATE USING (tenant_id = …) WITH CHECK (true);",
+    see: &["https://www.postgresql.org/docs/current/sql-createpolicy.html"],
+    covers: &["write-move"],
     check,
 };
 

@@ -12,6 +12,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Probe,
     title: "a tenant read another tenant's rows",
     docs: "A probe acted as one tenant, or as nobody, and saw a row that belongs to another: the hole is open now, whatever the catalogues suggest. The message says in which context and through which role. Everything ran as the application's role inside a transaction that was rolled back.",
+    example: "CREATE POLICY open ON app.notes FOR SELECT USING (true);",
+    see: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    covers: &["who-superuser", "who-bypassrls", "who-owner", "table-off", "policy-extra", "policy-constant", "policy-capture", "policy-logic", "policy-unset", "policy-empty", "policy-pattern", "policy-role", "policy-inherited", "schema-grant", "schema-public", "schema-member", "database-grant", "table-column-grant"],
     check,
 };
 

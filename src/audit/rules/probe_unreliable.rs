@@ -11,6 +11,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Probe,
     title: "a tenant does not see its own row, so probes of the table prove nothing",
     docs: "Before it looks for another tenant's rows, a probe adds a row in a tenant's own context and looks for it as that tenant. When it stays invisible, seeing no foreign rows is no proof of isolation: the policy may read another setting, or admit nothing at all. Usually the application does not work on this table either.",
+    example: "GRANT INSERT ON app.notes TO app_rw; -- and no policy that admits its own row",
+    see: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    covers: &["table-closed", "policy-setting"],
     check,
 };
 

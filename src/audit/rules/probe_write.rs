@@ -12,6 +12,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Probe,
     title: "a tenant changed or removed another tenant's rows",
     docs: "A probe changed or removed rows without naming any, so that no SELECT policy could hide the hole, and hit rows that belong to another tenant. UPDATE and DELETE have conditions of their own; that reading is closed says nothing about them. Everything ran as the application's role inside a transaction that was rolled back.",
+    example: "CREATE POLICY tidy ON app.notes FOR DELETE USING (true);",
+    see: &["https://www.postgresql.org/docs/current/sql-createpolicy.html"],
+    covers: &["write-blind", "policy-command", "table-off", "who-bypassrls"],
     check,
 };
 

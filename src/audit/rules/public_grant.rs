@@ -12,6 +12,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "PUBLIC holds privileges on tenants' tables or schemas",
     docs: "PUBLIC is every role of the cluster: every other tenant's, and each one made later. On tables and schemas of a single tenant a grant to it opens them (critical where the schema can be entered, too); on shared tables it makes roles that nobody audits subject to the policies alone. CREATE on a schema lets anybody put functions and tables where others look names up. Reading reference tables without a tenant column is not reported, nor is what stands open inside a tenant's own database while no other tenant may connect to it.",
+    example: "GRANT SELECT ON tenant_dan.users TO PUBLIC;",
+    see: &["https://www.postgresql.org/docs/current/ddl-priv.html"],
+    covers: &["schema-public", "table-column-grant"],
     check,
 };
 

@@ -12,6 +12,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "a table that tenants share has row-level security off",
     docs: "The table has the tenant column and a role of the application may use it, but nothing filters its rows: every statement sees all tenants. Policies that exist do nothing until row-level security is on. Fix: ALTER TABLE … ENABLE and FORCE ROW LEVEL SECURITY, with a policy for the tenant column. Tables that no role of the application can use, and tables without the tenant column, are not reported.",
+    example: "ALTER TABLE app.notes DISABLE ROW LEVEL SECURITY;",
+    see: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    covers: &["table-off", "table-dormant", "table-copy", "table-column-grant"],
     check,
 };
 

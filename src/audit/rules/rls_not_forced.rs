@@ -12,6 +12,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "row-level security does not bind the owner of a table that tenants share",
     docs: "Without FORCE the owner of a table, and every role that inherits it, skips all policies. It is critical when a role of the application inherits the owner, and high when it can become it. It is also high when the table is an exception among forced ones: owners run migrations, definer functions and jobs, and the others are bound. A schema whose tables are all without FORCE, and whose owner the application cannot reach, is not reported.",
+    example: "ALTER TABLE app.notes NO FORCE ROW LEVEL SECURITY;",
+    see: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    covers: &["who-owner"],
     check,
 };
 

@@ -12,6 +12,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "the application connects as a role that bypasses row-level security",
     docs: "BYPASSRLS switches off every policy for the role, FORCE ROW LEVEL SECURITY included. Backup roles may need it; the application's roles never do. Fix: ALTER ROLE … NOBYPASSRLS. Roles with the attribute that the application cannot become are not reported.",
+    example: "ALTER ROLE app_rw BYPASSRLS;",
+    see: &["https://www.postgresql.org/docs/current/sql-createrole.html"],
+    covers: &["who-bypassrls"],
     check,
 };
 

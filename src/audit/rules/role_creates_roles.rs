@@ -12,6 +12,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "the application reaches a role with CREATEROLE",
     docs: "Up to PostgreSQL 15 a role with CREATEROLE may grant itself any role but a superuser: every other tenant's role, and every owner. From 16 on it needs ADMIN OPTION on the role it grants, which it has on those that it made; the finding is lighter there. Fix: keep CREATEROLE for the role that provisions tenants.",
+    example: "ALTER ROLE app_rw CREATEROLE;",
+    see: &["https://www.postgresql.org/docs/current/role-attributes.html"],
+    covers: &["who-createrole"],
     check,
 };
 

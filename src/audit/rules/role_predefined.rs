@@ -11,6 +11,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "the application holds a predefined role that reaches past tenants",
     docs: "PostgreSQL's predefined roles work across schemas: pg_read_all_data and pg_write_all_data need no grant, the server-file and program roles read any database from disk, pg_monitor shows other sessions' statements. None belongs to an application. Fix: REVOKE the role; the path of memberships is in the message.",
+    example: "GRANT pg_read_all_data TO app_rw;",
+    see: &["https://www.postgresql.org/docs/current/predefined-roles.html"],
+    covers: &["who-predefined", "who-server-files"],
     check,
 };
 
@@ -82,7 +85,7 @@ mod tests {
         world.member("app_rw", "stranger", "is");
         let found = world.findings("role-predefined");
         assert_eq!(found.len(), 1);
-        assert!(found[0].message.ends_with("app_rw -> stranger -> pg_read_all_data"));
+        assert!(found[0].message.ends_with("app_rw -> stranger (inherited, SET ROLE) -> pg_read_all_data (inherited, SET ROLE)"));
         assert_eq!(found[0].fix.to_string(), "REVOKE pg_read_all_data FROM stranger;");
     }
 }

@@ -11,6 +11,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "the application can become a role that no policy binds",
     docs: "SUPERUSER and BYPASSRLS are not inherited, but SET ROLE gives them to whoever may become the role, and ADMIN OPTION gives that to whoever holds it. The whole path of memberships is in the message; cutting any step of it mends the finding. Exempt roles without such a path are not reported.",
+    example: "GRANT admin TO support;\nGRANT support TO app_rw; -- admin has BYPASSRLS",
+    see: &["https://www.postgresql.org/docs/current/role-membership.html", "https://www.postgresql.org/docs/current/sql-set-role.html"],
+    covers: &["who-path", "who-options"],
     check,
 };
 
@@ -58,7 +61,7 @@ mod tests {
         world.member("app_rw", "stranger", "s");
         let found = world.findings("role-reaches-exempt");
         assert_eq!(found.len(), 1);
-        assert!(found[0].message.ends_with("app_rw -> stranger -> admin"), "{found:?}");
+        assert!(found[0].message.ends_with("app_rw -> stranger (inherited, SET ROLE) -> admin (SET ROLE)"), "{found:?}");
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "the application reaches the owner of tables that tenants share",
     docs: "The owner of a table may switch its row-level security off, drop its policies and grant it to others. FORCE binds the owner's reads and writes only: ALTER TABLE … DISABLE ROW LEVEL SECURITY is still one statement away. Fix: let a role without login own the tables, which no role of the application is a member of. Tables without FORCE have the rule rls-not-forced as well.",
+    example: "GRANT app_owner TO app_rw;",
+    see: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html", "https://www.postgresql.org/docs/current/role-membership.html"],
+    covers: &["who-owner", "who-owner-forced", "who-path", "who-options"],
     check,
 };
 

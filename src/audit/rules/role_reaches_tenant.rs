@@ -15,6 +15,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "a tenant's role reaches another tenant's role",
     docs: "Where each tenant has a role of its own, that role is the wall. A membership between two of them, or in another tenant's owner, opens it: at once when the membership is inherited (critical), by SET ROLE or by granting it to oneself otherwise. Logins of a pool, which become tenants' roles by design, are not reported here.",
+    example: "GRANT app_tenant_dan TO app_tenant_cat;",
+    see: &["https://www.postgresql.org/docs/current/role-membership.html"],
+    covers: &["schema-member", "who-path", "who-options"],
     check,
 };
 

@@ -12,6 +12,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "the application reaches a role that may replicate",
     docs: "A role with REPLICATION can copy the whole cluster, or decode every change of every tenant from a replication slot; policies do not apply to either. SET ROLE is enough to create a slot and read it. Fix: ALTER ROLE … NOREPLICATION, and a role of its own for replication.",
+    example: "ALTER ROLE app_rw REPLICATION;",
+    see: &["https://www.postgresql.org/docs/current/logical-replication-security.html"],
+    covers: &["who-replication"],
     check,
 };
 

@@ -11,6 +11,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "tenants with a schema or database of their own act through one role",
     docs: "Schemas and databases keep tenants apart by privileges, and privileges belong to roles. When several tenants act through one role, only the search path or the connection string tells them apart, and a forgotten SET shows one tenant's data to another. Fix: put {tenant} into the role template of [isolation.schema] or [isolation.database]. Shared tables, where row-level security tells tenants apart, are not reported.",
+    example: "[isolation.schema]\nrole = \"app\"   # without {tenant}",
+    see: &["https://www.postgresql.org/docs/current/ddl-schemas.html"],
+    covers: &["schema-role"],
     check,
 };
 

@@ -12,6 +12,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "the application connects as a superuser",
     docs: "A superuser skips every privilege check and every policy, so each statement of the application sees all tenants. Fix: use a role without SUPERUSER for the application and keep superusers for people. Roles that the application does not use and cannot become are not reported.",
+    example: "ALTER ROLE app_rw SUPERUSER;",
+    see: &["https://www.postgresql.org/docs/current/role-attributes.html"],
+    covers: &["who-superuser"],
     check,
 };
 

@@ -12,6 +12,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "a tenant's role holds privileges in another tenant's schema",
     docs: "A schema of one's own keeps a tenant apart by privileges alone. Reported is every relation in it that a role of another tenant, or a pool's login by itself, can use: through a grant, a group, a column, or ownership. A grant that cannot be used because the schema is closed is reported as low, for one GRANT USAGE opens it. Grants to PUBLIC and memberships between tenants' roles have rules of their own.",
+    example: "GRANT USAGE ON SCHEMA tenant_dan TO app_tenant_cat;\nGRANT SELECT ON tenant_dan.users TO app_tenant_cat;",
+    see: &["https://www.postgresql.org/docs/current/ddl-priv.html"],
+    covers: &["schema-grant", "table-column-grant"],
     check,
 };
 

@@ -14,6 +14,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "tenants' sessions look names up in a schema in which others may create things",
     docs: "Whoever can create a table or function in a schema of somebody's search_path can have it used in place of what was meant: another tenant's session calls it with that tenant's rights. Reported is a search_path that was set for a role or database and holds such a schema: up to PostgreSQL 14 anybody may create objects in schema public. Fix: REVOKE CREATE ON SCHEMA public FROM PUBLIC, or set the role's search_path to its own schema. Roles without a setting, whose sessions choose their own path, and logins of a pool, which set it at checkout, are not reported (doctor warns of the open schema), nor is a tenant's own database to which no other tenant may connect.",
+    example: "GRANT CREATE ON SCHEMA public TO PUBLIC;\nALTER ROLE app_rw SET search_path = app, public;",
+    see: &["https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATTERNS"],
+    covers: &["ddl-schema"],
     check,
 };
 

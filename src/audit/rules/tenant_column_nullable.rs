@@ -12,6 +12,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "the tenant column of a shared table accepts NULL",
     docs: "A row without a tenant belongs to nobody: no sound policy shows it to anyone, and a policy with an alternative for NULL shows it to everyone. NOT NULL turns a forgotten tenant into an error at the time of writing. Fix: ALTER TABLE … ALTER COLUMN … SET NOT NULL, after the rows without a tenant are settled. Partitions follow their parent and are not reported.",
+    example: "ALTER TABLE app.notes ALTER tenant_id DROP NOT NULL;",
+    see: &["https://www.postgresql.org/docs/current/ddl-constraints.html"],
+    covers: &["table-nullable"],
     check,
 };
 

@@ -13,6 +13,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "the application may attach code to a table that tenants share",
     docs: "A trigger runs in the sessions of all tenants that write the table and sees their rows as they are stored; a function in pg_temp is enough to make one. The privilege usually comes with GRANT ALL. Fix: REVOKE TRIGGER and grant SELECT, INSERT, UPDATE and DELETE by name. Tables of one tenant's own schema are not reported.",
+    example: "GRANT TRIGGER ON app.notes TO app_rw;",
+    see: &["https://www.postgresql.org/docs/current/sql-createtrigger.html"],
+    covers: &["write-trigger"],
     check,
 };
 

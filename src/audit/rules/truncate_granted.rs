@@ -13,6 +13,9 @@ pub(super) static RULE: Rule = Rule {
     evidence: Evidence::Static,
     title: "the application may empty a table that tenants share",
     docs: "TRUNCATE is no matter of rows: row-level security does not filter it, so one statement removes every tenant's data. It usually comes with GRANT ALL. Fix: REVOKE TRUNCATE and grant SELECT, INSERT, UPDATE and DELETE by name. Tables of one tenant's own schema are not reported.",
+    example: "GRANT TRUNCATE ON app.notes TO app_rw;",
+    see: &["https://www.postgresql.org/docs/current/sql-truncate.html", "https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    covers: &["write-truncate"],
     check,
 };
 

@@ -1,6 +1,8 @@
 //! Facts about a server, read and never changed.
 
 pub(super) mod catalog;
+mod keys;
 mod printed;
 pub(super) mod structure;
+mod surroundings;
 pub(super) mod tenant;
