@@ -16,6 +16,7 @@ mod fixture;
 mod granted;
 pub mod holdings;
 pub mod mechanisms;
+mod pairs;
 pub mod reach;
 mod routine;
 pub mod rules;
@@ -24,6 +25,7 @@ mod text;
 mod viewed;
 
 pub use finding::{Evidence, Finding, Fix, Object, Severity};
+pub use pairs::Pairs;
 pub use rules::Rule;
 pub use survey::Survey;
 

@@ -33,9 +33,11 @@ pub(super) fn lines(report: &Report) -> String {
         }
         Report::Compared(_) => Some("deviants"),
         Report::Runs(_) => Some("runs"),
+        Report::Log(_) => Some("events"),
         Report::Findings(_) | Report::Linted(_) => Some("findings"),
         Report::Metrics(_) => Some("metrics"),
         Report::Doctor(_) => Some("checks"),
+        Report::Rules(_) => Some("rules"),
         _ => None,
     };
     match list.and_then(|key| whole.get(key)).and_then(Value::as_array) {
@@ -69,12 +71,15 @@ fn value(report: &Report) -> Value {
         Report::Migration(run) => super::migration::json(run),
         Report::Runs(runs) => super::runs::runs_json(runs),
         Report::Run(run) => super::runs::run_json(run),
+        Report::Log(log) => super::trail::log_json(log),
+        Report::LogVerified(answer) => super::trail::verified_json(answer),
         Report::Metrics(run) => super::metrics::fleet_json(run),
         Report::Rewritten(rewritten) => super::rewritten::json(rewritten),
         Report::Rollout(answer) => super::rollout::document(answer),
         Report::Compared(answer) => super::compared::document(answer),
         Report::Findings(verified) => findings(verified),
         Report::Rule(rule) => super::explained::json(rule),
+        Report::Rules(rules) => super::explained::list_json(rules),
         Report::Linted(linted) => super::linted::json(linted),
         Report::NewMigration(made) => super::new_migration::json(made),
         Report::Doctor(doctor) => self::doctor(doctor),
@@ -198,12 +203,29 @@ pub(super) fn failure(failure: &Failure) -> Value {
 
 fn findings(verified: &Verified) -> Value {
     let report = &verified.report;
+    let targets: Vec<Value> = verified
+        .databases
+        .iter()
+        .map(|target| {
+            json!({
+                "cluster": target.cluster.as_str(),
+                "database": target.database.as_str(),
+                "tenants": target.tenants,
+                "findings": target.findings,
+                "status": target.status(),
+                "error": target.error.as_ref().map(failure),
+            })
+        })
+        .collect();
     json!({
         "format": FORMAT,
         "fail_on": verified.fail_on,
+        "pairs": verified.pairs,
+        "interrupted": verified.interrupted,
         "summary": report.summary,
         "coverage": report.coverage,
         "findings": report.findings,
+        "targets": targets,
         "not_probed": report.not_probed,
         "unseen": report.unseen,
     })

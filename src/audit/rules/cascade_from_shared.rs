@@ -1,18 +1,21 @@
 //! Rows of tenants that go when a row goes which no tenant owns.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::{Cascade, Command, Privilege, Privileges};
 
 pub(super) static RULE: Rule = Rule {
     id: "cascade-from-shared",
+    family: Family::Integrity,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "one statement on a common table removes or changes rows of all tenants",
-    docs: "ON DELETE and ON UPDATE CASCADE, SET NULL and SET DEFAULT run as the owner of the table and past row-level security. Where the table referred to is common ground, a role that may remove or change its rows does so to every tenant's rows that refer to them. Fix: ON DELETE RESTRICT, or REVOKE DELETE, UPDATE on the common table. Common tables that the application only reads, and tables whose policies tie the row to the tenant, are not reported.",
+    what: "A tenants' table refers to a common table with ON DELETE or ON UPDATE CASCADE, SET NULL or SET DEFAULT, and a role of the application may remove or change rows there. Not reported: common tables that the application only reads, and tables whose policies tie the row to the tenant.",
+    why: "Cascades run as the owner of the table and past row-level security: one statement removes or changes the rows of every tenant that refer to the row.",
     example: "ALTER TABLE app.notes ADD FOREIGN KEY (label) REFERENCES app.labels ON DELETE CASCADE;\nGRANT DELETE ON app.labels TO app_rw;",
-    see: &["https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK"],
+    fix: "Use ON DELETE RESTRICT, or REVOKE DELETE and UPDATE on the common table.",
+    references: &["https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK"],
     covers: &["key-cascade"],
     check,
 };

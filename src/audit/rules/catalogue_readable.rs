@@ -1,18 +1,21 @@
 //! A catalogue with samples of rows, or with secrets, in the application's hands.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::{Privilege, Privileges};
 
 pub(super) static RULE: Rule = Rule {
     id: "catalogue-readable",
+    family: Family::SideDoors,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "the application reads a catalogue that holds samples of rows or secrets",
-    docs: "pg_statistic keeps most common values and histograms of every table: rows of all tenants, past every policy (the view pg_stats leaves out tables with row-level security). pg_authid holds password verifiers, pg_user_mapping passwords of other servers, pg_largeobject every large object. Reported are grants on them, and views of theirs whose owner may read them. Fix: REVOKE. pg_read_all_data, which reads them too, is reported by role-predefined.",
+    what: "A role of the application may read pg_statistic, pg_authid, pg_user_mapping, pg_largeobject or their like, by a grant or through a view of somebody who may. Not reported: pg_read_all_data, which role-predefined reports.",
+    why: "pg_statistic keeps most common values and histograms of every table: rows of all tenants, past every policy. The others hold password verifiers, passwords of other servers and large objects.",
     example: "GRANT SELECT ON pg_catalog.pg_statistic TO app_rw;",
-    see: &["https://www.postgresql.org/docs/current/catalog-pg-statistic.html"],
+    fix: "REVOKE the grant, or the grant on the view.",
+    references: &["https://www.postgresql.org/docs/current/catalog-pg-statistic.html"],
     covers: &["code-system"],
     check,
 };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::{Subject, Survey};
 use crate::model::catalog::{Command, Privilege, Privileges};
@@ -10,12 +10,15 @@ use crate::model::tenant::{Isolation, TenantId};
 
 pub(super) static RULE: Rule = Rule {
     id: "common-table-writable",
+    family: Family::Schemas,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "tenants with schemas of their own write into one table and read it",
-    docs: "Where each tenant has a schema, what lies outside of all of them is common: reference data, which tenants read. A table there that the roles of several tenants may both write and read, and that no policy ties to a tenant, mixes their rows; so does one in schema public that a search_path reaches when a tenant's own table is missing. Fix: REVOKE INSERT, UPDATE, DELETE, or give it the tenant column and policies. Tables that tenants only read, or only add to, are not reported, nor are the tables of shared tenants.",
+    what: "A table outside of all tenants' schemas may be written and read by the roles of several tenants with a schema each, and no policy ties its rows to one. Not reported: tables that tenants only read, or only add to.",
+    why: "What lies outside is reference data. A table that several tenants write mixes their rows; one in schema public is also found where a tenant's own table is missing and a search_path falls through.",
     example: "CREATE TABLE public.jobs (payload text);\nGRANT SELECT, INSERT ON public.jobs TO app_tenant_cat, app_tenant_dan;",
-    see: &["https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATTERNS"],
+    fix: "REVOKE INSERT, UPDATE and DELETE, or give the table the tenant column and policies.",
+    references: &["https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATTERNS"],
     covers: &["schema-common", "schema-fallthrough"],
     check,
 };

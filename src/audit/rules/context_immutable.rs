@@ -1,6 +1,6 @@
 //! A policy's function that is planned once and remembered.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::Privileges;
@@ -8,12 +8,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "context-immutable",
+    family: Family::Functions,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "a policy asks a function that is declared IMMUTABLE for the current tenant",
-    docs: "IMMUTABLE promises the same answer for ever, so that the planner asks once and writes the answer into the plan. A prepared statement, or a plan that a function keeps, then works for the tenant who was there first. Fix: ALTER FUNCTION … STABLE. Functions that read no setting and no role are not reported.",
+    what: "A policy calls an IMMUTABLE function that reads a setting or a role. Not reported: functions that read neither.",
+    why: "IMMUTABLE promises the same answer for ever, so that the planner asks once and writes the answer into the plan. A prepared statement then works for the tenant who was there first.",
     example: "CREATE FUNCTION app.tenant() RETURNS uuid LANGUAGE sql IMMUTABLE\n  AS 'SELECT current_setting(''app.tenant_id'')::uuid';",
-    see: &["https://www.postgresql.org/docs/current/xfunc-volatility.html"],
+    fix: "ALTER FUNCTION … STABLE.",
+    references: &["https://www.postgresql.org/docs/current/xfunc-volatility.html"],
     covers: &["code-immutable"],
     check,
 };

@@ -1,18 +1,21 @@
 //! A function that leaves a tenant behind in the session.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::routine::runner;
 use crate::audit::survey::Survey;
 
 pub(super) static RULE: Rule = Rule {
     id: "context-session-scoped",
+    family: Family::Context,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "a function sets the tenant for the rest of the session",
-    docs: "set_config(setting, value, false), and SET without LOCAL, outlive the transaction: behind a pooler the next client works as the tenant of the one before, until it sets its own. Fix: set_config(…, true) inside the transaction that needs it, and DISCARD ALL between clients. Functions that set it for the transaction only are not reported.",
+    what: "A function that the application can run sets the tenant setting with set_config(…, false), or with SET without LOCAL. Not reported: functions that set it for the transaction only.",
+    why: "The setting outlives the transaction: behind a pooler the next client works as the tenant of the one before, until it sets its own.",
     example: "CREATE FUNCTION app.enter(uuid) RETURNS void LANGUAGE sql\n  AS 'SELECT set_config(''app.tenant_id'', $1::text, false)';",
-    see: &["https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SET"],
+    fix: "Use set_config(…, true) inside the transaction that needs it, and DISCARD ALL between clients.",
+    references: &["https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SET"],
     covers: &["context-session"],
     check,
 };

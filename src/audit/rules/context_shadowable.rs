@@ -1,6 +1,6 @@
 //! A policy's function that asks a table which its caller can replace.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::routine::{confusion, relation_names};
 use crate::audit::survey::Survey;
@@ -8,12 +8,15 @@ use crate::model::catalog::Privileges;
 
 pub(super) static RULE: Rule = Rule {
     id: "context-shadowable",
+    family: Family::Functions,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "a policy's function reads a table that its caller can replace by a temporary one",
-    docs: "A policy calls its functions in the session of whoever queries. One that names a table without a schema, and does not SET search_path with pg_temp at its end, reads a temporary table of that name first: whoever may make one answers for himself which tenant he is. Fix: name the schema of each table in the function, and SET search_path = …, pg_temp. Functions that read settings only, and callers without the right to make temporary tables, are not reported.",
+    what: "A policy calls a function that runs as its caller, names a table without a schema and does not set a search_path with pg_temp at its end, while the caller may make temporary tables. Not reported: functions that read settings only.",
+    why: "A temporary table of that name is read first: whoever may make one answers for himself which tenant he is.",
     example: "CREATE FUNCTION app.my_tenant() RETURNS uuid LANGUAGE sql STABLE\n  AS 'SELECT tenant_id FROM sessions WHERE token = current_setting(''app.token'')';",
-    see: &["https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-SEARCH-PATH"],
+    fix: "Name the schema of each table in the function, and SET search_path = pg_catalog, pg_temp.",
+    references: &["https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-SEARCH-PATH"],
     covers: &["code-shadow"],
     check,
 };

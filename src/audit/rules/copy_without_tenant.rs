@@ -1,6 +1,6 @@
 //! A copy of tenants' rows in a table that does not say whose they are.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::holdings::Holding;
 use crate::audit::survey::Survey;
@@ -8,12 +8,15 @@ use crate::model::catalog::{Command, Privilege, Privileges};
 
 pub(super) static RULE: Rule = Rule {
     id: "copy-without-tenant",
+    family: Family::Tables,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "a table without the tenant column holds copies of tenants' rows",
-    docs: "Backups, audit logs, outboxes and import buffers hold what the tables hold, and are easily forgotten. Reported is a table without the tenant column that a role of the application may read or change, whose columns are those of a tenants' table, or that a trigger of such a table writes into. A table with a column for documents that is called after what copies are made for is medium. Fix: REVOKE the grant, or give it the tenant column and a policy. Tables with row-level security, tables that nobody may use and tables to which others refer are not reported.",
+    what: "A table without the tenant column and without row-level security has the columns of a tenants' table, or is written by a trigger of one, and a role of the application may read or change it. A table that is called after what copies are made for and has a column for documents is medium. Not reported: tables that nobody may use or only add to, and tables to which others refer.",
+    why: "Backups, audit logs, outboxes and import buffers hold what the tables hold, and no column says whose it is.",
     example: "CREATE TABLE app.notes_backup AS SELECT id, title, body FROM app.notes;\nGRANT SELECT ON app.notes_backup TO app_rw;",
-    see: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    fix: "REVOKE the grant, or give the table the tenant column and a policy.",
+    references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
     covers: &["table-copy"],
     check,
 };

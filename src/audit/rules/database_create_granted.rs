@@ -1,6 +1,6 @@
 //! The application may make schemas.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::{PUBLIC, Privilege};
@@ -9,12 +9,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "database-create-granted",
+    family: Family::Definitions,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "the application may make schemas in a database that tenants share",
-    docs: "CREATE on a database lets its holder make the schema of a tenant that does not exist yet: CREATE SCHEMA IF NOT EXISTS then finds it made, and the new tenant's tables lie in a schema that another owns. It also gives tables and functions a place. Fix: REVOKE CREATE ON DATABASE. A tenant's own database is not reported here (see database-foreign-owner).",
+    what: "A role of the application may make schemas in a database that tenants share. Not reported: a tenant's own database (see database-foreign-owner).",
+    why: "It can make the schema of a tenant that does not exist yet: CREATE SCHEMA IF NOT EXISTS then finds it made, and the new tenant's tables lie in a schema that another owns.",
     example: "GRANT CREATE ON DATABASE app TO app_rw;",
-    see: &["https://www.postgresql.org/docs/current/ddl-priv.html"],
+    fix: "REVOKE CREATE ON DATABASE.",
+    references: &["https://www.postgresql.org/docs/current/ddl-priv.html"],
     covers: &["ddl-database"],
     check,
 };

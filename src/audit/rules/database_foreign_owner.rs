@@ -1,6 +1,6 @@
 //! A tenant's database that another tenant owns, or may make schemas in.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Object, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::Privilege;
@@ -9,12 +9,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "database-foreign-owner",
+    family: Family::Databases,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "a tenant's database belongs to a role of another tenant",
-    docs: "The owner of a database may connect to it, grant others that right, make schemas in it and drop it. Reported is a tenant's own database whose owner another tenant's role is or can act as, and the right to make schemas in it. Fix: ALTER DATABASE … OWNER TO the tenant's own owner, REVOKE CREATE. Owners that no tenant's role reaches are not reported.",
+    what: "A tenant's own database belongs to a role that another tenant's role is or can act as, or lets such a role make schemas. Not reported: owners that no tenant's role reaches.",
+    why: "The owner of a database may connect to it, grant others that right, make schemas in it and drop it.",
     example: "ALTER DATABASE tenant_eve OWNER TO app_fay;",
-    see: &["https://www.postgresql.org/docs/current/ddl-priv.html"],
+    fix: "ALTER DATABASE … OWNER TO the tenant's own owner; REVOKE CREATE.",
+    references: &["https://www.postgresql.org/docs/current/ddl-priv.html"],
     covers: &["database-owner"],
     check,
 };

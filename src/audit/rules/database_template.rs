@@ -1,6 +1,6 @@
 //! A tenant's database that is marked as a template.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Object, Severity};
 use crate::audit::survey::Survey;
 use crate::model::tenant::Isolation;
@@ -8,12 +8,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "database-template",
+    family: Family::Databases,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "a tenant's database may be copied by whoever has CREATEDB",
-    docs: "A database with IS_TEMPLATE is copied by any role with CREATEDB, whether it may connect there or not, and PUBLIC may connect to the copy. Fix: ALTER DATABASE … IS_TEMPLATE false. The empty templates from which new tenants are copied are no tenant's, and are not reported.",
+    what: "A tenant's own database is marked IS_TEMPLATE. Not reported: the empty templates from which new tenants are copied, which are no tenant's.",
+    why: "Any role with CREATEDB may copy it, whether it may connect there or not, and PUBLIC may connect to the copy.",
     example: "ALTER DATABASE tenant_eve IS_TEMPLATE true;",
-    see: &["https://www.postgresql.org/docs/current/manage-ag-templatedbs.html"],
+    fix: "ALTER DATABASE … IS_TEMPLATE false.",
+    references: &["https://www.postgresql.org/docs/current/manage-ag-templatedbs.html"],
     covers: &["database-template"],
     check,
 };

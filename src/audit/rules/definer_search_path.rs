@@ -1,18 +1,21 @@
 //! A definer function whose names its caller can make mean something else.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::routine::{confusion, powerful, relation_names, runner};
 use crate::audit::survey::Survey;
 
 pub(super) static RULE: Rule = Rule {
     id: "definer-search-path",
+    family: Family::Functions,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "a caller can have a definer function use other tables than were meant",
-    docs: "A SECURITY DEFINER routine looks names without a schema up in the search_path: its caller's, unless it sets one. A caller who names another tenant's schema there, or makes a temporary table of that name (pg_temp comes first unless it is listed last), has the owner's rights work on it, or has a check of membership answered by a table of its own. Reported are routines that somebody of the application can run, and that name a table without its schema, or look in a schema where their caller may make things. It is high where no policy binds the owner, or the owner has several tenants' schemas; medium otherwise. Fix: name the schema of each table, and SET search_path = …, pg_temp. Routines that name every table's schema are not reported.",
+    what: "A SECURITY DEFINER routine that somebody of the application can run names a table without its schema and sets no search_path, or one in which temporary tables come first, or one with a schema where its caller may make things. High where no policy binds its owner or the owner has several tenants' schemas, medium otherwise. Not reported: routines that name every table's schema.",
+    why: "A caller who names another tenant's schema in the search_path, or makes a temporary table of that name, has the owner's rights work on it, or has a check of membership answered by a table of his own.",
     example: "CREATE FUNCTION app.is_member(uuid) RETURNS bool LANGUAGE sql SECURITY DEFINER\n  SET search_path = app AS 'SELECT EXISTS (SELECT FROM members WHERE …)';",
-    see: &["https://www.postgresql.org/docs/current/sql-createfunction.html#SQL-CREATEFUNCTION-SECURITY"],
+    fix: "Name the schema of each table, and SET search_path = pg_catalog, pg_temp.",
+    references: &["https://www.postgresql.org/docs/current/sql-createfunction.html#SQL-CREATEFUNCTION-SECURITY"],
     covers: &["code-search-path", "code-shadow"],
     check,
 };

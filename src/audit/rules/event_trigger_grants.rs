@@ -1,18 +1,21 @@
 //! An event trigger that grants, or that the application can rewrite.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::audit::text;
 
 pub(super) static RULE: Rule = Rule {
     id: "event-trigger-grants",
+    family: Family::SideDoors,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "an event trigger grants on what is made, or is the application's to rewrite",
-    docs: "An event trigger runs for every role that makes or changes an object, with that role's rights. One that grants opens each new table before anybody wrote a policy for it. One whose function a role of the application owns runs that role's code as whoever migrates, which is high. Fix: grant in migrations, by name; let the function belong to the role that migrates.",
+    what: "An event trigger's function grants, or is owned by a role of the application, which is high. Not reported: event triggers that only look.",
+    why: "It runs for every role that makes or changes an object, with that role's rights: a grant opens each new table before anybody wrote a policy for it, and a function of the application's runs its code as whoever migrates.",
     example: "CREATE EVENT TRIGGER open ON ddl_command_end EXECUTE FUNCTION app.grant_all_to_app();",
-    see: &["https://www.postgresql.org/docs/current/event-triggers.html"],
+    fix: "Grant in migrations, by name; let the function belong to the role that migrates.",
+    references: &["https://www.postgresql.org/docs/current/event-triggers.html"],
     covers: &["code-event-trigger"],
     check,
 };

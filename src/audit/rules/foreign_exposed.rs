@@ -1,6 +1,6 @@
 //! A foreign table, or a server, that brings another tenant's rows in.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::{Subject, Survey};
 use crate::model::catalog::{Oid, PUBLIC, Privilege, Privileges, RelationKind};
@@ -10,12 +10,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "foreign-exposed",
+    family: Family::SideDoors,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "rows come in from another database with the rights of a mapped user",
-    docs: "A foreign table has no row-level security: what the mapped user may read over there, everybody reads who may read the table here. Reported are foreign tables with the tenant column, and those whose server is another tenant's database, where a role of the application may use them; and servers with a user mapping for a role of the application or for PUBLIC on which that role holds USAGE, with which it can make its own. A server of another tenant's database, or of this one, is high; others are medium. Fix: REVOKE the table or USAGE on the server, DROP USER MAPPING. Foreign tables of reference data are not reported.",
+    what: "A role of the application may use a foreign table with the tenant column, or one whose server is another tenant's database; or it holds USAGE on a server for which it, or PUBLIC, has a user mapping. A server that leads to another tenant's database or to this one is high, others are medium. Not reported: foreign tables of reference data.",
+    why: "A foreign table has no row-level security: what the mapped user may read over there, everybody reads who may read the table here, and whoever has USAGE can make his own.",
     example: "CREATE USER MAPPING FOR PUBLIC SERVER other OPTIONS (user 'postgres');\nGRANT USAGE ON FOREIGN SERVER other TO app_rw;",
-    see: &["https://www.postgresql.org/docs/current/postgres-fdw.html"],
+    fix: "REVOKE the table or USAGE on the server, and DROP USER MAPPING.",
+    references: &["https://www.postgresql.org/docs/current/postgres-fdw.html"],
     covers: &["code-foreign"],
     check,
 };

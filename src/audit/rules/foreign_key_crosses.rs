@@ -1,6 +1,6 @@
 //! A foreign key from one tenant's schema into another's.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::Cascade;
@@ -8,12 +8,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "foreign-key-crosses",
+    family: Family::Schemas,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "a foreign key leads from one tenant's schema into another's",
-    docs: "A foreign key tells which keys exist over there, and keeps those rows from being removed; neither of the two can be exported, moved or dropped alone. It is high when it cascades, for then one tenant's DELETE removes another's rows. Fix: DROP CONSTRAINT. Keys to reference tables outside of all tenants' schemas are not reported.",
+    what: "A foreign key leads from a table in one tenant's schema to a table in another's. High when it cascades, for then one tenant's DELETE removes another's rows. Not reported: keys to reference tables outside of tenants' schemas.",
+    why: "It tells which keys exist over there and keeps those rows from being removed; neither tenant can be exported, moved or dropped alone.",
     example: "ALTER TABLE tenant_cat.orders ADD FOREIGN KEY (item) REFERENCES tenant_dan.items;",
-    see: &["https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK"],
+    fix: "ALTER TABLE … DROP CONSTRAINT.",
+    references: &["https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK"],
     covers: &["schema-key", "key-cascade"],
     check,
 };

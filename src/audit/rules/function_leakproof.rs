@@ -1,6 +1,6 @@
 //! A function that is said to tell nothing, and runs before the policies.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::audit::text;
@@ -8,12 +8,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "function-leakproof",
+    family: Family::Functions,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "a function that somebody wrote is declared LEAKPROOF",
-    docs: "The planner may call a LEAKPROOF function on rows before the policies have looked at them. When it raises an error or a notice, writes, or divides, it tells about rows that are hidden. It is high when the text does such a thing, and medium when it only might. Fix: ALTER FUNCTION … NOT LEAKPROOF. Functions written in C and functions that the application may not call are not reported.",
+    what: "A function that somebody wrote is declared LEAKPROOF, and the application may call it. High when its text raises, writes or divides, medium when it only might. Not reported: functions written in C.",
+    why: "The planner may call it on rows before the policies have looked at them; what it raises or writes tells about rows that are hidden.",
     example: "CREATE FUNCTION app.norm(text) RETURNS text LANGUAGE plpgsql LEAKPROOF\n  AS 'BEGIN RAISE NOTICE ''%'', $1; RETURN $1; END';",
-    see: &["https://www.postgresql.org/docs/current/rules-privileges.html"],
+    fix: "ALTER FUNCTION … NOT LEAKPROOF.",
+    references: &["https://www.postgresql.org/docs/current/rules-privileges.html"],
     covers: &["code-leakproof"],
     check,
 };

@@ -1,18 +1,21 @@
 //! A function that works in a tenant's context whoever calls it.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::routine::runner;
 use crate::audit::survey::Survey;
 
 pub(super) static RULE: Rule = Rule {
     id: "function-sets-context",
+    family: Family::Functions,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "a function sets the tenant for as long as it runs",
-    docs: "A function with SET app.tenant_id = … works as that tenant whoever calls it, and its policies agree. The same goes for SET session_replication_role, which switches triggers and foreign keys off. Fix: ALTER FUNCTION … RESET the setting. Functions that nobody of the application can run, and those that set it to nothing, are not reported.",
+    what: "A function or procedure that the application can run has a SET clause with the tenant setting, or with session_replication_role = replica. Not reported: clauses that set it to nothing, and routines that nobody of the application can run.",
+    why: "It works as that tenant whoever calls it, and the policies agree; session_replication_role switches triggers and foreign keys off.",
     example: "ALTER FUNCTION app.report() SET app.tenant_id = '6f1c…';",
-    see: &["https://www.postgresql.org/docs/current/sql-createfunction.html"],
+    fix: "ALTER FUNCTION … RESET the setting.",
+    references: &["https://www.postgresql.org/docs/current/sql-createfunction.html"],
     covers: &["code-function-set"],
     check,
 };

@@ -1,18 +1,21 @@
 //! A function in a language that may do what the server's own account may.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::routine::runner;
 use crate::audit::survey::Survey;
 
 pub(super) static RULE: Rule = Rule {
     id: "function-untrusted",
+    family: Family::Functions,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "the application can run a function in an untrusted language",
-    docs: "A function in plpython3u, plperlu or C runs as the account of the server, reads every database's files and opens connections, whatever its owner may do. What one lets its caller choose is beyond a catalogue: read it. Fix: REVOKE EXECUTE, or write it in a trusted language. Functions that came with an extension are not reported.",
+    what: "The application can run a function in an untrusted language: plpython3u, plperlu, C, internal. Not reported: functions that came with an extension.",
+    why: "Such a function runs as the account of the server, reads every database's files and opens connections, whatever its owner may do. What it lets its caller choose is beyond a catalogue.",
     example: "CREATE FUNCTION app.render(text) RETURNS text LANGUAGE plpython3u AS '…';",
-    see: &["https://www.postgresql.org/docs/current/sql-createlanguage.html"],
+    fix: "Read it; REVOKE EXECUTE, or write it in a trusted language.",
+    references: &["https://www.postgresql.org/docs/current/sql-createlanguage.html"],
     covers: &["code-untrusted"],
     check,
 };

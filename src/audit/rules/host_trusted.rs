@@ -1,17 +1,20 @@
 //! Hosts that come in without a password.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 
 pub(super) static RULE: Rule = Rule {
     id: "host-trusted",
+    family: Family::Server,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "the server lets hosts in without a password",
-    docs: "A line of pg_hba.conf with the method trust lets whoever reaches the address be any role that the line names. Where every tenant has a role, the role is the wall, and such a line takes it down. Fix: scram-sha-256, and databases by name. Lines for the machine itself are not reported. Only a superuser may read the file; for others it is listed under what was not seen.",
+    what: "A line of pg_hba.conf lets hosts in with the method trust. Not reported: lines for the machine itself. Only a superuser may read the file; for others it is listed under what was not seen.",
+    why: "Whoever reaches the address is any role that the line names. Where every tenant has a role, the role is the wall.",
     example: "# pg_hba.conf\nhost all all 10.0.0.0/8 trust",
-    see: &["https://www.postgresql.org/docs/current/auth-pg-hba-conf.html"],
+    fix: "Write scram-sha-256, and databases by name.",
+    references: &["https://www.postgresql.org/docs/current/auth-pg-hba-conf.html"],
     covers: &["database-hba"],
     check,
 };

@@ -1,6 +1,6 @@
 //! Large objects, which no policy guards.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::{Subject, Survey};
 use crate::model::catalog::{PUBLIC, Privilege, Privileges, SessionDefault};
@@ -8,12 +8,15 @@ use crate::model::tenant::Isolation;
 
 pub(super) static RULE: Rule = Rule {
     id: "large-objects-shared",
+    family: Family::SideDoors,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "large objects are open to a role that works for several tenants",
-    docs: "A large object has an owner and grants, and neither schema nor policy: a role that works for several tenants reads and changes all that it owns, by numbers that are easily tried. Reported are large objects that such a role, another tenant's role or PUBLIC may use, and lo_compat_privileges = on, which opens every large object to everybody. Fix: store bytes in a table with row-level security, or give each tenant a role. Large objects of one tenant's role, and of roles that the application does not reach, are not reported.",
+    what: "A role that works for several tenants, another tenant's role or PUBLIC may use large objects that exist, or lo_compat_privileges is on. Not reported: large objects of one tenant's role, and of roles that the application does not reach.",
+    why: "A large object has an owner and grants, and neither schema nor policy; its number is easily tried.",
     example: "SELECT lo_create(0); -- as the role that all tenants share",
-    see: &["https://www.postgresql.org/docs/current/largeobjects.html", "https://www.postgresql.org/docs/current/sql-grant.html"],
+    fix: "Store bytes in a table with row-level security, or give each tenant a role.",
+    references: &["https://www.postgresql.org/docs/current/largeobjects.html", "https://www.postgresql.org/docs/current/sql-grant.html"],
     covers: &["code-large-object"],
     check,
 };

@@ -2,19 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::{Command, Oid, PUBLIC, Privilege, Privileges};
 
 pub(super) static RULE: Rule = Rule {
     id: "login-unlisted",
+    family: Family::Roles,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "a login that is not listed reaches tenants' rows",
-    docs: "Workers, reports and migrations have logins of their own, and an audit of the application's role does not see what those can do. Reported is every role that can log in, is named neither as a role nor as a login in tenants.toml, and can read or write tables that hold tenants' rows, or schemas of several tenants. It is medium when nothing binds it to one tenant, and informational when the policies do. Fix: list it (role, readonly_role or login_role), so that it is audited like the others, or take its privileges away. Roles with SUPERUSER, BYPASSRLS, CREATEROLE, CREATEDB or REPLICATION and owners of the tables administer, and are not reported.",
+    what: "A role that can log in, and that tenants.toml names neither as a role nor as a login, may read or write tables that hold tenants' rows, or uses the schemas of several tenants. Medium when nothing binds it to one tenant, informational when the policies do. Not reported: roles with SUPERUSER, BYPASSRLS, CREATEROLE, CREATEDB or REPLICATION and owners of the tables, which administer.",
+    why: "Workers, reports and migrations have logins of their own, and an audit of the application's role does not see what those can do.",
     example: "CREATE ROLE worker LOGIN;\nGRANT SELECT ON app.notes TO worker;",
-    see: &["https://www.postgresql.org/docs/current/user-manag.html"],
+    fix: "List it as role, readonly_role or login_role, so that it is audited like the others, or take its privileges away.",
+    references: &["https://www.postgresql.org/docs/current/user-manag.html"],
     covers: &["who-unlisted"],
     check,
 };

@@ -1,6 +1,6 @@
 //! The application may lock and rebuild a table that tenants share.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::granted::granted;
 use crate::audit::survey::Survey;
@@ -9,12 +9,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "maintain-granted",
+    family: Family::Tables,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "the application may lock and rebuild a table that tenants share",
-    docs: "From PostgreSQL 17 on MAINTAIN allows VACUUM FULL, CLUSTER, REINDEX and LOCK TABLE in the strongest mode: one tenant's session keeps all others out for as long as it likes. It comes with GRANT ALL. Fix: REVOKE MAINTAIN.",
+    what: "A role of the application holds MAINTAIN (PostgreSQL 17 and newer) on a table that tenants share. Not reported: owners, who have a rule of their own.",
+    why: "MAINTAIN allows VACUUM FULL, CLUSTER, REINDEX and LOCK TABLE in the strongest mode: one tenant's session keeps all others out for as long as it likes.",
     example: "GRANT MAINTAIN ON app.notes TO app_rw;",
-    see: &["https://www.postgresql.org/docs/current/ddl-priv.html"],
+    fix: "REVOKE MAINTAIN; the privilege usually came with GRANT ALL.",
+    references: &["https://www.postgresql.org/docs/current/ddl-priv.html"],
     covers: &["write-maintain"],
     check,
 };

@@ -1,18 +1,21 @@
 //! Parameters of the server that the application may set.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Object, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::Privilege;
 
 pub(super) static RULE: Rule = Rule {
     id: "parameter-granted",
+    family: Family::Server,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "the application may set a parameter that is a superuser's",
-    docs: "From PostgreSQL 15 on a superuser may let others set single parameters. session_replication_role switches triggers and foreign keys off, lo_compat_privileges opens every large object, session_preload_libraries loads code; ALTER SYSTEM changes the server for everybody. Those are high; others are low. Fix: REVOKE SET, ALTER SYSTEM ON PARAMETER … FROM the role.",
+    what: "A role of the application may set a parameter that is a superuser's (PostgreSQL 15 and newer). High for session_replication_role, lo_compat_privileges, preloaded libraries and for ALTER SYSTEM, low for others.",
+    why: "session_replication_role switches triggers and foreign keys off, lo_compat_privileges opens every large object, preloaded libraries run code, and ALTER SYSTEM changes the server for everybody.",
     example: "GRANT SET ON PARAMETER session_replication_role TO app_rw;",
-    see: &["https://www.postgresql.org/docs/current/sql-grant.html"],
+    fix: "REVOKE SET, ALTER SYSTEM ON PARAMETER … FROM the role.",
+    references: &["https://www.postgresql.org/docs/current/sql-grant.html"],
     covers: &["ddl-parameter"],
     check,
 };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::{Oid, Privileges};
@@ -10,12 +10,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "parent-reads-children",
+    family: Family::Schemas,
     severity: Severity::Critical,
     evidence: Evidence::Static,
     title: "a parent table shows the rows of every tenant's child",
-    docs: "A query on a parent of inheritance or partitioning reads all its children and asks for no privilege on them. Where each tenant's table is a child of a common parent, the grant on the parent opens every schema. Fix: REVOKE the parent, or ALTER TABLE … NO INHERIT. A parent that nobody of the application may use, and one whose children all lie on the reader's own ground, are not reported.",
+    what: "A role of a tenant may use a parent of inheritance or partitioning that has a child in another tenant's schema. Not reported: parents whose policies bind the reader, and parents that nobody of the application may use.",
+    why: "A query on the parent reads all its children and asks for no privilege on them: the grant on the parent opens every schema.",
     example: "CREATE TABLE tenant_dan.notes () INHERITS (public.notes);\nGRANT SELECT ON public.notes TO app_tenant_cat;",
-    see: &["https://www.postgresql.org/docs/current/ddl-inherit.html", "https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    fix: "REVOKE the parent, or ALTER TABLE … NO INHERIT.",
+    references: &["https://www.postgresql.org/docs/current/ddl-inherit.html", "https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
     covers: &["schema-parent"],
     check,
 };

@@ -1,6 +1,6 @@
 //! Policies on a table whose row-level security is off.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::Privileges;
@@ -8,12 +8,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "policy-dormant",
+    family: Family::Tables,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "a table has policies, and its row-level security is off",
-    docs: "CREATE POLICY does not switch row-level security on: until ALTER TABLE … ENABLE ROW LEVEL SECURITY the policies do nothing, and somebody who reads them believes otherwise. Reported for tables that a role of the application may use; tables with the tenant column are reported by rls-disabled, and one tenant's own tables are not reported.",
+    what: "A table has policies while its row-level security is off, and a role of the application may use it. Not reported: tables with the tenant column (see rls-disabled) and one tenant's own tables.",
+    why: "CREATE POLICY does not switch row-level security on: the policies do nothing, and whoever reads them believes otherwise.",
     example: "CREATE POLICY own ON app.lines USING (note_id IN (SELECT id FROM app.notes)); -- and no ENABLE",
-    see: &["https://www.postgresql.org/docs/current/sql-createpolicy.html"],
+    fix: "ALTER TABLE … ENABLE and FORCE ROW LEVEL SECURITY.",
+    references: &["https://www.postgresql.org/docs/current/sql-createpolicy.html"],
     covers: &["table-dormant", "table-off"],
     check,
 };

@@ -1,6 +1,6 @@
 //! A restrictive policy that its role can leave.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::cve;
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
@@ -9,12 +9,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "policy-floor-named",
+    family: Family::Policies,
     severity: Severity::Low,
     evidence: Evidence::Static,
     title: "a restrictive policy that makes a table sound is for named roles only",
-    docs: "Where permissive policies are wide and a restrictive one ties them to the tenant, whoever the restrictive one is not for sees everything. A role that is named can leave it: before the fix of CVE-2026-116311 (PostgreSQL 15.20 and its siblings) DROP OWNED BY takes a role out of restrictive policies, which is high. On a mended server it is low: the next role that is made is not in the list. Fix: ALTER POLICY … TO PUBLIC. Restrictive policies that are for everybody, or without which the table would be sound as well, are not reported.",
+    what: "A table is sound only because of a restrictive policy, and that policy is for named roles. High on a server where a role can leave it (before PostgreSQL 15.20 and its siblings), low on a mended one. Not reported: restrictive policies for everybody, and those without which the table would be sound as well.",
+    why: "DROP OWNED BY takes a role out of the policies that name it (CVE-2026-116311), and the next role that is made is not in the list.",
     example: "CREATE POLICY floor ON app.notes AS RESTRICTIVE TO app_rw USING (tenant_id = …);",
-    see: &["https://www.postgresql.org/docs/current/sql-createpolicy.html", "https://www.postgresql.org/support/security/"],
+    fix: "ALTER POLICY … TO PUBLIC.",
+    references: &["https://www.postgresql.org/docs/current/sql-createpolicy.html", "https://www.postgresql.org/support/security/"],
     covers: &["policy-floor", "version-cve"],
     check,
 };

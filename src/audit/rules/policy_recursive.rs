@@ -1,17 +1,20 @@
 //! A policy that reads its own table.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 
 pub(super) static RULE: Rule = Rule {
     id: "policy-recursive",
+    family: Family::Policies,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "a policy reads the table that it guards",
-    docs: "A subquery on the guarded table is guarded by the same policy, and so on: PostgreSQL answers every statement with infinite recursion (42P17). Nothing leaks, and nothing works; the usual way out is a definer function or BYPASSRLS, which does leak. Fix: compare columns, or ask another table. Functions that read the table as an owner whom the policies do not bind are judged by other rules.",
+    what: "A policy has a subquery on the table that it guards. Not reported: functions that read the table as an owner whom the policies do not bind, which other rules judge.",
+    why: "PostgreSQL answers every statement with infinite recursion (42P17). Nothing leaks and nothing works; the usual way out is a definer function or BYPASSRLS, which does leak.",
     example: "CREATE POLICY own ON app.members USING (tenant_id IN (SELECT m.tenant_id FROM app.members m WHERE m.who = current_user));",
-    see: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    fix: "Compare columns, or ask another table.",
+    references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
     covers: &["policy-recursion"],
     check,
 };

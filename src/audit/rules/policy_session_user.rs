@@ -1,18 +1,21 @@
 //! A policy that asks who logged in, where everybody logs in as the same role.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::Privileges;
 
 pub(super) static RULE: Rule = Rule {
     id: "policy-session-user",
+    family: Family::Policies,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "a policy asks for session_user in a pool that changes roles",
-    docs: "SET ROLE changes current_user and leaves session_user at the pool's login. A policy that compares with session_user, or asks pg_has_role(session_user, …), gives the same answer to every tenant of the pool. Fix: compare with current_user, or with the tenant setting. Where no login of a pool is configured, and each tenant logs in for itself, it is not reported.",
+    what: "A permissive policy, or a function that it calls, asks for session_user, while tenants are served by a pool whose sessions change roles. Not reported where no login of a pool is configured.",
+    why: "SET ROLE changes current_user and leaves session_user at the pool's login, so that the policy gives every tenant the same answer.",
     example: "CREATE POLICY own ON app.notes USING (owner_role = session_user);",
-    see: &["https://www.postgresql.org/docs/current/functions-info.html"],
+    fix: "Compare with current_user, or with the tenant setting.",
+    references: &["https://www.postgresql.org/docs/current/functions-info.html"],
     covers: &["policy-session-user"],
     check,
 };

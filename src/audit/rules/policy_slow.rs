@@ -1,6 +1,6 @@
 //! A policy that keeps the planner from its work.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::audit::text;
@@ -8,12 +8,15 @@ use crate::model::catalog::{Command, Policy, Privileges, Relation};
 
 pub(super) static RULE: Rule = Rule {
     id: "policy-slow",
+    family: Family::Performance,
     severity: Severity::Info,
     evidence: Evidence::Static,
     title: "a policy costs more than it must",
-    docs: "A policy is part of every query. Reported, once for each table: the tenant is asked for once for each row, because the call does not stand in a subquery of its own, (SELECT …), that is evaluated once; a function is VOLATILE, which keeps indexes from being used (low), or not PARALLEL SAFE, which keeps every query of the table from running in parallel; a subquery is correlated and runs for each row; several permissive policies for one role and command are all evaluated. Nothing here lets rows across. Fix: tenant column = (SELECT current tenant), functions that are STABLE and PARALLEL SAFE.",
+    what: "Once for each table: the tenant is asked for once for each row, because the call does not stand in a subquery of its own; a policy's function is VOLATILE (low) or not PARALLEL SAFE; a subquery is correlated; more than two permissive policies govern one command. Nothing here lets rows across.",
+    why: "A policy is part of every query. A call in (SELECT …) is evaluated once, a volatile one keeps indexes from being used, an unsafe one keeps queries from running in parallel.",
     example: "CREATE POLICY own ON app.notes USING (tenant_id = app.current_tenant());",
-    see: &["https://www.postgresql.org/docs/current/xfunc-volatility.html", "https://www.postgresql.org/docs/current/parallel-safety.html"],
+    fix: "Compare the tenant column with (SELECT …), with functions that are STABLE and PARALLEL SAFE.",
+    references: &["https://www.postgresql.org/docs/current/xfunc-volatility.html", "https://www.postgresql.org/docs/current/parallel-safety.html"],
     covers: &["speed-context", "speed-volatile", "speed-correlated", "speed-many"],
     check,
 };

@@ -1,18 +1,21 @@
 //! A policy that believes a table which the application may write.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::{Command, Policy, Privileges};
 
 pub(super) static RULE: Rule = Rule {
     id: "policy-trusts-writable",
+    family: Family::Policies,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "a policy believes a table that the application may write",
-    docs: "A policy with a subquery on a table of memberships is as good as that table: whoever may insert a row there makes himself a member of another tenant. Reported are policies whose subquery, or whose function, reads a table that a role of the application may insert into or update, when nothing ties those rows to the tenant. Fix: REVOKE INSERT, UPDATE on that table, or give it row-level security whose checks compare the tenant. Tables that the policies bind, and tables that the application only reads, are not reported.",
+    what: "A policy, or a function that it calls, reads a table that a role of the application may insert into or update, where nothing ties those rows to its tenant. Not reported: tables whose policies bind the writer, and tables that the application only reads.",
+    why: "A policy that asks a table of memberships is as good as that table: whoever may insert a row there makes himself a member of another tenant.",
     example: "CREATE POLICY member ON app.notes USING (tenant_id IN (SELECT tenant_id FROM app.members WHERE who = current_setting('app.user')));\nGRANT INSERT ON app.members TO app_rw;",
-    see: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    fix: "REVOKE INSERT and UPDATE on that table, or give it row-level security whose checks compare the tenant.",
+    references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
     covers: &["policy-trust"],
     check,
 };

@@ -1,18 +1,21 @@
 //! Tenants' rows that are published, and rows that come in from elsewhere.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::tenant::Isolation;
 
 pub(super) static RULE: Rule = Rule {
     id: "publication-unfiltered",
+    family: Family::SideDoors,
     severity: Severity::Low,
     evidence: Evidence::Static,
     title: "tenants' rows leave or enter the database by replication",
-    docs: "A publication sends rows past every policy to whoever may replicate: it is medium where a role other than a superuser may, and low otherwise. A subscription writes rows past every policy: one that fills a tenant's own database from another tenant's is high. Fix: a row filter (PostgreSQL 15 and newer) or a publication for each tenant; DROP SUBSCRIPTION. Publications without tenants' tables are not reported.",
+    what: "A publication sends tenants' tables without a row filter: medium where a role other than a superuser may replicate, low otherwise. A subscription fills a tenant's own database: high from another tenant's database, medium from elsewhere. Not reported: publications without tenants' tables.",
+    why: "Replication sends and stores rows past every policy.",
     example: "CREATE PUBLICATION everything FOR ALL TABLES;",
-    see: &["https://www.postgresql.org/docs/current/logical-replication-security.html"],
+    fix: "Use a row filter (PostgreSQL 15 and newer) or a publication for each tenant; DROP SUBSCRIPTION.",
+    references: &["https://www.postgresql.org/docs/current/logical-replication-security.html"],
     covers: &["code-publication"],
     check,
 };

@@ -1,18 +1,21 @@
 //! A foreign key between tenants' tables that forgets the tenant.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::{Cascade, Privilege, Privileges};
 
 pub(super) static RULE: Rule = Rule {
     id: "reference-without-tenant",
+    family: Family::Integrity,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "a row may refer to another tenant's row",
-    docs: "Foreign keys are checked past row-level security. One between tables with the tenant column that does not hold the tenant column on both sides lets a row refer to another tenant's row: whether the statement succeeds tells which keys exist, the other tenant can no longer remove its row, and ON DELETE CASCADE removes what hangs on it across tenants. Fix: FOREIGN KEY (tenant column, id) REFERENCES … (tenant column, id). Keys to reference tables and to the list of tenants are not reported, nor are tables that the application may not write.",
+    what: "A foreign key between two tables with the tenant column does not hold that column on both sides, and the application may write the table. Not reported: keys to reference tables and to the list of tenants.",
+    why: "Foreign keys are checked past row-level security: whether a statement succeeds tells which keys exist, the other tenant can no longer remove its row, and ON DELETE CASCADE removes what hangs on it across tenants.",
     example: "ALTER TABLE app.tasks ADD FOREIGN KEY (note_id) REFERENCES app.notes (id);",
-    see: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html", "https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK"],
+    fix: "Write FOREIGN KEY (tenant column, id) REFERENCES … (tenant column, id).",
+    references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html", "https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK"],
     covers: &["key-foreign"],
     check,
 };

@@ -1,6 +1,6 @@
 //! The application may point foreign keys at a table that tenants share.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::granted::granted;
 use crate::audit::survey::Survey;
@@ -9,12 +9,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "references-granted",
+    family: Family::Tables,
     severity: Severity::Low,
     evidence: Evidence::Static,
     title: "the application may point foreign keys at a table that tenants share",
-    docs: "A foreign key is checked past row-level security: whoever may make one learns which keys exist in other tenants' rows, and keeps those rows from being removed. It takes a schema in which to make a table, and is medium where the role has one, low otherwise. The privilege usually comes with GRANT ALL. Fix: REVOKE REFERENCES.",
+    what: "A role of the application holds REFERENCES on a table that tenants share. Medium where it may make tables somewhere, low otherwise. Not reported: owners, who have a rule of their own.",
+    why: "A foreign key is checked past row-level security: whoever may make one learns which keys exist in other tenants' rows, and keeps those rows from being removed.",
     example: "GRANT REFERENCES ON app.notes TO app_rw;",
-    see: &["https://www.postgresql.org/docs/current/ddl-priv.html", "https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    fix: "REVOKE REFERENCES; the privilege usually came with GRANT ALL.",
+    references: &["https://www.postgresql.org/docs/current/ddl-priv.html", "https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
     covers: &["write-references"],
     check,
 };

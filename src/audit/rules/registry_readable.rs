@@ -1,18 +1,21 @@
 //! The list of tenants in the application's hands.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::{Privilege, Privileges};
 
 pub(super) static RULE: Rule = Rule {
     id: "registry-readable",
+    family: Family::Tables,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "the application reads or writes the list of all tenants",
-    docs: "The table to which tenant columns refer lists every tenant. A role that works for one tenant at a time, and reads it whole, tells each tenant who the others are, and by which keys; with the right to change or remove rows it changes other tenants, which is high. Fix: row-level security with a policy that compares the key with the current tenant, or a definer function that answers about one. A list with row-level security is judged by its policies.",
+    what: "The table to which tenant columns refer has no row-level security, and a role of the application may use it. Medium where it is read, high where its rows can be changed or removed.",
+    why: "It lists every tenant: a role that works for one at a time and reads it whole tells each of them who the others are, and by which keys.",
     example: "GRANT SELECT ON app.tenants TO app_rw; -- app.tenants has no row-level security",
-    see: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    fix: "Enable and force row-level security with a policy that compares the key with the current tenant, or answer about one tenant by a function.",
+    references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
     covers: &["table-registry"],
     check,
 };

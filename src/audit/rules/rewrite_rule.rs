@@ -1,6 +1,6 @@
 //! A rewrite rule that works with its owner's rights.
 
-use super::Rule;
+use super::{Family, Rule};
 use super::trigger_definer::carries;
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
@@ -9,12 +9,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "rewrite-rule",
+    family: Family::SideDoors,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "a rewrite rule reads or writes tenants' rows past row-level security",
-    docs: "What a rule does, it does with the rights of the owner of the relation on which it stands, policies included. Reported are rules that a role of the application fires, whose actions name a tenants' table that does not bind that owner, or a table of another tenant's schema, and that do not carry the tenant of the row at hand. Fix: DROP RULE, or a trigger that runs as its caller. Rules whose owner the policies bind are not reported.",
+    what: "A rule that a role of the application fires names a tenants' table that does not bind the rule's owner, or a table of another tenant's schema, and does not carry the tenant of the row at hand. Not reported: rules whose owner the policies bind.",
+    why: "What a rule does, it does with the rights of the owner of the relation on which it stands, policies included.",
     example: "CREATE RULE copy AS ON INSERT TO app.notes DO ALSO\n  UPDATE app.tasks SET done = true WHERE note_id = NEW.id;",
-    see: &["https://www.postgresql.org/docs/current/rules-privileges.html"],
+    fix: "DROP RULE, or write a trigger that runs as its caller.",
+    references: &["https://www.postgresql.org/docs/current/rules-privileges.html"],
     covers: &["code-rule"],
     check,
 };

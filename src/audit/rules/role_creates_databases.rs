@@ -1,6 +1,6 @@
 //! A role of the application that may copy databases.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::attribute::reached;
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
@@ -8,12 +8,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "role-creates-databases",
+    family: Family::Roles,
     severity: Severity::Low,
     evidence: Evidence::Static,
     title: "the application reaches a role with CREATEDB",
-    docs: "CREATEDB makes databases, and copies of any database that is marked as a template: the copy belongs to whoever made it, with everything that was inside. It is high where a tenant's database is such a template, and low otherwise. Fix: keep CREATEDB for the role that provisions tenants.",
+    what: "A role of the application has CREATEDB or can become a role that has it. High where a tenant's database is a template, low otherwise.",
+    why: "CREATEDB copies any database that is marked as a template, whether one may connect to it or not; the copy belongs to whoever made it, with everything that was inside.",
     example: "ALTER ROLE app_rw CREATEDB;",
-    see: &["https://www.postgresql.org/docs/current/role-attributes.html", "https://www.postgresql.org/docs/current/manage-ag-templatedbs.html"],
+    fix: "Keep CREATEDB for the role that provisions tenants.",
+    references: &["https://www.postgresql.org/docs/current/role-attributes.html", "https://www.postgresql.org/docs/current/manage-ag-templatedbs.html"],
     covers: &["who-createdb", "database-template"],
     check,
 };

@@ -1,6 +1,6 @@
 //! A role whose sessions begin as another role.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::{Subject, Survey};
 use crate::model::catalog::SessionDefault;
@@ -9,12 +9,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "role-default",
+    family: Family::Roles,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "sessions of the application begin as another role",
-    docs: "ALTER ROLE … SET role makes every new session of a login begin as that other role, so that nothing in the application says whose rights it works with. It is critical when no policy binds that role or it belongs to another tenant. Only a real login shows it: SET ROLE does not. Fix: RESET the default, and let the application say SET ROLE. A default that the login may not become has no effect and is not reported, nor is one that names the only role of the tenant for which the login acts.",
+    what: "A default (ALTER ROLE … SET role, ALTER DATABASE … SET role) makes sessions of a role of the application begin as another role. Critical when no policy binds that role or it belongs to another tenant. Not reported: a default that the login may not become, which has no effect, and one that names the role of the only tenant for which it acts.",
+    why: "Nothing in the application says whose rights it works with, and what is tested with SET ROLE looks sound: only a real login shows it.",
     example: "ALTER ROLE app_rw SET role = 'app_owner';",
-    see: &["https://www.postgresql.org/docs/current/sql-alterrole.html"],
+    fix: "RESET the default, and let the application say SET ROLE.",
+    references: &["https://www.postgresql.org/docs/current/sql-alterrole.html"],
     covers: &["who-default-role"],
     check,
 };

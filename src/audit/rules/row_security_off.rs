@@ -1,18 +1,21 @@
 //! Sessions that refuse every query which a policy would filter.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "row-security-off",
+    family: Family::Context,
     severity: Severity::Low,
     evidence: Evidence::Static,
     title: "sessions of the application begin with row_security off",
-    docs: "row_security = off lets nobody past a policy: it makes every statement fail that a policy would have filtered, which is what a backup wants. For an application it is an outage, and an invitation to give it BYPASSRLS. Fix: RESET it.",
+    what: "Sessions of the application begin with row_security off, by a default of the role or of the database. Not reported: roles that the application does not use, such as a backup's.",
+    why: "It lets nobody past a policy: it makes every statement fail that a policy would have filtered. For an application that is an outage, and an invitation to give it BYPASSRLS.",
     example: "ALTER ROLE app_rw SET row_security = off;",
-    see: &["https://www.postgresql.org/docs/current/runtime-config-client.html"],
+    fix: "RESET row_security for the role or database.",
+    references: &["https://www.postgresql.org/docs/current/runtime-config-client.html"],
     covers: &["policy-row-security"],
     check,
 };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::{Oid, PUBLIC, Privilege};
@@ -10,12 +10,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "schema-create-granted",
+    family: Family::Definitions,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "the application may make objects in a schema that tenants share",
-    docs: "Whoever may make functions, operators and tables where other sessions look names up has them run with those sessions' rights: another tenant's, or the migrating role's. What it makes there is its own, without row-level security. Reported is CREATE on a schema with tenants' shared tables that a role of the application holds through a grant. Fix: REVOKE CREATE ON SCHEMA. A tenant's own schema is not reported here; CREATE for PUBLIC is reported by public-grant.",
+    what: "A role of the application may make objects in a schema with tables that tenants share. Not reported: a tenant's own schema, and CREATE for PUBLIC (see public-grant).",
+    why: "Whoever may make functions, operators and tables where other sessions look names up has them run with those sessions' rights; and tables it makes have no row-level security.",
     example: "GRANT CREATE ON SCHEMA app TO app_rw;",
-    see: &["https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATTERNS"],
+    fix: "REVOKE CREATE ON SCHEMA.",
+    references: &["https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATTERNS"],
     covers: &["ddl-schema"],
     check,
 };

@@ -1,6 +1,6 @@
 //! A sequence of all tenants that one of them may set.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::{PUBLIC, Privilege, Privileges, RelationKind};
@@ -8,12 +8,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "sequence-settable",
+    family: Family::Integrity,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "the application may set a sequence that tenants share",
-    docs: "UPDATE on a sequence allows setval, which no rollback undoes: one call makes every tenant's next INSERT fail on a key that exists, or numbers wrap. nextval needs USAGE only. The privilege usually comes with GRANT ALL ON ALL SEQUENCES. Fix: REVOKE UPDATE, GRANT USAGE. What USAGE tells (how much all tenants write together) is inherent in a shared sequence, and not reported.",
+    what: "A role of the application holds UPDATE on a sequence in a schema of shared tables. Not reported: USAGE, which tells how much all tenants write together and is inherent in a shared sequence.",
+    why: "setval is undone by no rollback: one call makes every tenant's next INSERT fail on a key that exists.",
     example: "GRANT ALL ON ALL SEQUENCES IN SCHEMA app TO app_rw;",
-    see: &["https://www.postgresql.org/docs/current/functions-sequence.html"],
+    fix: "REVOKE UPDATE and GRANT USAGE; the privilege usually came with GRANT ALL ON ALL SEQUENCES.",
+    references: &["https://www.postgresql.org/docs/current/functions-sequence.html"],
     covers: &["key-sequence"],
     check,
 };

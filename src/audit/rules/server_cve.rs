@@ -1,6 +1,6 @@
 //! A server with a known hole that this fleet is exposed to.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::cve::{self, Exposure, HOLES};
 use crate::audit::finding::{Evidence, Finding, Fix, Object, Severity};
 use crate::audit::survey::Survey;
@@ -8,12 +8,15 @@ use crate::model::catalog::{Privilege, Privileges, RelationKind};
 
 pub(super) static RULE: Rule = Rule {
     id: "server-cve",
+    family: Family::Server,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "the server has a known hole in what keeps tenants apart",
-    docs: "Row-level security has had holes of its own. The server's release is compared with the minor releases that closed those holes which bear on isolation, and a hole is reported where this fleet is exposed to it: pools that change roles, keys without the tenant, views that filter, partitions with policies, materialized views of tenants' owners, roles that may make objects. It is high where SQL of the application crosses tenants. Fix: the newest minor release of the branch. A branch whose closing release is not known is not reported for that hole; CVE-2026-14666, for which the connections of a pool must be recycled after a REVOKE, is no matter of design and not reported; CVE-2026-116311 is part of policy-floor-named, CVE-2024-4317 of statistics-view-open.",
+    what: "The server's release has a known hole that bears on isolation, and this fleet is exposed to it: pools that change roles, keys without the tenant, views that filter, partitions with policies, materialized views of tenants' owners, roles that may make objects. High where SQL of the application crosses tenants. Not reported: a hole on a branch whose closing release is not known; CVE-2026-14666, for which the connections of a pool must be recycled after a REVOKE; CVE-2026-116311 (see policy-floor-named) and CVE-2024-4317 (see statistics-view-open).",
+    why: "Row-level security has had holes of its own, which no policy mends.",
     example: "SHOW server_version; -- 15.3",
-    see: &["https://www.postgresql.org/support/security/"],
+    fix: "Install the newest minor release of the branch.",
+    references: &["https://www.postgresql.org/support/security/"],
     covers: &["version-cve"],
     check,
 };

@@ -1,18 +1,21 @@
 //! Functions of the server that reach files, other servers or raw pages.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::{PUBLIC, Privilege};
 
 pub(super) static RULE: Rule = Rule {
     id: "server-function-granted",
+    family: Family::SideDoors,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "the application may call a function that reaches files, raw pages or other servers",
-    docs: "pg_read_file, lo_import, pg_ls_dir and their like read and write the server's files, where every database lies; get_raw_page shows rows without policies; logical decoding shows every change; dblink_connect_u connects as anybody whom the server lets in without a password, itself included. They are for superusers unless somebody grants them. Fix: REVOKE EXECUTE. The functions of dblink that ask for a password are not reported.",
+    what: "A role of the application may call pg_read_file, lo_import, pg_ls_dir, get_raw_page, dblink_connect_u and their like. Not reported: functions of dblink that ask for a password.",
+    why: "They read and write the server's files, where every database lies, show rows without policies, or connect as anybody whom the server lets in without a password, itself included.",
     example: "GRANT EXECUTE ON FUNCTION pg_read_file(text) TO app_rw;",
-    see: &["https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-GENFILE", "https://www.postgresql.org/docs/current/contrib-dblink-connect-u.html"],
+    fix: "REVOKE EXECUTE: they are for superusers unless somebody grants them.",
+    references: &["https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-GENFILE", "https://www.postgresql.org/docs/current/contrib-dblink-connect-u.html"],
     covers: &["code-dblink", "who-server-files"],
     check,
 };

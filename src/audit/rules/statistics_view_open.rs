@@ -1,17 +1,20 @@
 //! A view of statistics that an upgrade of the server's programs did not mend.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 
 pub(super) static RULE: Rule = Rule {
     id: "statistics-view-open",
+    family: Family::Server,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "a view of the server shows statistics of tables that one may not read",
-    docs: "CVE-2024-4317: pg_stats_ext_exprs shows most common values of expressions to whoever asks. New minor releases mend it in databases made later; in older ones the view must be replaced by hand, so that the view is looked at and not the version. Fix: the script fix-CVE-2024-4317.sql that came with PostgreSQL 14.12, 15.7 and 16.3, in every database and in template1.",
+    what: "The view pg_stats_ext_exprs does not ask whether its reader may read the table (CVE-2024-4317). The view is looked at and not the version: a new release mends it only in databases that are made later.",
+    why: "It shows most common values of expressions, of tables that its reader may not read.",
     example: "SELECT pg_get_viewdef('pg_stats_ext_exprs'::regclass) ~ 'pg_has_role'; -- f",
-    see: &["https://www.postgresql.org/support/security/CVE-2024-4317/"],
+    fix: "Run fix-CVE-2024-4317.sql, which came with PostgreSQL 14.12, 15.7 and 16.3, in every database and in template1.",
+    references: &["https://www.postgresql.org/support/security/CVE-2024-4317/"],
     covers: &["version-statistics", "version-cve"],
     check,
 };

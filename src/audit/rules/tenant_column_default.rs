@@ -1,6 +1,6 @@
 //! A tenant column with a fixed default.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::Privilege;
@@ -8,12 +8,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "tenant-column-default",
+    family: Family::Tables,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "rows without a tenant are given a fixed one",
-    docs: "A constant default for the tenant column turns a forgotten tenant into a row of somebody else's. Where policies bind the writer, the row is refused and the mistake shows; where they do not, a tenant collects what others forgot. Fix: DROP DEFAULT, or a default that reads the tenant setting. Defaults that read the setting or call a function are not reported.",
+    what: "The tenant column of a table that the application may add to has a constant default. Not reported: defaults that read the setting or call a function.",
+    why: "A forgotten tenant becomes a row of somebody else's: refused where policies bind the writer, kept where they do not.",
     example: "ALTER TABLE app.notes ALTER tenant_id SET DEFAULT '6f1c…';",
-    see: &["https://www.postgresql.org/docs/current/ddl-default.html"],
+    fix: "DROP DEFAULT, or a default that reads the tenant setting.",
+    references: &["https://www.postgresql.org/docs/current/ddl-default.html"],
     covers: &["table-default"],
     check,
 };

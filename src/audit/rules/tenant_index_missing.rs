@@ -1,6 +1,6 @@
 //! A tenants' table without an index that begins with the tenant column.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::Privileges;
@@ -8,12 +8,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "tenant-index-missing",
+    family: Family::Performance,
     severity: Severity::Low,
     evidence: Evidence::Static,
     title: "no index of a tenants' table begins with the tenant column",
-    docs: "Every query on the table has the policy's comparison as a condition. Without an index that begins with the tenant column it reads all tenants' rows to find one's own, and how long it takes tells how many others there are. Fix: CREATE INDEX CONCURRENTLY, or primary and unique keys that begin with the tenant column. Partitions, and tables that the application may not use, are not reported.",
+    what: "No valid index of a table with the tenant column begins with that column. Not reported: partitions, and tables that the application may not use.",
+    why: "Every query has the policy's comparison as a condition. Without the index it reads all tenants' rows to find one's own, and how long it takes tells how many others there are.",
     example: "CREATE TABLE app.notes (id uuid PRIMARY KEY, tenant_id uuid NOT NULL);",
-    see: &["https://www.postgresql.org/docs/current/indexes-multicolumn.html"],
+    fix: "CREATE INDEX CONCURRENTLY, or let primary and unique keys begin with the tenant column.",
+    references: &["https://www.postgresql.org/docs/current/indexes-multicolumn.html"],
     covers: &["speed-index"],
     check,
 };

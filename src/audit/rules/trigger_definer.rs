@@ -1,6 +1,6 @@
 //! A trigger that works with rights other than those of whoever fires it.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::routine::touched;
 use crate::audit::survey::Survey;
@@ -8,12 +8,15 @@ use crate::audit::text;
 
 pub(super) static RULE: Rule = Rule {
     id: "trigger-definer",
+    family: Family::SideDoors,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "a trigger reads or writes tenants' rows past row-level security",
-    docs: "Nobody can call a trigger's function, and everybody who writes the table has it run. As a SECURITY DEFINER whose owner no policy binds it can look another tenant's row up into the new one, or write rows for others. Reported are such functions that name a tenants' table and compare neither with the tenant column of the row that is written nor with the tenant setting. Fix: SECURITY INVOKER, an owner that the policies bind, or a comparison with NEW. Triggers that stamp, and audit triggers that write the row's own tenant, are not reported.",
+    what: "A trigger's SECURITY DEFINER function, whose owner no policy binds, names a tenants' table and compares neither with the tenant column of the row that is written nor with the tenant setting. Not reported: triggers that stamp, and audit triggers that write the row's own tenant.",
+    why: "Everybody who writes the table has the function run: it can look another tenant's row up into the new one, or write rows for others.",
     example: "CREATE FUNCTION app.fill() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS\n  'BEGIN SELECT body INTO NEW.body FROM app.notes WHERE id = NEW.copy_of; RETURN NEW; END';",
-    see: &["https://www.postgresql.org/docs/current/plpgsql-trigger.html"],
+    fix: "Use SECURITY INVOKER, an owner that the policies bind, or a comparison with NEW.",
+    references: &["https://www.postgresql.org/docs/current/plpgsql-trigger.html"],
     covers: &["code-trigger"],
     check,
 };

@@ -1,6 +1,6 @@
 //! A trigger that tells everybody.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::audit::text;
@@ -9,12 +9,15 @@ use crate::model::tenant::Isolation;
 
 pub(super) static RULE: Rule = Rule {
     id: "trigger-notifies",
+    family: Family::SideDoors,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "a trigger sends what is written to whoever listens",
-    docs: "LISTEN asks for no privilege, and a channel belongs to the whole database: every role that may connect hears every tenant's notifications. It is high when the row itself is sent, and medium when a key or a name is. Fix: send a number that means nothing without a query that the policies bind. A tenant's own database is not reported.",
+    what: "A trigger of a table with tenants' rows calls pg_notify or NOTIFY. High when the row itself is sent, medium when a key or a name is. Not reported: a tenant's own database.",
+    why: "LISTEN asks for no privilege, and a channel belongs to the whole database: every role that may connect hears every tenant's notifications.",
     example: "CREATE FUNCTION app.tell() RETURNS trigger LANGUAGE plpgsql AS\n  'BEGIN PERFORM pg_notify(''changes'', to_jsonb(NEW)::text); RETURN NULL; END';",
-    see: &["https://www.postgresql.org/docs/current/sql-notify.html"],
+    fix: "Send a number that means nothing without a query that the policies bind.",
+    references: &["https://www.postgresql.org/docs/current/sql-notify.html"],
     covers: &["code-notify"],
     check,
 };

@@ -1,18 +1,21 @@
 //! A unique key of a tenants' table that forgets the tenant.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::{Privilege, Privileges};
 
 pub(super) static RULE: Rule = Rule {
     id: "unique-without-tenant",
+    family: Family::Integrity,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "a unique key tells a tenant what others have",
-    docs: "Unique keys are checked past row-level security: an INSERT that fails, or ON CONFLICT DO NOTHING that does nothing, tells that another tenant has that e-mail address; two tenants cannot both have it. Fix: UNIQUE (tenant column, …). A primary key that is numbered tells how many rows others have, and is low. Keys of random uuids, which nobody guesses, keys with the tenant column, and tables that the application may not write are not reported.",
+    what: "A unique key or exclusion of a tenants' table that the application may write does not hold the tenant column. A key that is numbered is low. Not reported: keys of uuids, which nobody guesses, and the list of tenants.",
+    why: "Unique keys are checked past row-level security: an INSERT that fails, or ON CONFLICT DO NOTHING that does nothing, tells that another tenant has that value; and two tenants cannot both have it.",
     example: "ALTER TABLE app.users ADD UNIQUE (email);",
-    see: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    fix: "Let the tenant column be part of the key.",
+    references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
     covers: &["key-unique"],
     check,
 };

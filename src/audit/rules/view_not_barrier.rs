@@ -1,6 +1,6 @@
 //! A view whose filter on the tenant runs beside conditions from outside.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::audit::viewed::{Guard, shown};
@@ -9,12 +9,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "view-not-barrier",
+    family: Family::SideDoors,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "a view that filters by the tenant lets conditions from outside run first",
-    docs: "The planner joins a caller's WHERE with the view's own, and runs the cheaper first. A function of the caller's (a temporary one is enough) or an operator that fails, such as a division, then sees rows of other tenants before the filter removed them. Fix: ALTER VIEW … SET (security_barrier = true); from PostgreSQL 15 on security_invoker leaves the filter to the policies. Views that read as their caller, or whose owner the policies bind, are not reported.",
+    what: "A view that reads with its owner's rights filters by the tenant, and has no security_barrier. Not reported: views that read as their caller, or whose owner the policies bind.",
+    why: "The planner joins a caller's WHERE with the view's own and runs the cheaper first: a temporary function, or a division that fails, sees rows of other tenants before the filter removed them.",
     example: "CREATE VIEW app.mine AS SELECT * FROM app.notes WHERE tenant_id = app.current_tenant(); -- by a superuser",
-    see: &["https://www.postgresql.org/docs/current/rules-privileges.html"],
+    fix: "ALTER VIEW … SET (security_barrier = true); from PostgreSQL 15 on security_invoker leaves the filter to the policies.",
+    references: &["https://www.postgresql.org/docs/current/rules-privileges.html"],
     covers: &["code-barrier"],
     check,
 };

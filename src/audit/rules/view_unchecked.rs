@@ -1,6 +1,6 @@
 //! A view whose filter on the tenant does not bind what is written through it.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::audit::viewed::{Guard, shown};
@@ -9,12 +9,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "view-unchecked",
+    family: Family::SideDoors,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "rows of another tenant can be written through a view that filters",
-    docs: "A view's WHERE decides what is seen through it, not what is written: without WITH CHECK OPTION an INSERT or UPDATE through it may store any tenant. Fix: ALTER VIEW … SET (check_option = cascaded). Views that no role of the application may write, that read as their caller, or whose owner the policies bind, are not reported.",
+    what: "A role of the application may insert or update through a view that filters by the tenant with its owner's rights and has no CHECK OPTION. Not reported: views that read as their caller, or whose owner the policies bind.",
+    why: "A view's WHERE decides what is seen through it, not what is written: any tenant can be stored.",
     example: "CREATE VIEW app.mine WITH (security_barrier) AS SELECT * FROM app.notes\n  WHERE tenant_id = app.current_tenant();\nGRANT INSERT ON app.mine TO app_rw;",
-    see: &["https://www.postgresql.org/docs/current/sql-createview.html"],
+    fix: "ALTER VIEW … SET (check_option = cascaded).",
+    references: &["https://www.postgresql.org/docs/current/sql-createview.html"],
     covers: &["code-check"],
     check,
 };
