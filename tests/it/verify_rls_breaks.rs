@@ -64,7 +64,7 @@ const BREAKS: &[Break] = &[
         "ALTER TABLE app.users NO FORCE ROW LEVEL SECURITY",
         "ALTER TABLE app.users FORCE ROW LEVEL SECURITY",
         &["rls-not-forced"],
-        "high",
+        "medium",
     ),
     on_app(
         "no FORCE, and the application owns the table",
@@ -137,7 +137,7 @@ const BREAKS: &[Break] = &[
         "GRANT TRIGGER ON app.users TO app_rw",
         "REVOKE TRIGGER ON app.users FROM app_rw",
         &["trigger-granted"],
-        "medium",
+        "high",
     ),
     on_app(
         "a partition of its own right",
