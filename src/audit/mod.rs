@@ -4,7 +4,11 @@
 //! reaches an object, and nothing that binds it to its tenant there. A table that nobody is granted,
 //! or an owner that nobody can become, is not accused.
 
+mod allow;
+mod assumption;
 mod attribute;
+mod baseline;
+mod cause;
 mod crossed;
 mod crossing;
 mod expression;
@@ -14,12 +18,20 @@ mod fixture;
 mod granted;
 mod pairs;
 pub mod reach;
+mod remedy;
 pub mod rules;
+mod settle;
 pub mod survey;
 
+pub use allow::{Allow, Expiry};
+pub use assumption::assumptions;
+pub use baseline::{Baseline, Known};
+pub use cause::{Causes, subject};
 pub use finding::{Evidence, Finding, Fix, Object, Severity};
 pub use pairs::Pairs;
+pub use remedy::{Remedy, remedies};
 pub use rules::Rule;
+pub use settle::{Settled, Suppressed, Suppression, settle};
 pub use survey::Survey;
 
 use crate::model::catalog::Catalog;
@@ -32,8 +44,12 @@ use crate::model::probe::Probe;
 /// listed tenant counts as common ground. It holds the tenants of this database, and the database-isolated tenants of its cluster:
 /// whether their roles can come here is part of the question.
 pub fn check(catalog: &Catalog, estate: &Estate, probes: &[Probe]) -> Vec<Finding> {
-    let survey = Survey::new(catalog, estate, probes);
-    let mut findings: Vec<_> = rules::ALL.iter().flat_map(|rule| (rule.check)(&survey)).collect();
+    judge(&Survey::new(catalog, estate, probes))
+}
+
+/// Judges one database whose survey is there already.
+pub fn judge(survey: &Survey<'_>) -> Vec<Finding> {
+    let mut findings: Vec<_> = rules::ALL.iter().flat_map(|rule| (rule.check)(survey)).collect();
     findings.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
     findings.dedup_by(|a, b| a.fingerprint == b.fingerprint);
     findings

@@ -2,6 +2,7 @@
 
 use super::app::App;
 use super::args::{self, Selecting};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::audit::{Pairs, Severity};
@@ -27,6 +28,15 @@ pub(super) struct Args {
     /// From which severity on a finding fails: critical, high, medium, low or info
     #[arg(long, value_name = "SEVERITY", default_value = "high", value_parser = args::severity)]
     fail_on: Severity,
+    /// Findings that were there before: they are shown as known, and fail nothing
+    #[arg(long, value_name = "FILE", help_heading = FILES)]
+    baseline: Option<PathBuf>,
+    /// Write what is found now as a baseline for the next audit; what is not there any more leaves it
+    #[arg(long, value_name = "FILE", help_heading = FILES)]
+    write_baseline: Option<PathBuf>,
+    /// Write the fixes as SQL to review and run: one transaction, which may be run again
+    #[arg(long, value_name = "FILE", help_heading = FILES)]
+    fix_sql: Option<PathBuf>,
     /// Which tenants act against which: ring (each against one other), all, or sample:N pairs
     #[arg(long, value_name = "PAIRS", default_value = "ring", num_args = 1..=2, help_heading = PROBES)]
     pairs: Vec<String>,
@@ -44,6 +54,7 @@ pub(super) struct Args {
 // Headings of the help.
 const PROBES: &str = "Probes";
 const MANNER: &str = "How";
+const FILES: &str = "Files beside the answer";
 
 impl Args {
     pub(super) async fn run(self, app: &App) -> anyhow::Result<Report> {
@@ -56,6 +67,9 @@ impl Args {
             pairs,
             timeout: self.timeout,
             jobs: self.jobs.map(usize::from),
+            baseline: self.baseline,
+            write_baseline: self.write_baseline,
+            fix_sql: self.fix_sql,
         };
         app.with_fleet(async |cx| ops::verify(cx, &options).await).await
     }

@@ -35,7 +35,7 @@ pub use rewritten::{Counts, Rewriting, Rewritten, RewrittenTarget};
 pub use rollout::{PlannedSql, RolloutPlan};
 pub use runs::{Runs, ShownRun};
 pub use tenants::{Listed, Source, Tenants};
-pub use verified::{AuditedDatabase, Verified};
+pub use verified::{AuditedDatabase, FixFile, Verified};
 
 use crate::error::Code;
 
