@@ -274,7 +274,7 @@ fn afterwards(alone: &[(Option<String>, &Sql)]) -> String {
 /// Text as comments. A name may hold a line's end, behind which a comment would be none.
 fn comment(words: &str, indent: &str) -> String {
     let mut text = String::new();
-    for line in words.split(|c: char| c == '\n' || c == '\r' || c == '\u{85}' || c == '\u{2028}') {
+    for line in words.split(['\n', '\r', '\u{85}', '\u{2028}']) {
         let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         text.push_str(format!("-- {indent}{line}").trim_end());
         text.push('\n');

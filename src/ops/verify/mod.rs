@@ -142,7 +142,7 @@ pub async fn verify(cx: &Context<'_>, options: &VerifyOptions) -> anyhow::Result
         answer.report.accept();
         answer.written_baseline = Some((place.write(&written.text())?, written.len()));
     }
-    answer.baseline = options.baseline.clone();
+    answer.baseline.clone_from(&options.baseline);
     answer.gone = gone;
     answer.unused = settled.unused;
     answer.expired = settled.expired;
