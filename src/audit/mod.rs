@@ -16,6 +16,7 @@ pub mod finding;
 #[cfg(test)]
 mod fixture;
 mod granted;
+mod matrix;
 mod pairs;
 pub mod reach;
 mod remedy;
@@ -28,6 +29,7 @@ pub use assumption::assumptions;
 pub use baseline::{Baseline, Known};
 pub use cause::{Causes, subject};
 pub use finding::{Evidence, Finding, Fix, Object, Severity};
+pub use matrix::{Access, Reached, matrix};
 pub use pairs::Pairs;
 pub use remedy::{Remedy, remedies};
 pub use rules::Rule;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::audit::{Pairs, Severity};
 use crate::error::{Code, Error};
-use crate::ops::{self, VerifyOptions};
+use crate::ops::{self, MatrixOptions, VerifyOptions};
 use crate::report::Report;
 
 /// Prove that no tenant can see another, or show where one can
@@ -16,7 +16,10 @@ use crate::report::Report;
 /// application inside a transaction that is rolled back. Needs no registry: a list in tenants.toml
 /// is enough. Exits with 2 when something is found.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     selecting: Selecting,
     /// Judge the catalogues only
@@ -51,6 +54,28 @@ pub(super) struct Args {
     jobs: Option<u16>,
 }
 
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Show who can do what: roles of the application, objects and verbs
+    ///
+    /// Reads privileges and policies, and changes nothing. A verb is own (its tenant's own ground),
+    /// bound (rows of the current tenant, by policy), common (belongs to no tenant), closed (granted,
+    /// and no policy admits a row) or open (reaches other tenants).
+    Matrix(MatrixArgs),
+}
+
+#[derive(clap::Args)]
+struct MatrixArgs {
+    #[command(flatten)]
+    selecting: Selecting,
+    /// Only what reaches other tenants
+    #[arg(long)]
+    open: bool,
+    /// How many databases of a cluster are read at once; 4 without it, within `max_connections`
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+}
+
 // Headings of the help.
 const PROBES: &str = "Probes";
 const MANNER: &str = "How";
@@ -58,6 +83,14 @@ const FILES: &str = "Files beside the answer";
 
 impl Args {
     pub(super) async fn run(self, app: &App) -> anyhow::Result<Report> {
+        if let Some(Command::Matrix(asked)) = self.command {
+            let options = MatrixOptions {
+                selection: asked.selecting.into(),
+                open: asked.open,
+                jobs: asked.jobs.map(usize::from),
+            };
+            return app.with_fleet(async |cx| ops::matrix(cx, &options).await).await;
+        }
         let pairs = self.pairs()?;
         let options = VerifyOptions {
             selection: self.selecting.into(),

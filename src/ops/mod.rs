@@ -47,7 +47,7 @@ pub use rewrite::{Consent, RewriteOptions};
 pub use runs::{runs, show_run};
 pub use select::{Selection, Selector};
 pub use trail_log::{audit_log, audit_verify};
-pub use verify::{VerifyOptions, verify};
+pub use verify::{MatrixOptions, VerifyOptions, matrix, verify};
 pub use verify_schemas::{SchemasOptions, verify_schemas};
 
 use std::collections::BTreeMap;

@@ -8,7 +8,7 @@ use super::style::Style;
 use crate::audit::{Causes, Finding, Fix, Pairs, Severity, Suppression, subject};
 use crate::model::count;
 use crate::model::tenant::TenantId;
-use crate::report::{FindingsSummary, NotProbed, Verified};
+use crate::report::{AuditedDatabase, Failure, FindingsSummary, NotProbed, Verified};
 
 pub(super) fn findings(answer: &Verified, style: &Style) -> String {
     let report = &answer.report;
@@ -28,7 +28,18 @@ pub(super) fn findings(answer: &Verified, style: &Style) -> String {
         let rest = report.unseen.len() - shown;
         text.push_str(&format!("not seen: {rest} more, which -v and -o json tell\n"));
     }
-    for (database, failure) in answer.failures() {
+    text.push_str(&unaudited(answer.failures(), answer.untouched, style));
+    text
+}
+
+/// The databases that could not be looked at, each with why, and how many were not begun.
+pub(super) fn unaudited<'a>(
+    failures: impl Iterator<Item = (&'a AuditedDatabase, &'a Failure)>,
+    untouched: usize,
+    style: &Style,
+) -> String {
+    let mut text = String::new();
+    for (database, failure) in failures {
         let (cluster, name) = (&database.cluster, database.database.as_str());
         let head = style.bad("not audited");
         let line = format!("{head}: {cluster}/{name}: {}", failure.message);
@@ -37,9 +48,8 @@ pub(super) fn findings(answer: &Verified, style: &Style) -> String {
             text.push_str(&wrapped(&format!("hint: {hint}"), 2, style));
         }
     }
-    if answer.untouched > 0 {
-        let number = count(answer.untouched, "database");
-        text.push_str(&format!("interrupted: {number} not audited\n"));
+    if untouched > 0 {
+        text.push_str(&format!("interrupted: {} not audited\n", count(untouched, "database")));
     }
     text
 }

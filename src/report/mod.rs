@@ -8,6 +8,7 @@ pub mod event;
 mod explained;
 mod findings;
 mod linted;
+mod matrix;
 mod migration;
 mod new_migration;
 mod planned;
@@ -26,6 +27,7 @@ pub use doctor::{Check, Doctor, Health};
 pub use explained::Explained;
 pub use findings::{Coverage, FindingsReport, NotProbed, Summary as FindingsSummary};
 pub use linted::{Linted, LintedSet};
+pub use matrix::Matrix;
 pub use migration::{
     Failure, MigrationRun, PastFailure, Status, Summary, TargetReport, Verb, VersionCount,
 };
@@ -72,6 +74,8 @@ pub enum Report {
     Compared(Compared),
     /// `verify-rls`.
     Findings(Box<Verified>),
+    /// `verify-rls matrix`.
+    Matrix(Box<Matrix>),
     /// `explain RULE`.
     Rule(Explained),
     /// `explain`: every rule.
@@ -129,6 +133,7 @@ impl Report {
             Self::LogVerified(verified) => verified.verdict(),
             Self::Doctor(doctor) => doctor.verdict(),
             Self::Findings(verified) => verified.verdict(),
+            Self::Matrix(matrix) => matrix.verdict(),
             Self::Linted(linted) => linted.verdict(),
             Self::Demo(demo) => demo.verdict(),
             _ => Verdict::Done,

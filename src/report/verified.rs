@@ -106,14 +106,20 @@ impl Verified {
         if found || !self.expired.is_empty() {
             return Verdict::No;
         }
-        let codes: Vec<Code> = self.failures().map(|(_, failure)| failure.code).collect();
-        match codes.as_slice() {
-            [] => Verdict::Done,
-            [first, rest @ ..] if codes.len() == self.databases.len() => {
-                Verdict::Failed(rest.iter().all(|code| code == first).then_some(*first))
-            }
-            _ => Verdict::Partial,
+        completeness(&self.databases)
+    }
+}
+
+/// Whether every database was looked at.
+pub(super) fn completeness(databases: &[AuditedDatabase]) -> Verdict {
+    let failures = databases.iter().filter_map(|database| database.error.as_ref());
+    let codes: Vec<Code> = failures.map(|failure| failure.code).collect();
+    match codes.as_slice() {
+        [] => Verdict::Done,
+        [first, rest @ ..] if codes.len() == databases.len() => {
+            Verdict::Failed(rest.iter().all(|code| code == first).then_some(*first))
         }
+        _ => Verdict::Partial,
     }
 }
 

@@ -405,6 +405,32 @@ fn sarif_is_valid(log: &Value) {
 }
 
 #[test]
+fn the_doctor_says_whether_probes_can_act_and_what_killed_ones_left() {
+    let world = fleet(World::new(), OPERATOR, "app_rw");
+    let checks = |name: &str| {
+        let answer = world.run(["doctor", "-o", "json"]).json();
+        let checks = answer["checks"].as_array().unwrap().iter();
+        let own = checks.filter(|check| check["check"] == name).cloned();
+        own.collect::<Vec<Value>>()
+    };
+    assert_eq!(checks("probes")[0]["health"], "ok", "{:?}", checks("probes"));
+    assert!(checks("leftovers").is_empty());
+    world.sql("CREATE ROLE tenantctl_probe_00000000002a; CREATE ROLE tenantctl_probe_00000000002b");
+    // Whoever is at work holds a lock on the number of its role.
+    let mut working = world.session("app", "postgres");
+    working.sql(&format!("SELECT pg_advisory_lock({})", 0x7463_0000_0000_002b_i64));
+    let left = checks("leftovers");
+    assert_eq!(left.len(), 1);
+    let detail = left[0]["detail"].as_str().unwrap();
+    assert!(detail.starts_with("1 role left"), "{detail}");
+    assert!(detail.contains("tenantctl_probe_00000000002a"), "{detail}");
+    world.sql("DROP OWNED BY app_tenant_cat; DROP ROLE app_tenant_cat");
+    let warned = checks("probes");
+    assert_eq!(warned[0]["health"], "warning");
+    assert!(warned[0]["detail"].as_str().unwrap().contains("app_tenant_cat"), "{warned:?}");
+}
+
+#[test]
 fn one_break_in_many_schemas_is_told_once() {
     let world = World::new();
     let mut config = layout("app_rw");

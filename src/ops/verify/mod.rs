@@ -1,6 +1,8 @@
 //! Proves that tenants cannot see each other, or shows where they can.
 
 mod files;
+mod lanes;
+mod matrix;
 mod targets;
 
 use std::collections::BTreeSet;
@@ -9,6 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt as _};
+
+pub use matrix::{MatrixOptions, matrix};
 
 use super::select::Selection;
 use super::{Context, fleet};
