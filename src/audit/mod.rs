@@ -8,21 +8,28 @@ mod allow;
 mod assumption;
 mod attribute;
 mod baseline;
+mod bound;
 mod cause;
 mod crossed;
 mod crossing;
+mod cve;
 mod expression;
 pub mod finding;
 #[cfg(test)]
 mod fixture;
 mod granted;
+pub mod holdings;
 mod matrix;
+pub mod mechanisms;
 mod pairs;
 pub mod reach;
 mod remedy;
+mod routine;
 pub mod rules;
 mod settle;
 pub mod survey;
+mod text;
+mod viewed;
 
 pub use allow::{Allow, Expiry};
 pub use assumption::assumptions;
