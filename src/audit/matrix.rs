@@ -86,7 +86,7 @@ const DEPTH: usize = 16;
 
 /// What every role of the application can do in a database, by object and role.
 pub fn matrix(survey: &Survey<'_>) -> Vec<Reached> {
-    let desk = Desk { survey, homes: homes(survey) };
+    let desk = Desk { survey, homes: homes(survey), outside: outside(survey) };
     let mut all = Vec::new();
     desk.databases(&mut all);
     desk.schemas(&mut all);
@@ -100,6 +100,27 @@ struct Desk<'a, 's> {
     survey: &'a Survey<'s>,
     /// The one tenant that a role without tenants is at home with: a read-only role of its own.
     homes: BTreeMap<Oid, &'a TenantId>,
+    /// Roles that no session of this database can be.
+    outside: BTreeSet<Oid>,
+}
+
+/// The subjects that may not connect to this database, and that no login that may can become.
+fn outside(survey: &Survey<'_>) -> BTreeSet<Oid> {
+    let here = |one: &&crate::model::catalog::Database| one.name == survey.catalog.database;
+    let Some(database) = survey.catalog.databases.iter().find(here) else {
+        return BTreeSet::new();
+    };
+    let connects = |subject: &&Subject<'_>| {
+        let held = survey.privileges(subject, database.owner, &database.grants);
+        held.has(Privilege::Connect)
+    };
+    let (inside, rest): (Vec<&Subject<'_>>, Vec<&Subject<'_>>) =
+        survey.subjects.iter().partition(connects);
+    let logins = inside.iter().filter(|subject| subject.login);
+    let reached: BTreeSet<Oid> = logins
+        .flat_map(|login| survey.reach.closure(login.role, &BTreeSet::new()).into_keys())
+        .collect();
+    rest.into_iter().map(|subject| subject.role).filter(|role| !reached.contains(role)).collect()
 }
 
 /// A read-only role acts for no tenant; one that comes to a single tenant's ground is that tenant's.
@@ -136,12 +157,13 @@ fn homes<'a>(survey: &'a Survey<'_>) -> BTreeMap<Oid, &'a TenantId> {
 
 impl Desk<'_, '_> {
     fn reached(
+        &self,
         subject: &Subject<'_>,
         object: Object,
         access: BTreeMap<Privilege, Access>,
         all: &mut Vec<Reached>,
     ) {
-        if access.is_empty() {
+        if access.is_empty() || self.outside.contains(&subject.role) {
             return;
         }
         let mut tenants: Vec<TenantId> =
@@ -174,7 +196,7 @@ impl Desk<'_, '_> {
             let access =
                 verbs.into_iter().filter(|verb| held.has(*verb)).map(|verb| (verb, access));
             let object = self.survey.object("database", &database.name);
-            Self::reached(subject, object, access.collect(), all);
+            self.reached(subject, object, access.collect(), all);
         }
     }
 
@@ -197,7 +219,7 @@ impl Desk<'_, '_> {
                 let access =
                     verbs.into_iter().filter(|verb| held.has(*verb)).map(|verb| (verb, access));
                 let object = self.survey.object("schema", &schema.name);
-                Self::reached(subject, object, access.collect(), all);
+                self.reached(subject, object, access.collect(), all);
             }
         }
     }
@@ -222,7 +244,7 @@ impl Desk<'_, '_> {
                     .iter()
                     .map(|verb| (verb, self.on_relation(subject, *oid, relation, verb)))
                     .collect();
-                Self::reached(subject, self.survey.relation(relation), access, all);
+                self.reached(subject, self.survey.relation(relation), access, all);
             }
         }
     }
@@ -334,7 +356,7 @@ impl Desk<'_, '_> {
                 };
                 let object = self.survey.object("function", &signature);
                 let access = BTreeMap::from([(Privilege::Execute, access)]);
-                Self::reached(subject, object, access, all);
+                self.reached(subject, object, access, all);
             }
         }
     }

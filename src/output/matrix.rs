@@ -54,13 +54,16 @@ fn lines<'a>(reached: &'a [Reached], style: &Style) -> Vec<Line<'a>> {
         let own = one.access.values().all(|access| *access == Access::Own);
         let line = |name: Option<&str>| {
             let general = |text: &str| match name {
-                Some(name) => text.replace(name, "{tenant}"),
+                Some(name) => nameless(text, name),
                 None => text.to_owned(),
             };
+            let named = general(&object.name);
+            // A schema of its own is in a database that may be called like it.
+            let in_schema = object.kind != "database" && named != object.name;
             Line {
                 first: one,
-                place: general(&place),
-                object: format!("{} {}", object.kind, general(&object.name)),
+                place: if in_schema { place.clone() } else { general(&place) },
+                object: format!("{} {named}", object.kind),
                 role: general(&one.role),
                 more: 0,
             }
@@ -92,6 +95,21 @@ fn lines<'a>(reached: &'a [Reached], style: &Style) -> Vec<Line<'a>> {
         line.role.clone_from(&line.first.role);
     }
     lines
+}
+
+/// A name with `{tenant}` where a tenant's stands in it as a word; `_` parts words.
+fn nameless(text: &str, tenant: &str) -> String {
+    let mut general = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(tenant) {
+        let (before, after) = (&rest[..at], &rest[at + tenant.len()..]);
+        let whole =
+            !before.ends_with(char::is_alphanumeric) && !after.starts_with(char::is_alphanumeric);
+        general.push_str(before);
+        general.push_str(if whole { "{tenant}" } else { tenant });
+        rest = after;
+    }
+    general + rest
 }
 
 /// From so many columns on there is room for a column per verb.
@@ -274,6 +292,13 @@ fn field(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tenants_name_is_a_word_of_its_own() {
+        assert_eq!(nameless("app_tenant_s1", "s1"), "app_tenant_{tenant}");
+        assert_eq!(nameless("s1000", "s1"), "s1000");
+        assert_eq!(nameless("s1.notes_s1", "s1"), "{tenant}.notes_{tenant}");
+    }
 
     #[test]
     fn a_field_keeps_its_commas_and_is_no_formula() {
