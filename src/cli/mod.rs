@@ -46,6 +46,7 @@ commands! {
     show => Show,
     migrate => Migrate,
     runs => Runs,
+    credentials => Credentials,
     verify_rls => VerifyRls,
     explain => Explain,
     metrics => Metrics,

@@ -42,7 +42,7 @@ const SHARED: &[(&str, &str)] = files!(
 );
 
 const REGISTRY: &[(&str, &str)] =
-    files!("migrations/registry": "V1__tenants.sql", "V2__events.sql", "V3__runs.sql");
+    files!("migrations/registry": "V1__tenants.sql", "V2__events.sql", "V3__runs.sql", "V6__credentials.sql");
 
 /// tenantctl's own tables.
 pub fn registry() -> Result<MigrationSet, Error> {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::converge::{Converged, Patience, converge};
-use super::{Context, credentials};
+use super::Context;
+use super::credentials::password as credentials;
 use crate::config::Request;
 use crate::error::{Code, Error};
 use crate::model::desired::Desired;

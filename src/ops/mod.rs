@@ -28,6 +28,10 @@ mod watching;
 
 pub use baseline::baseline;
 pub use configuration::configuration;
+pub use credentials::{
+    ChangeOptions, Delivery, Pattern, RevokeOptions, SecretFormat, Sink, change_credentials,
+    list_credentials, revoke_credentials,
+};
 pub use create::{CreateOptions, create};
 pub use demo::demo;
 pub use doctor::doctor;

@@ -16,6 +16,8 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
     match report {
         Report::Provisioned(answer) => provisioned(answer, style),
         Report::Planned(answer) => planned(answer, style),
+        Report::Credentials(answer) => super::credentials::human(answer, style),
+        Report::CredentialList(answer) => super::credentials::list(answer, style),
         Report::Tenants(answer) => tenants(answer, style),
         Report::Tenant(answer) => tenant(answer, style),
         Report::Migration(answer) => migration(answer, style),

@@ -31,6 +31,8 @@ pub(super) fn lines(report: &Report) -> String {
         Report::Migration(_) | Report::Rewritten(_) | Report::Rollout(_) | Report::Run(_) => {
             Some("targets")
         }
+        Report::Credentials(_) => Some("targets"),
+        Report::CredentialList(_) => Some("credentials"),
         Report::Compared(_) => Some("deviants"),
         Report::Runs(_) => Some("runs"),
         Report::Findings(_) | Report::Linted(_) => Some("findings"),
@@ -64,6 +66,8 @@ fn value(report: &Report) -> Value {
     match report {
         Report::Provisioned(provisioned) => self::provisioned(provisioned),
         Report::Planned(planned) => self::planned(planned),
+        Report::Credentials(answer) => super::credentials::json(answer),
+        Report::CredentialList(answer) => super::credentials::list_json(answer),
         Report::Tenants(tenants) => self::tenants(tenants),
         Report::Tenant(listed) => json!({"format": FORMAT, "tenant": self::listed(listed)}),
         Report::Migration(run) => super::migration::json(run),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 use super::answer::failed;
+use super::credentials;
 use super::home::Limits;
 use super::migrate::{Target, migrate_target};
 use super::refinery::{Prepared, Repeating};
@@ -120,6 +121,9 @@ async fn carry(
         [Step { change: Change::Record(state), .. }] => {
             registry::record(session.client(), work.tenant, *state).await
         }
+        [Step { change: Change::NoteCredentials(roles), .. }] => {
+            credentials::note(session, &work.tenant.placement.cluster, roles).await
+        }
         [Step { change: Change::Migrate { versions, .. }, site, .. }] => {
             let files = Prepared::new(work.set)?;
             let target = Target {
@@ -227,12 +231,21 @@ fn remedy(change: &Change, operator: &str, work: &Work<'_>) -> Option<String> {
         Change::CreateRole { .. } => {
             Some(format!("as a superuser: ALTER ROLE {operator} CREATEROLE;"))
         }
-        // PostgreSQL 16 lets nobody give away a role that somebody else made.
-        Change::GrantRole { role, .. } => {
+        Change::CreateLogin { .. } => {
+            Some(format!("as a superuser: ALTER ROLE {operator} CREATEROLE;"))
+        }
+        // PostgreSQL 16 lets nobody give away or change a role that somebody else made.
+        Change::GrantRole { role, .. }
+        | Change::IssuePassword { login: role, .. }
+        | Change::EndPassword { login: role, .. }
+        | Change::LimitConnections { role, .. }
+        | Change::LetInherit(role) => {
             Some(format!("as a superuser: GRANT {role} TO {operator} WITH ADMIN OPTION;"))
         }
         // Settings with a dot belong to nobody that the server knows (PostgreSQL 15).
-        Change::SetForRole { setting, .. } | Change::SetForDatabase { setting, .. } => {
+        Change::SetForRole { setting, .. }
+        | Change::MirrorSetting { setting, .. }
+        | Change::SetForDatabase { setting, .. } => {
             Some(format!("as a superuser: GRANT SET ON PARAMETER {setting} TO {operator};"))
         }
         _ => None,

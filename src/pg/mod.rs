@@ -7,6 +7,7 @@ mod cancel;
 mod carry;
 mod checkout;
 pub mod connect;
+pub mod credentials;
 mod execute;
 mod home;
 mod identity;
@@ -46,6 +47,7 @@ pub use many::BATCH;
 pub use migrate::{
     Histories, Target, digests, histories, history, migrate_at_once, migrate_target, written,
 };
+pub use observe::logins::{clock, logins};
 pub use observe::structure::{Structures, facts, structures};
 pub use outside::Watcher;
 pub use pooler::Pooler;

@@ -1,6 +1,7 @@
 //! Decisions: `Desired × Observed → Plan`. Pure: no connection, no clock, no randomness.
 
 mod change;
+pub mod credentials;
 pub mod drift;
 pub mod endurance;
 pub mod health;

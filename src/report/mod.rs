@@ -2,6 +2,7 @@
 
 mod compared;
 mod configuration;
+mod credentials;
 mod demo;
 mod doctor;
 pub mod event;
@@ -20,6 +21,10 @@ mod verified;
 
 pub use compared::{Compared, ComparedGroup, Deviant, Flawed, Subject, Unread};
 pub use configuration::{Configuration, ShownCluster, ShownValue};
+pub use credentials::{
+    CredentialList, CredentialRow, CredentialStatus, CredentialTarget, CredentialVerb, Credentials,
+    LoginChange, Worry,
+};
 pub use demo::{Demo, End, Kept, KeptTenant, Scene, Trial};
 pub use doctor::{Check, Doctor, Health};
 pub use explained::Explained;
@@ -46,6 +51,10 @@ pub enum Report {
     Provisioned(Box<Provisioned>),
     /// `create --dry-run`.
     Planned(Box<Planned>),
+    /// `credentials issue`, `credentials rotate`, `credentials revoke`.
+    Credentials(Credentials),
+    /// `credentials list`.
+    CredentialList(CredentialList),
     /// `list`.
     Tenants(Tenants),
     /// `show`.
@@ -115,6 +124,8 @@ impl Report {
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::Migration(run) => run.verdict(),
+            Self::Credentials(credentials) => credentials.verdict(),
+            Self::CredentialList(list) => list.verdict(),
             Self::Rewritten(rewritten) => rewritten.verdict(),
             Self::Rollout(rollout) => rollout.verdict(),
             Self::Compared(compared) => compared.verdict(),
