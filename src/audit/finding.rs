@@ -84,6 +84,9 @@ pub struct Finding {
     pub message: String,
     /// What to do.
     pub fix: Fix,
+    /// Statements that show it, ready to be pasted into a session; they end with a rollback. Only
+    /// what was observed has them.
+    pub reproduce: Option<String>,
     /// Stays the same from run to run: rule, object, role and operation, hashed.
     pub fingerprint: String,
 }
@@ -107,6 +110,7 @@ impl Finding {
             tenants: Vec::new(),
             message: message.into(),
             fix,
+            reproduce: None,
             fingerprint: String::new(),
         };
         finding.seal();
@@ -135,6 +139,13 @@ impl Finding {
         self.tenants = tenants.into_iter().cloned().collect();
         self.tenants.sort();
         self.tenants.dedup();
+        self
+    }
+
+    /// Adds the statements that show it.
+    #[must_use]
+    pub fn reproduce(mut self, statements: impl Into<String>) -> Self {
+        self.reproduce = Some(statements.into());
         self
     }
 

@@ -5,6 +5,7 @@ pub mod connection;
 pub mod credential;
 pub mod desired;
 pub mod fingerprint;
+pub mod holdings;
 pub mod ident;
 pub mod interrupt;
 pub mod layout;
@@ -18,6 +19,7 @@ pub mod run;
 pub mod secret;
 pub mod severity;
 pub mod structure;
+pub mod tally;
 pub mod tenant;
 
 /// A number and its noun: `1 tenant`, `3 tenants`.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Context, CreateOptions, Selection, Sets, UpOptions, VerifyOptions};
-use crate::audit::{Fix, Severity};
+use crate::audit::Fix;
 use crate::config::conninfo::{self, Environment, Source};
 use crate::config::{Fleet, Request, Sources};
 use crate::error::{Code, Error};
@@ -240,7 +240,7 @@ impl<T: Fn(&Scene)> Stage<'_, T> {
         cx: &Context<'_>,
         expected: Verdict,
     ) -> anyhow::Result<Vec<Sql>> {
-        let answer = super::verify(cx, &verify_options()).await?;
+        let answer = super::verify(cx, &VerifyOptions::default()).await?;
         let mut fixes = Vec::new();
         if let Report::Findings(verified) = &answer {
             for finding in &verified.report.findings {
@@ -417,15 +417,6 @@ impl<T: Fn(&Scene)> Stage<'_, T> {
 /// How long the demo's commands wait for each other: there is nobody else.
 const WAIT: Duration = Duration::from_secs(30);
 const LIMITS: pg::Limits = pg::Limits { lock: Duration::from_secs(5), statement: None };
-
-fn verify_options() -> VerifyOptions {
-    VerifyOptions {
-        selection: Selection::default(),
-        catalogues: true,
-        probes: true,
-        fail_on: Severity::High,
-    }
-}
 
 fn up_options() -> UpOptions {
     UpOptions { lock_wait: WAIT, limits: LIMITS, ..UpOptions::default() }

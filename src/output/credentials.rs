@@ -163,11 +163,15 @@ fn closing(answer: &Credentials, style: &Style) -> String {
     let of = |status| answer.count(status);
     let (done, finished) = (of(CredentialStatus::Done), of(CredentialStatus::Finished));
     let mut parts = Vec::new();
+    let what = match answer.verb {
+        CredentialVerb::Issue => "given a password",
+        CredentialVerb::Rotate | CredentialVerb::Revoke => answer.verb.done(),
+    };
     if answer.dry_run {
         let pending = of(CredentialStatus::Pending);
-        parts.push(format!("{} to be {}", count(pending, "tenant"), answer.verb.done()));
+        parts.push(format!("{} to be {what}", count(pending, "tenant")));
     } else {
-        parts.push(format!("{} {}", count(done, "tenant"), answer.verb.done()));
+        parts.push(format!("{} {what}", count(done, "tenant")));
     }
     for (number, word) in [
         (finished, "finished"),

@@ -8,6 +8,7 @@ mod carry;
 mod checkout;
 pub mod connect;
 pub mod credentials;
+pub mod copy;
 mod execute;
 mod home;
 mod identity;
@@ -36,7 +37,7 @@ mod trial;
 pub mod vitals;
 mod watch;
 
-pub use audit::{read_catalog, run_probes};
+pub use audit::{Manner, SESSIONS, read_catalog, run_probes};
 pub use cancel::Canceller;
 pub use execute::{Sessions, Work, run};
 pub use home::Limits;

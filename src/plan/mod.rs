@@ -16,6 +16,7 @@ pub mod rollout;
 mod statements;
 mod summary;
 mod traces;
+pub mod transfer;
 pub mod waves;
 #[cfg(test)]
 mod world;

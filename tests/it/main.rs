@@ -9,15 +9,19 @@
 
 mod answers;
 mod connections;
+mod corpus;
 mod create;
 mod create_again;
 mod create_killed;
 mod create_parallel;
 mod credentials;
+mod credentials_killed;
+mod credentials_rotate;
 mod demo;
 mod fleet;
 mod foundation;
 mod harness;
+mod holdings;
 mod ledger;
 mod lint;
 mod many;

@@ -1,6 +1,6 @@
 //! A tenant added a row in another tenant's name.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::crossed::crossed;
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
@@ -8,10 +8,15 @@ use crate::model::probe::Attempt;
 
 pub(super) static RULE: Rule = Rule {
     id: "probe-insert",
+    family: Family::Probes,
     severity: Severity::Critical,
     evidence: Evidence::Probe,
     title: "a tenant added a row in another tenant's name",
-    docs: "A probe inserted a row with another tenant's key, without RETURNING, and no policy refused it: one tenant can plant data in another's tables. WITH CHECK decides this, or USING in its place. Everything ran as the application's role inside a transaction that was rolled back.",
+    what: "A probe inserted a row with another tenant's key, without RETURNING, and no policy refused it. It ran as the application's role inside a transaction that was rolled back.",
+    why: "One tenant can plant data in another's tables. That the row is invisible to whoever wrote it says nothing: the other tenant sees it.",
+    example: "CREATE POLICY add ON app.notes FOR INSERT WITH CHECK (true);",
+    fix: "See the static findings on the table. WITH CHECK decides this, or USING in its place.",
+    references: &["https://www.postgresql.org/docs/current/sql-createpolicy.html"],
     check,
 };
 

@@ -1,6 +1,6 @@
 //! A tenant gave its own row to another tenant.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::crossed::crossed;
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
@@ -8,10 +8,15 @@ use crate::model::probe::Attempt;
 
 pub(super) static RULE: Rule = Rule {
     id: "probe-move",
+    family: Family::Probes,
     severity: Severity::Critical,
     evidence: Evidence::Probe,
     title: "a tenant gave its own row to another tenant",
-    docs: "A probe set the tenant column of its own rows to another tenant's key, without a WHERE that would add the SELECT policies, and no policy refused it. WITH CHECK of the UPDATE policy decides this, or USING in its place. Everything ran as the application's role inside a transaction that was rolled back.",
+    what: "A probe set the tenant column of its own rows to another tenant's key, without a WHERE that would add the SELECT policies, and no policy refused it. It ran as the application's role inside a transaction that was rolled back.",
+    why: "A row changes hands: it vanishes for its tenant, and the other one finds it among its own.",
+    example: "CREATE POLICY change ON app.notes FOR UPDATE USING (tenant_id = app.current_tenant()) WITH CHECK (true);",
+    fix: "See the static findings on the table. WITH CHECK of the UPDATE policy decides this, or USING in its place.",
+    references: &["https://www.postgresql.org/docs/current/sql-createpolicy.html"],
     check,
 };
 

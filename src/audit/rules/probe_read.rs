@@ -1,6 +1,6 @@
 //! A tenant read another tenant's rows.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::crossed::crossed;
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
@@ -8,10 +8,15 @@ use crate::model::probe::Attempt;
 
 pub(super) static RULE: Rule = Rule {
     id: "probe-read",
+    family: Family::Probes,
     severity: Severity::Critical,
     evidence: Evidence::Probe,
     title: "a tenant read another tenant's rows",
-    docs: "A probe acted as one tenant, or as nobody, and saw a row that belongs to another: the hole is open now, whatever the catalogues suggest. The message says in which context and through which role. Everything ran as the application's role inside a transaction that was rolled back.",
+    what: "A probe acted as one tenant, or as nobody, and saw a row that belongs to another. The message says in which context and through which role. It ran as the application's role inside a transaction that was rolled back.",
+    why: "The hole is open now, whatever the catalogues suggest.",
+    example: "ALTER TABLE app.notes DISABLE ROW LEVEL SECURITY;",
+    fix: "See the static findings on the table: they say what let the row through.",
+    references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
     check,
 };
 

@@ -1,6 +1,6 @@
 //! A tenant changed or removed another tenant's rows.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::crossed::crossed;
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
@@ -8,10 +8,15 @@ use crate::model::probe::Attempt;
 
 pub(super) static RULE: Rule = Rule {
     id: "probe-write",
+    family: Family::Probes,
     severity: Severity::Critical,
     evidence: Evidence::Probe,
     title: "a tenant changed or removed another tenant's rows",
-    docs: "A probe changed or removed rows without naming any, so that no SELECT policy could hide the hole, and hit rows that belong to another tenant. UPDATE and DELETE have conditions of their own; that reading is closed says nothing about them. Everything ran as the application's role inside a transaction that was rolled back.",
+    what: "A probe changed or removed rows without naming any, so that no SELECT policy could hide the hole, and hit rows that belong to another tenant. It ran as the application's role inside a transaction that was rolled back.",
+    why: "UPDATE and DELETE have conditions of their own; that reading is closed says nothing about them.",
+    example: "CREATE POLICY remove ON app.notes FOR DELETE USING (true);",
+    fix: "See the static findings on the table: they name the policy for the command.",
+    references: &["https://www.postgresql.org/docs/current/sql-createpolicy.html"],
     check,
 };
 

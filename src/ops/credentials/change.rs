@@ -82,7 +82,7 @@ pub async fn change_credentials(
     refuse_meetings(cx, &units, delivery)?;
     if options.at_once() {
         for unit in &units {
-            unit.refuse_others("replace the password at once")?;
+            unit.refuse_others("replace at once the password")?;
         }
     }
     let (cluster, database) = &cx.fleet.registry;

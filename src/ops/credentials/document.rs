@@ -136,7 +136,7 @@ impl Document<'_> {
 
     /// YAML, in which every text is quoted as JSON quotes it.
     fn manifest(&self, name: Option<&Pattern>, namespace: Option<&str>) -> String {
-        let mut text = String::from("apiVersion: v1\nkind: Secret\nmetadata:\n");
+        let mut text = String::from("---\napiVersion: v1\nkind: Secret\nmetadata:\n");
         text.push_str(&format!("  name: {}\n", json!(self.secret_name(name))));
         if let Some(namespace) = namespace {
             text.push_str(&format!("  namespace: {}\n", json!(namespace)));
@@ -299,6 +299,7 @@ mod tests {
                 .to_owned()
         });
         insta::assert_snapshot!(text, @r#"
+        ---
         apiVersion: v1
         kind: Secret
         metadata:

@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Unit, names, pairs, units};
 use crate::error::Error;
-use crate::model::credential::{Issued, IssuedState, Logins, Validity};
+use crate::model::credential::{IssuedState, Logins, Validity};
 use crate::model::ident::Ident;
-use crate::model::tenant::{ClusterName, State, Tenant};
+use crate::model::tenant::{ClusterName, State};
 use crate::ops::{Context, Selection};
 use crate::pg::{self, Session};
 use crate::plan::credentials::{Login, Pair, Standing};
@@ -161,30 +161,4 @@ pub(in crate::ops) async fn watched(
     let (mut rows, _) = rows(cx, units, max_age).await?;
     rows.retain(|row| row.state != UNKNOWN);
     Ok(rows)
-}
-
-/// Since when the current passwords of tenants are, as the registry knows it, by cluster and role.
-///
-/// # Errors
-///
-/// Whatever the server refuses.
-pub(in crate::ops) async fn ages(
-    cx: &Context<'_>,
-    tenants: &[Tenant],
-) -> Result<BTreeMap<(ClusterName, Ident), Issued>, Error> {
-    let (cluster, database) = &cx.fleet.registry;
-    let control = cx.servers.session(cluster, Some(database)).await?;
-    let mut found = BTreeMap::new();
-    let mut clusters: Vec<&ClusterName> =
-        tenants.iter().map(|tenant| &tenant.placement.cluster).collect();
-    clusters.sort();
-    clusters.dedup();
-    for cluster in clusters {
-        for row in pg::credentials::issued(&control, cluster).await? {
-            if row.state == IssuedState::Current {
-                found.insert((cluster.clone(), row.role.clone()), row);
-            }
-        }
-    }
-    Ok(found)
 }

@@ -27,7 +27,7 @@ use crate::report::{CredentialStatus, CredentialTarget, Failure, Source};
 pub use change::{ChangeOptions, change_credentials};
 pub use document::{Pattern, SecretFormat};
 pub use list::list_credentials;
-pub(super) use list::{ages, watched};
+pub(super) use list::watched;
 pub use revoke::{RevokeOptions, revoke_credentials};
 pub use sink::{Delivery, Sink};
 
@@ -82,7 +82,7 @@ impl Unit {
         Err(Error::new(
             Code::Refused,
             format!(
-                "{what} of role {}: tenant {}{more}, not selected, logs in with it too",
+                "{what} of {}: tenant {}{more}, not selected, logs in with it too",
                 self.roles[0], other.id
             ),
         )

@@ -48,7 +48,7 @@ pub async fn revoke_credentials(
     let started = Instant::now();
     let (units, skipped) = units(cx, &options.selection, &State::ALL).await?;
     for unit in units.iter().filter(|_| !options.old) {
-        unit.refuse_others("take the password away")?;
+        unit.refuse_others("take away the password")?;
     }
     let (cluster, database) = &cx.fleet.registry;
     let control = cx.servers.dedicated(cluster, Some(database)).await?;

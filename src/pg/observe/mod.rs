@@ -2,6 +2,7 @@
 
 pub(super) mod catalog;
 pub(super) mod logins;
+pub(super) mod holdings;
 mod printed;
 pub(super) mod structure;
 pub(super) mod tenant;

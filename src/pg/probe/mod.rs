@@ -26,6 +26,7 @@ use crate::error::Error;
 use crate::model::catalog::Catalog;
 use crate::model::layout::Estate;
 use crate::model::probe::Probe;
+use crate::pg::audit::Manner;
 use crate::pg::observe::catalog::failed;
 use crate::sql;
 
@@ -35,9 +36,10 @@ use session::Session;
 /// them all, and leave as many dead ones behind.
 const SMALL: f32 = 10_000.0;
 
-/// What every attempt is limited to. Idle time is limited because the session may lose its client.
-const LIMITS: &str = "SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '2s'; \
-                      SET LOCAL idle_in_transaction_session_timeout = '60s'";
+/// What every attempt is limited to, besides its time. Idle time is limited because the session may
+/// lose its client.
+const LIMITS: &str =
+    "SET LOCAL lock_timeout = '2s'; SET LOCAL idle_in_transaction_session_timeout = '60s'";
 
 /// Tries what must not be possible in the database that a session is connected to.
 ///
@@ -54,9 +56,11 @@ pub(super) async fn probe(
     client: &Client,
     catalog: &Catalog,
     estate: &Estate,
+    manner: &Manner,
 ) -> Result<Vec<Probe>, Error> {
+    let timeout = manner.timeout.as_millis().max(1);
     client
-        .batch_execute(&format!("BEGIN; {LIMITS}"))
+        .batch_execute(&format!("BEGIN; SET LOCAL statement_timeout = {timeout}; {LIMITS}"))
         .await
         .map_err(|error| failed("begin to probe", error))?;
     let tried = attempts(client, catalog, estate).await;

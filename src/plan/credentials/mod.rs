@@ -220,7 +220,7 @@ pub fn decide(pair: &Pair, wish: Wish, now: Timestamp) -> Result<Turn, Error> {
         (Wish::Issue { .. }, Standing::Current(which)) => Ok(Turn::Nothing(format!(
             "{} has a password already{}",
             pair.get(which).name,
-            pair.since().map_or_else(String::new, |at| format!(", issued {at}"))
+            pair.since().map_or_else(String::new, |at| format!(", issued {}", moment(at)))
         ))),
         (Wish::Issue { .. }, Standing::Unknown) => {
             let sessions = pair.first.facts.as_ref().map_or(0, |facts| facts.sessions);
@@ -250,7 +250,10 @@ pub fn decide(pair: &Pair, wish: Wish, now: Timestamp) -> Result<Turn, Error> {
             if let (Some(most), Some(since)) = (max_age, pair.since())
                 && now.duration_since(since) < most
             {
-                return Ok(Turn::Nothing(format!("issued {since}, younger than asked for")));
+                return Ok(Turn::Nothing(format!(
+                    "issued {}, younger than asked for",
+                    moment(since)
+                )));
             }
             let next = current.other();
             if !at_once && pair.get(next).holds(now) {
@@ -275,10 +278,10 @@ pub fn decide(pair: &Pair, wish: Wish, now: Timestamp) -> Result<Turn, Error> {
 fn in_grace(pair: &Pair, current: Which, max_age: Option<SignedDuration>) -> Result<Turn, Error> {
     let old = pair.get(current.other());
     let until = match old.validity() {
-        Some(Validity::Until(end)) => format!("until {end}"),
+        Some(Validity::Until(end)) => format!("until {}", moment(end)),
         _ => "for good".to_owned(),
     };
-    let since = pair.since().map_or_else(String::new, |at| format!(" {at}"));
+    let since = pair.since().map_or_else(String::new, |at| format!(" {}", moment(at)));
     if max_age.is_none() {
         return Ok(Turn::Nothing(format!(
             "was replaced{since}; the old one, {}, works {until}",
@@ -316,6 +319,11 @@ impl Pair {
             Which::First
         }
     }
+}
+
+/// A moment for people.
+fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// A moment so much later; the last that there is when it would be beyond.
