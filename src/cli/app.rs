@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::sync::{Arc, OnceLock};
 
-use super::args::Global;
+use super::args::{self, Global};
 use crate::config::conninfo::Environment;
 use crate::config::{Fleet, Sources};
 use crate::error::{Code, Error};
@@ -134,12 +134,14 @@ impl App {
         let sets = Sets::load(&fleet)?;
         let servers = ops::servers(&fleet, &self.command);
         let observer = self.observer();
+        let asked = args::asked();
         let context = Context {
             fleet: &fleet,
             servers: &servers,
             sets: &sets,
             observer: observer.as_ref(),
             interrupt: &self.interrupt,
+            asked: &asked,
         };
         use_case(&context).await
     }

@@ -47,6 +47,7 @@ commands! {
     migrate => Migrate,
     runs => Runs,
     credentials => Credentials,
+    audit => Audit,
     verify_rls => VerifyRls,
     explain => Explain,
     metrics => Metrics,

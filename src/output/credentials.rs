@@ -14,7 +14,7 @@ use crate::model::ident::Ident;
 use crate::model::tenant::TenantId;
 use crate::report::{
     CredentialList, CredentialRow, CredentialStatus, CredentialTarget, CredentialVerb, Credentials,
-    Failure, LoginChange, Worry,
+    Failure, KnownPassword, LoginChange, Worry,
 };
 
 /// So many rows are read one by one.
@@ -321,6 +321,33 @@ pub(super) fn age(age: SignedDuration) -> String {
     } else {
         format!("{} min", minutes.max(0))
     }
+}
+
+/// How old a current password is, where that is known.
+pub(super) fn known_age(password: Option<&KnownPassword>) -> String {
+    password.and_then(|password| password.age).map_or_else(|| "-".to_owned(), age)
+}
+
+/// A current password, in a line.
+pub(super) fn known(password: &KnownPassword) -> String {
+    let mut text = password.login.as_str().to_owned();
+    if let Some(old) = password.age {
+        text.push_str(&format!(", {} old", age(old)));
+    }
+    if let Validity::Until(end) = password.until {
+        text.push_str(&format!(", works until {}", moment(end)));
+    }
+    text
+}
+
+/// A current password, as the registry knows it.
+pub(super) fn known_json(password: &KnownPassword) -> Value {
+    json!({
+        "login": password.login.as_str(),
+        "issued": password.issued.map(|at| at.to_string()),
+        "age_days": password.age.map(|age| age.as_hours() / 24),
+        "valid_until": password.until.to_string(),
+    })
 }
 
 pub(super) fn list_json(answer: &CredentialList) -> Value {

@@ -35,6 +35,7 @@ pub(super) fn lines(report: &Report) -> String {
         Report::CredentialList(_) => Some("credentials"),
         Report::Compared(_) => Some("deviants"),
         Report::Runs(_) => Some("runs"),
+        Report::Log(_) => Some("events"),
         Report::Findings(_) | Report::Linted(_) => Some("findings"),
         Report::Metrics(_) => Some("metrics"),
         Report::Doctor(_) => Some("checks"),
@@ -74,6 +75,8 @@ fn value(report: &Report) -> Value {
         Report::Migration(run) => super::migration::json(run),
         Report::Runs(runs) => super::runs::runs_json(runs),
         Report::Run(run) => super::runs::run_json(run),
+        Report::Log(log) => super::trail::log_json(log),
+        Report::LogVerified(answer) => super::trail::verified_json(answer),
         Report::Metrics(run) => super::metrics::fleet_json(run),
         Report::Rewritten(rewritten) => super::rewritten::json(rewritten),
         Report::Rollout(answer) => super::rollout::document(answer),
@@ -135,7 +138,11 @@ fn tenant<'a>(tenant: &'a Tenant, version: Option<Version>, error: Option<&'a st
 }
 
 fn listed(listed: &Listed) -> Value {
-    tenant(&listed.tenant, listed.version, listed.unread.as_deref())
+    let mut value = tenant(&listed.tenant, listed.version, listed.unread.as_deref());
+    if let Some(password) = &listed.password {
+        value["password"] = super::credentials::known_json(password);
+    }
+    value
 }
 
 fn tenants(tenants: &Tenants) -> Value {

@@ -33,6 +33,7 @@ pub mod server;
 mod servers;
 mod session;
 mod tls;
+pub mod trail;
 mod trial;
 pub mod vitals;
 mod watch;

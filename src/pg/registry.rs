@@ -207,7 +207,7 @@ pub(super) async fn observe(
         .query_typed(
             "SELECT coalesce(bool_or(shares AND active), false), min(id) FILTER (WHERE NOT shares) \
              FROM (SELECT id, isolation = 'shared' AND $5 = 'shared' AS shares, state = 'active' AS active \
-                   FROM tenantctl.tenants WHERE id <> $1 AND cluster = $2 AND database = $3 \
+                   FROM tenantctl.tenants WHERE id <> $1 AND state <> 'purged' AND cluster = $2 AND database = $3 \
                      AND (schema = $4 OR isolation = 'database' OR $5 = 'database')) neighbours",
             &here,
         )

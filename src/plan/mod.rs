@@ -5,6 +5,8 @@ pub mod credentials;
 pub mod drift;
 pub mod endurance;
 pub mod health;
+pub mod life;
+pub mod limits;
 pub mod locks;
 pub mod outside;
 pub mod pending;

@@ -17,6 +17,7 @@ mod rewritten;
 mod rollout;
 mod runs;
 mod tenants;
+mod trail;
 mod verified;
 
 pub use compared::{Compared, ComparedGroup, Deviant, Flawed, Subject, Unread};
@@ -39,7 +40,8 @@ pub use provisioned::{Credential, Outcome, Provisioned};
 pub use rewritten::{Counts, Rewriting, Rewritten, RewrittenTarget};
 pub use rollout::{PlannedSql, RolloutPlan};
 pub use runs::{Runs, ShownRun};
-pub use tenants::{Listed, Source, Tenants};
+pub use tenants::{KnownPassword, Listed, Source, Tenants};
+pub use trail::{Log, LogVerified};
 pub use verified::{AuditedDatabase, Verified};
 
 use crate::error::Code;
@@ -65,6 +67,10 @@ pub enum Report {
     Runs(Runs),
     /// `runs show`.
     Run(Box<ShownRun>),
+    /// `audit log`.
+    Log(Log),
+    /// `audit verify`.
+    LogVerified(LogVerified),
     /// `metrics`.
     Metrics(MigrationRun),
     /// `migrate baseline`, `migrate repair`, `migrate down`.
@@ -131,6 +137,7 @@ impl Report {
             Self::Rewritten(rewritten) => rewritten.verdict(),
             Self::Rollout(rollout) => rollout.verdict(),
             Self::Compared(compared) => compared.verdict(),
+            Self::LogVerified(verified) => verified.verdict(),
             Self::Doctor(doctor) => doctor.verdict(),
             Self::Findings(verified) => verified.verdict(),
             Self::Linted(linted) => linted.verdict(),

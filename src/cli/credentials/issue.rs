@@ -48,6 +48,7 @@ impl Args {
             dry_run: self.dry_run,
             max_failures: self.max_failures,
             lock_wait: self.tenant_lock_wait,
+            run: uuid::Uuid::now_v7(),
         };
         let asked = Asked { app, command: "credentials issue", word: "issue" };
         app.with_fleet(async |cx| ops::change_credentials(cx, &options, &asked).await).await

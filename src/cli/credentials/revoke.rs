@@ -47,6 +47,7 @@ impl Args {
             end_sessions: self.end_sessions,
             dry_run: self.dry_run,
             lock_wait: self.tenant_lock_wait,
+            run: uuid::Uuid::now_v7(),
         };
         let asked = Asked { app, command: "credentials revoke", word: "revoke" };
         app.with_fleet(async |cx| ops::revoke_credentials(cx, &options, &asked).await).await

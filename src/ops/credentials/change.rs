@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt as _};
-use serde_json::json;
+use uuid::Uuid;
 
 use super::document::{Document, Entry};
 use super::issue::{Turns, locked, told, turns};
 use super::sink::Delivery;
-use super::{AT_ONCE, Row, Unit, note, read, units};
+use super::{AT_ONCE, Row, Unit, read, units};
 use crate::error::{Code, Error};
 use crate::model::credential::Validity;
 use crate::model::secret::Secret;
@@ -41,9 +41,19 @@ pub struct ChangeOptions {
     pub max_failures: Option<Share>,
     /// How long another tenantctl is waited for.
     pub lock_wait: Duration,
+    /// What the events of this run have in common in the audit log.
+    pub run: Uuid,
 }
 
 impl ChangeOptions {
+    /// The command, as the audit log has it.
+    pub(super) fn event(&self) -> &'static str {
+        match self.wish {
+            Wish::Issue { .. } => "credentials issue",
+            Wish::Rotate { .. } => "credentials rotate",
+        }
+    }
+
     pub(super) fn verb(&self) -> CredentialVerb {
         match self.wish {
             Wish::Issue { .. } => CredentialVerb::Issue,
@@ -252,17 +262,7 @@ async fn watched(
     let done = locked(cx, control, unit, options).await;
     let row = match done {
         Ok(row) => row,
-        Err(error) => {
-            let detail = json!({
-                "state": "failed",
-                "verb": options.verb().word(),
-                "error": {"code": error.code.id(), "message": error.message},
-            });
-            if let Err(lost) = note(control, unit, &detail).await {
-                log::warn!("{lost}");
-            }
-            Row::failed(&error)
-        }
+        Err(error) => Row::failed(&error),
     };
     cx.observer.on(&Event::TargetDone {
         cluster: Some(&unit.cluster),

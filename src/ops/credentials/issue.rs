@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::change::{ChangeOptions, documents};
 use super::document::Entry;
-use super::{Row, Unit, note, password, read};
+use super::{Row, Unit, answered, deed, password, read};
 use crate::error::{Code, Error};
 use crate::model::credential::{Issued, IssuedState, Logins, Validity};
 use crate::model::ident::Ident;
@@ -99,8 +99,8 @@ async fn change(
     }
     let server = cx.servers.session(&unit.cluster, None).await?;
     let (mut logins, mut pairs) = read(control, &server, unit).await?;
-    let mut finished = Vec::new();
-    let changes = match turns(&pairs, options, &logins)? {
+    let event = options.event();
+    let (changes, recorded) = match turns(&pairs, options, &logins)? {
         Turns::Nothing(reason) => {
             return Ok(Row {
                 status: Some(CredentialStatus::Unchanged),
@@ -108,53 +108,68 @@ async fn change(
                 ..Row::default()
             });
         }
-        Turns::Issue(changes) => changes,
-        Turns::Record(changes) => {
-            record(control, unit, &pairs, &changes).await?;
-            note(control, unit, &detail("recorded", options, &changes)).await?;
+        Turns::Issue(changes) => (changes, Vec::new()),
+        Turns::Record(recorded) => {
+            let work = async {
+                record(control, unit, &pairs, &recorded).await?;
+                Ok(((), json!({"recorded": true})))
+            };
+            let deed = deed(cx, unit, event, options.run, audited(&recorded));
+            answered(cx, control, deed, work).await?;
             // What was replaced in good time is not what is asked for when it is urgent.
             let ended = |change: &Changeover| {
                 change.replaces.as_ref().is_none_or(|(_, until)| *until == Validity::Ended)
             };
-            if !options.at_once() || changes.iter().all(ended) {
-                finished = changes;
-                Vec::new()
+            if !options.at_once() || recorded.iter().all(ended) {
+                (Vec::new(), recorded)
             } else {
                 (logins, pairs) = read(control, &server, unit).await?;
                 match turns(&pairs, options, &logins)? {
-                    Turns::Issue(changes) => changes,
-                    Turns::Nothing(_) | Turns::Record(_) => Vec::new(),
+                    Turns::Issue(changes) => (changes, Vec::new()),
+                    Turns::Nothing(_) | Turns::Record(_) => (Vec::new(), recorded),
                 }
             }
         }
     };
-    let (status, changes, delivered, secrets) = if changes.is_empty() {
-        (CredentialStatus::Finished, finished, Vec::new(), Vec::new())
-    } else {
-        let (delivered, secrets) =
-            Issuing { cx, control, server: &server, unit, options, logins: &logins, pairs: &pairs }
-                .issue(&changes)
-                .await?;
-        (CredentialStatus::Done, changes, delivered, secrets)
-    };
-    let ended =
-        if options.end_sessions { end_sessions(&server, &pairs, &changes).await? } else { 0 };
-    let state = if status == CredentialStatus::Done { "done" } else { "finished" };
-    let mut detail = detail(state, options, &changes);
-    detail["sessions_ended"] = ended.into();
-    note(control, unit, &detail).await?;
-    let mut told = told(&pairs, &changes);
-    if options.end_sessions {
-        told.iter_mut().for_each(|login| login.old_sessions = 0);
+    if changes.is_empty() {
+        let ended =
+            if options.end_sessions { end_sessions(&server, &pairs, &recorded).await? } else { 0 };
+        return Ok(Row {
+            status: Some(CredentialStatus::Finished),
+            logins: told(&pairs, &recorded),
+            ended,
+            ..Row::default()
+        });
     }
-    Ok(Row {
-        status: Some(status),
-        logins: told,
-        delivered,
-        secrets: if options.delivery.show { secrets } else { Vec::new() },
-        ended,
-        ..Row::default()
-    })
+    let deed = deed(cx, unit, event, options.run, audited(&changes));
+    let work = async {
+        let issuing = Issuing {
+            cx,
+            control,
+            server: &server,
+            unit,
+            options,
+            logins: &logins,
+            pairs: &pairs,
+        };
+        let (delivered, secrets) = issuing.issue(&changes).await?;
+        let ended =
+            if options.end_sessions { end_sessions(&server, &pairs, &changes).await? } else { 0 };
+        let mut told = told(&pairs, &changes);
+        if options.end_sessions {
+            told.iter_mut().for_each(|login| login.old_sessions = 0);
+        }
+        let row = Row {
+            status: Some(CredentialStatus::Done),
+            logins: told,
+            delivered,
+            secrets: if options.delivery.show { secrets } else { Vec::new() },
+            ended,
+            ..Row::default()
+        };
+        Ok((row, json!({"sessions_ended": ended})))
+    };
+    answered(cx, control, deed, work).await
 }
 
 /// What issuing needs.
@@ -183,7 +198,6 @@ impl Issuing<'_> {
         cx.interrupt.check(&format!("credentials {}", options.verb().word()))?;
         let passwords: Vec<Secret> =
             changes.iter().map(|_| password::generate()).collect::<Result<_, _>>()?;
-        note(control, unit, &detail("begun", options, changes)).await?;
         self.announce(changes).await?;
         let delivered = self.deliver(changes, &passwords).await?;
         let turns: Vec<_> = changes
@@ -350,8 +364,8 @@ pub(super) fn told(pairs: &[Pair], changes: &[Changeover]) -> Vec<LoginChange> {
         .collect()
 }
 
-/// What the audit trail keeps.
-fn detail(state: &str, options: &ChangeOptions, changes: &[Changeover]) -> Value {
+/// What the audit log keeps of the logins that change.
+fn audited(changes: &[Changeover]) -> Value {
     let change = |change: &Changeover| {
         json!({
             "login": change.login.as_str(),
@@ -362,9 +376,5 @@ fn detail(state: &str, options: &ChangeOptions, changes: &[Changeover]) -> Value
             })),
         })
     };
-    json!({
-        "state": state,
-        "verb": options.verb().word(),
-        "logins": changes.iter().map(change).collect::<Vec<_>>(),
-    })
+    changes.iter().map(change).collect()
 }

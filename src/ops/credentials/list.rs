@@ -6,13 +6,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Unit, names, pairs, units};
 use crate::error::Error;
-use crate::model::credential::{IssuedState, Logins, Validity};
+use crate::model::credential::{Issued, IssuedState, Logins, Validity};
 use crate::model::ident::Ident;
 use crate::model::tenant::{ClusterName, State};
 use crate::ops::{Context, Selection};
 use crate::pg::{self, Session};
 use crate::plan::credentials::{Login, Pair, Standing};
-use crate::report::{CredentialList, CredentialRow, Failure, Report, Worry};
+use crate::report::{
+    CredentialList, CredentialRow, Failure, KnownPassword, Listed, Report, Worry,
+};
 
 /// What ends within so much time is on its way out.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -161,4 +163,40 @@ pub(in crate::ops) async fn watched(
     let (mut rows, _) = rows(cx, units, max_age).await?;
     rows.retain(|row| row.state != UNKNOWN);
     Ok(rows)
+}
+
+/// Adds to listed tenants what the registry knows of their current passwords; nothing where it may
+/// not be read.
+pub(in crate::ops) async fn tell_ages(cx: &Context<'_>, listed: &mut [Listed]) {
+    let mut known: BTreeMap<ClusterName, Vec<Issued>> = BTreeMap::new();
+    let (cluster, database) = &cx.fleet.registry;
+    let read = async {
+        let control = cx.servers.session(cluster, Some(database)).await?;
+        for one in listed.iter() {
+            let cluster = &one.tenant.placement.cluster;
+            if !known.contains_key(cluster) {
+                let rows = pg::credentials::issued(&control, cluster).await?;
+                known.insert(cluster.clone(), rows);
+            }
+        }
+        Ok::<_, Error>(())
+    };
+    if let Err(error) = read.await {
+        log::info!("ages of passwords are not known: {error}");
+        return;
+    }
+    let now = Timestamp::now();
+    for one in listed {
+        let role = super::roles(cx, &one.tenant).0;
+        let rows = known.get(&one.tenant.placement.cluster);
+        let current = rows.into_iter().flatten().find(|row| {
+            row.state == IssuedState::Current && role.first() == Some(&row.role)
+        });
+        one.password = current.map(|row| KnownPassword {
+            login: row.login.clone(),
+            issued: row.issued,
+            age: row.issued.map(|at| now.duration_since(at)),
+            until: row.until,
+        });
+    }
 }

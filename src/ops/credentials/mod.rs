@@ -10,16 +10,19 @@ mod sink;
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::select::Selection;
+use super::trail::Deed;
 use super::{Context, fleet};
 use crate::error::{Code, Error};
 use crate::model::credential::{Issued, Logins, second_login};
 use crate::model::ident::Ident;
 use crate::model::layout::Template;
 use crate::model::tenant::{ClusterName, Isolation, State, Tenant};
-use crate::pg::{self, LockKey, Session, registry};
+use crate::model::trail::Outcome;
+use crate::pg::{self, LockKey, Session};
 use crate::plan::Reach;
 use crate::plan::credentials::{Login, Pair};
 use crate::report::{CredentialStatus, CredentialTarget, Failure, Source};
@@ -27,7 +30,7 @@ use crate::report::{CredentialStatus, CredentialTarget, Failure, Source};
 pub use change::{ChangeOptions, change_credentials};
 pub use document::{Pattern, SecretFormat};
 pub use list::list_credentials;
-pub(super) use list::watched;
+pub(super) use list::{tell_ages, watched};
 pub use revoke::{RevokeOptions, revoke_credentials};
 pub use sink::{Delivery, Sink};
 
@@ -230,10 +233,36 @@ async fn read(
     Ok((logins, pairs))
 }
 
-/// Keeps in the audit trail what happens to a unit's passwords.
-async fn note(control: &Session, unit: &Unit, detail: &Value) -> Result<(), Error> {
-    for tenant in &unit.tenants {
-        registry::note_event(control, &tenant.id, "credentials", detail.clone()).await?;
+/// What answers in the audit log for what happens to a unit's passwords.
+fn deed(cx: &Context<'_>, unit: &Unit, event: &'static str, run: Uuid, logins: Value) -> Deed {
+    let only = match unit.tenants.as_slice() {
+        [tenant] => Some(&tenant.id),
+        _ => None,
+    };
+    let mut about = json!({"logins": logins});
+    if only.is_none() {
+        about["tenants"] = unit.tenants.iter().map(|tenant| tenant.id.as_str()).collect();
     }
-    Ok(())
+    Deed::new(cx, event, only).run(run).about(about)
+}
+
+/// Does something that a deed answers for.
+async fn answered<T>(
+    cx: &Context<'_>,
+    control: &Session,
+    deed: Deed,
+    work: impl Future<Output = Result<(T, Value), Error>>,
+) -> Result<T, Error> {
+    deed.start(control).await?;
+    match work.await {
+        Ok((done, after)) => {
+            deed.close(cx, control, Outcome::Done, after, None).await;
+            Ok(done)
+        }
+        Err(error) => {
+            let why = json!({"code": error.code.id(), "message": error.message});
+            deed.close(cx, control, Outcome::Failed, Value::Null, Some(why)).await;
+            Err(error)
+        }
+    }
 }

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::issue::carry_out;
-use super::{AT_ONCE, Row, Unit, note, read, units};
+use super::{AT_ONCE, Row, Unit, answered, deed, read, units};
 use crate::error::Error;
 use crate::model::credential::{Issued, IssuedState, Validity};
 use crate::model::tenant::State;
@@ -31,6 +32,8 @@ pub struct RevokeOptions {
     pub dry_run: bool,
     /// How long another tenantctl is waited for.
     pub lock_wait: Duration,
+    /// What the events of this run have in common in the audit log.
+    pub run: Uuid,
 }
 
 /// Takes the passwords of the selected tenants away: what was replaced and still has its grace, or
@@ -200,36 +203,36 @@ async fn take_away(
             ..Row::default()
         });
     }
-    let named: Vec<&str> = all.iter().map(|login| login.name.as_str()).collect();
-    let mut detail = json!({"state": "begun", "verb": "revoke", "logins": named});
-    note(control, unit, &detail).await?;
-    carry_out(cx, control, &server, unit, &plan).await?;
-    let rows: Vec<Issued> = ended
-        .iter()
-        .map(|(pair, login)| Issued {
-            login: login.name.clone(),
-            role: pair.role().clone(),
-            state: IssuedState::Revoked,
-            issued: None,
-            until: Validity::Ended,
-            replaces_until: None,
-        })
-        .collect();
-    pg::credentials::write(control, &unit.cluster, &rows).await?;
-    let mut sessions = 0;
-    if options.end_sessions {
-        for login in &all {
-            sessions += pg::credentials::end_sessions(&server, &login.name, None).await?;
+    let named = json!(all.iter().map(|login| login.name.as_str()).collect::<Vec<_>>());
+    let deed = deed(cx, unit, "credentials revoke", options.run, named);
+    let work = async {
+        carry_out(cx, control, &server, unit, &plan).await?;
+        let rows: Vec<Issued> = ended
+            .iter()
+            .map(|(pair, login)| Issued {
+                login: login.name.clone(),
+                role: pair.role().clone(),
+                state: IssuedState::Revoked,
+                issued: None,
+                until: Validity::Ended,
+                replaces_until: None,
+            })
+            .collect();
+        pg::credentials::write(control, &unit.cluster, &rows).await?;
+        let mut sessions = 0;
+        if options.end_sessions {
+            for login in &all {
+                sessions += pg::credentials::end_sessions(&server, &login.name, None).await?;
+            }
+            changes.iter_mut().for_each(|change| change.old_sessions = 0);
         }
-        changes.iter_mut().for_each(|change| change.old_sessions = 0);
-    }
-    detail["state"] = "done".into();
-    detail["sessions_ended"] = sessions.into();
-    note(control, unit, &detail).await?;
-    Ok(Row {
-        status: Some(CredentialStatus::Done),
-        logins: changes,
-        ended: sessions,
-        ..Row::default()
-    })
+        let row = Row {
+            status: Some(CredentialStatus::Done),
+            logins: changes,
+            ended: sessions,
+            ..Row::default()
+        };
+        Ok((row, json!({"sessions_ended": sessions})))
+    };
+    answered(cx, control, deed, work).await
 }

@@ -6,6 +6,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use serde_json::json;
+use uuid::Uuid;
 
 use super::journal::Journal;
 use super::lanes::{Ended, Queue};
@@ -17,9 +19,11 @@ use crate::model::count;
 use crate::model::migration::{History, Version};
 use crate::model::run::RunState;
 use crate::model::tenant::{ClusterName, Isolation};
+use crate::model::trail::Outcome;
 use crate::ops::Context;
 use crate::ops::lint::{lint_pending, refuse_findings};
 use crate::ops::select::Selector;
+use crate::ops::trail::Deed;
 use crate::pg::{self, Prepared};
 use crate::plan::endurance::is_too_much;
 use crate::plan::health::complaints;
@@ -33,6 +37,9 @@ pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// How often a cluster that is not well is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
+
+/// What the audit log calls a run, whoever began it.
+pub(super) const DEED: &str = "migrate up";
 
 /// One execution over a selection of tenants.
 pub(super) struct Run<'r, 'a> {
@@ -402,14 +409,42 @@ impl<'r, 'a> Run<'r, 'a> {
             RunState::Done
         };
         let run = self.journal.close(state).await?;
+        let answer = answer(self.cx, Verb::Up, &units, false, self.started);
+        if let Some(run) = run {
+            account(self.cx, run, state, &answer).await;
+        }
         Ok(MigrationRun {
             run,
             interrupted,
             stopped: stopped.filter(|_| left),
             resumable: run.is_some(),
-            ..answer(self.cx, Verb::Up, &units, false, self.started)
+            ..answer
         })
     }
+}
+
+/// Writes into the audit log how the run ended. The ledger has it already: a log that cannot be
+/// written is told, and no failure of the run.
+async fn account(cx: &Context<'_>, run: Uuid, state: RunState, answer: &MigrationRun) {
+    let (cluster, database) = &cx.fleet.registry;
+    let session = match cx.servers.session(cluster, Some(database)).await {
+        Ok(session) => session,
+        Err(lost) => {
+            log::warn!("run {run} is {} and the audit log does not say so: {lost}", state.word());
+            return;
+        }
+    };
+    let summary = answer.summary();
+    let outcome = if state == RunState::Done { Outcome::Done } else { Outcome::Failed };
+    let after = json!({
+        "run": state.word(),
+        "ok": summary.ok,
+        "failed": summary.failed,
+        "skipped": summary.skipped,
+        "pending": summary.pending,
+    });
+    let deed = Deed::new(cx, DEED, None).run(run);
+    deed.close(cx, &session, outcome, after, None).await;
 }
 
 fn traces(files: &BTreeMap<Isolation, Prepared<'_>>) -> BTreeMap<Isolation, BTreeSet<Version>> {
