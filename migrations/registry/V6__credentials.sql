@@ -19,3 +19,11 @@ CREATE TABLE credentials (
 );
 
 CREATE INDEX credentials_role ON credentials (cluster, role);
+
+-- Names of settings that tiers gave to a tenant's roles or database, so that what a later tier does
+-- not say is taken back, and nothing that somebody else has set.
+CREATE TABLE limits (
+    tenant text PRIMARY KEY,
+    settings text[] NOT NULL,
+    noted_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);

@@ -214,7 +214,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 pub(super) fn long_duration(text: &str) -> Result<SignedDuration, String> {
     let refused = || format!("{text:?} is no duration; write 90d, 12h, 30m or 0s");
     let span: jiff::Span = text.parse().map_err(|_| refused())?;
-    let time = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| refused())?;
+    let time =
+        span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| refused())?;
     if time.is_negative() { Err(refused()) } else { Ok(time) }
 }
 

@@ -22,8 +22,7 @@ impl Consent for Asked<'_> {
         if self.app.yes() {
             return Ok(());
         }
-        let refused =
-            |why: &str| Error::new(Code::Refused, format!("{}: {why}", self.command));
+        let refused = |why: &str| Error::new(Code::Refused, format!("{}: {why}", self.command));
         if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
             return Err(refused("it wants to be confirmed, and there is no terminal to ask on")
                 .hint("see what would be done with --dry-run")

@@ -44,6 +44,8 @@ commands! {
     create => Create,
     list => List,
     show => Show,
+    set => Set,
+    adopt => Adopt,
     migrate => Migrate,
     runs => Runs,
     credentials => Credentials,

@@ -576,7 +576,9 @@ fn tier(name: &str, raw: raw::Tier) -> Result<Tier, Error> {
         ("statement_timeout", raw.statement_timeout),
         ("lock_timeout", raw.lock_timeout),
         ("idle_in_transaction_session_timeout", raw.idle_in_transaction_session_timeout),
+        ("idle_session_timeout", raw.idle_session_timeout),
         ("work_mem", raw.work_mem),
+        ("temp_file_limit", raw.temp_file_limit),
     ] {
         if let Some(value) = value {
             settings.insert(setting.to_owned(), value);

@@ -108,7 +108,9 @@ pub(super) struct Tier {
     pub(super) statement_timeout: Option<String>,
     pub(super) lock_timeout: Option<String>,
     pub(super) idle_in_transaction_session_timeout: Option<String>,
+    pub(super) idle_session_timeout: Option<String>,
     pub(super) work_mem: Option<String>,
+    pub(super) temp_file_limit: Option<String>,
     #[serde(default)]
     pub(super) settings: BTreeMap<String, String>,
 }

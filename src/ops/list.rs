@@ -58,12 +58,8 @@ async fn versions(cx: &Context<'_>, tenants: Vec<Tenant>) -> Vec<Listed> {
             let database = (tenant.placement.cluster.clone(), tenant.placement.database.clone());
             match histories.get(&database) {
                 Some(Ok(found)) => match found.get(&tenant.placement.schema) {
-                    Some(Err(error)) => {
-                        Listed::new(tenant, None, Some(short(error)))
-                    }
-                    Some(Ok(history)) => {
-                        Listed::new(tenant, history.version(), None)
-                    }
+                    Some(Err(error)) => Listed::new(tenant, None, Some(short(error))),
+                    Some(Ok(history)) => Listed::new(tenant, history.version(), None),
                     // Not the same as a schema in which nothing was ever applied.
                     None => {
                         let why = format!("there is no schema {}", tenant.placement.schema);

@@ -80,7 +80,7 @@ fn end(until: Validity) -> String {
 }
 
 fn moment(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
 /// Where passwords went, and passwords that were asked for.
@@ -267,7 +267,11 @@ pub(super) fn list(answer: &CredentialList, style: &Style) -> String {
         text.push_str(&table(&header, rows, style));
     }
     for (cluster, failure) in &answer.unread {
-        text.push_str(&format!("{}: {}\n", style.bad(&format!("cluster {cluster}")), failure.message));
+        text.push_str(&format!(
+            "{}: {}\n",
+            style.bad(&format!("cluster {cluster}")),
+            failure.message
+        ));
     }
     let of = |worry| answer.rows.iter().filter(|row| row.worry == Some(worry)).count();
     let mut parts = vec![count(answer.rows.len(), "login")];
@@ -365,9 +369,7 @@ pub(super) fn list_json(answer: &CredentialList) -> Value {
             "worry": row.worry.map(Worry::word),
         })
     };
-    let unread = |(cluster, why): &(crate::model::tenant::ClusterName, Failure)| {
-        json!({"cluster": cluster.as_str(), "error": failure(why)})
-    };
+    let unread = |(cluster, why): &(crate::model::tenant::ClusterName, Failure)| json!({"cluster": cluster.as_str(), "error": failure(why)});
     json!({
         "format": FORMAT,
         "max_age_days": answer.max_age.as_hours() / 24,
@@ -382,7 +384,8 @@ mod tests {
 
     #[test]
     fn ages_read_well() {
-        for (hours, text) in [(0, "0 min"), (1, "60 min"), (5, "5 h"), (49, "2 d"), (2400, "100 d")] {
+        for (hours, text) in [(0, "0 min"), (1, "60 min"), (5, "5 h"), (49, "2 d"), (2400, "100 d")]
+        {
             assert_eq!(age(SignedDuration::from_hours(hours)), text);
         }
     }

@@ -17,6 +17,8 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
         Report::Provisioned(answer) => provisioned(answer, style),
         Report::Planned(answer) => planned(answer, style),
         Report::Credentials(answer) => super::credentials::human(answer, style),
+        Report::Settled(answer) => super::settled::human(answer, style),
+        Report::Adopted(answer) => super::adopted::human(answer, style),
         Report::CredentialList(answer) => super::credentials::list(answer, style),
         Report::Tenants(answer) => tenants(answer, style),
         Report::Tenant(answer) => tenant(answer, style),

@@ -31,7 +31,7 @@ pub(super) fn lines(report: &Report) -> String {
         Report::Migration(_) | Report::Rewritten(_) | Report::Rollout(_) | Report::Run(_) => {
             Some("targets")
         }
-        Report::Credentials(_) => Some("targets"),
+        Report::Credentials(_) | Report::Settled(_) | Report::Adopted(_) => Some("targets"),
         Report::CredentialList(_) => Some("credentials"),
         Report::Compared(_) => Some("deviants"),
         Report::Runs(_) => Some("runs"),
@@ -69,6 +69,8 @@ fn value(report: &Report) -> Value {
         Report::Provisioned(provisioned) => self::provisioned(provisioned),
         Report::Planned(planned) => self::planned(planned),
         Report::Credentials(answer) => super::credentials::json(answer),
+        Report::Settled(answer) => super::settled::json(answer),
+        Report::Adopted(answer) => super::adopted::json(answer),
         Report::CredentialList(answer) => super::credentials::list_json(answer),
         Report::Tenants(tenants) => self::tenants(tenants),
         Report::Tenant(listed) => json!({"format": FORMAT, "tenant": self::listed(listed)}),

@@ -1,5 +1,6 @@
 //! The only layer that speaks to the terminal: answers on stdout, the story on stderr.
 
+mod adopted;
 mod artefact;
 mod bars;
 mod board;
@@ -29,6 +30,7 @@ mod rewritten;
 mod rollout;
 mod runs;
 mod sarif;
+mod settled;
 mod status;
 mod stream;
 mod style;

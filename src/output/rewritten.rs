@@ -8,8 +8,8 @@ use super::layout::{table, version};
 use super::progress::duration;
 use super::style::Style;
 use crate::model::count;
-use crate::plan::rewrite::{Row, RowChange};
 use crate::model::tenant::TenantId;
+use crate::plan::rewrite::{Row, RowChange};
 use crate::report::{Rewriting, Rewritten, RewrittenTarget, Status};
 
 /// So many rows are read one by one.

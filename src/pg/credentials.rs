@@ -71,11 +71,7 @@ fn row(row: &Row) -> Result<Issued, Error> {
 /// # Errors
 ///
 /// Whatever the server refuses.
-pub async fn write(
-    session: &Session,
-    cluster: &ClusterName,
-    rows: &[Issued],
-) -> Result<(), Error> {
+pub async fn write(session: &Session, cluster: &ClusterName, rows: &[Issued]) -> Result<(), Error> {
     let text = |validity: Validity| validity.to_string();
     let logins: Vec<&str> = rows.iter().map(|row| row.login.as_str()).collect();
     let roles: Vec<&str> = rows.iter().map(|row| row.role.as_str()).collect();
@@ -161,11 +157,7 @@ pub async fn end_sessions(
             "SELECT pg_catalog.pg_terminate_backend(a.pid, $3) FROM pg_catalog.pg_stat_activity a \
              WHERE a.usename = $1 AND a.pid <> pg_catalog.pg_backend_pid() \
                AND ($2::timestamptz IS NULL OR a.backend_start < $2::timestamptz)",
-            &[
-                (&login.as_str(), Type::TEXT),
-                (&before, Type::TEXT),
-                (&END_WAIT, Type::INT8),
-            ],
+            &[(&login.as_str(), Type::TEXT), (&before, Type::TEXT), (&END_WAIT, Type::INT8)],
         )
         .await
         .map_err(|error| failed(error, attempt()));

@@ -1,5 +1,6 @@
 //! The server: the only layer that speaks PostgreSQL's protocol.
 
+pub mod adopt;
 mod answer;
 mod attempt;
 mod audit;
@@ -7,12 +8,13 @@ mod cancel;
 mod carry;
 mod checkout;
 pub mod connect;
-pub mod credentials;
 pub mod copy;
+pub mod credentials;
 mod execute;
 mod home;
 mod identity;
 pub mod ledger;
+pub mod limits;
 mod load;
 mod lock;
 mod many;

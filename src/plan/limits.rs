@@ -11,6 +11,15 @@ use crate::model::tenant::{Isolation, Tenant};
 /// The name under which a connection limit stands among the names of settings.
 pub const CONNECTION_LIMIT: &str = "connection_limit";
 
+/// The names of what a tier limits and sets.
+pub fn names(limits: &Limits) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = limits.settings.keys().cloned().collect();
+    if limits.connection_limit.is_some() {
+        names.insert(CONNECTION_LIMIT.to_owned());
+    }
+    names
+}
+
 /// Limits a role as a tier says. Of what the tier does not say, what is `managed` is taken back.
 pub(super) fn of_role(
     role: &Ident,
@@ -265,8 +274,7 @@ mod tests {
         let forbidden = BTreeSet::from(["temp_file_limit".to_owned()]);
         let managed = BTreeSet::new();
         let none = BTreeMap::new();
-        let done =
-            reconcile(&tenant, &tenant.roles, &limits, &managed, &forbidden, &logins, &none);
+        let done = reconcile(&tenant, &tenant.roles, &limits, &managed, &forbidden, &logins, &none);
         assert_eq!(done.plan.steps.len(), 1);
         assert_eq!(done.beyond.len(), 1);
     }

@@ -219,10 +219,8 @@ impl Worry {
 
 impl CredentialList {
     pub(super) fn verdict(&self) -> Verdict {
-        let worried = self
-            .rows
-            .iter()
-            .any(|row| matches!(row.worry, Some(Worry::Expired | Worry::Old)));
+        let worried =
+            self.rows.iter().any(|row| matches!(row.worry, Some(Worry::Expired | Worry::Old)));
         if !self.unread.is_empty() {
             Verdict::Partial
         } else if self.check && worried {

@@ -1,5 +1,6 @@
 //! What a command answers, as a value: its verdict is known before a byte of it is rendered.
 
+mod adopted;
 mod compared;
 mod configuration;
 mod credentials;
@@ -16,10 +17,12 @@ mod provisioned;
 mod rewritten;
 mod rollout;
 mod runs;
+mod settled;
 mod tenants;
 mod trail;
 mod verified;
 
+pub use adopted::{Adopted, AdoptedStatus, AdoptedTarget};
 pub use compared::{Compared, ComparedGroup, Deviant, Flawed, Subject, Unread};
 pub use configuration::{Configuration, ShownCluster, ShownValue};
 pub use credentials::{
@@ -40,6 +43,7 @@ pub use provisioned::{Credential, Outcome, Provisioned};
 pub use rewritten::{Counts, Rewriting, Rewritten, RewrittenTarget};
 pub use rollout::{PlannedSql, RolloutPlan};
 pub use runs::{Runs, ShownRun};
+pub use settled::{Settled, SettledStatus, SettledTarget};
 pub use tenants::{KnownPassword, Listed, Source, Tenants};
 pub use trail::{Log, LogVerified};
 pub use verified::{AuditedDatabase, Verified};
@@ -55,6 +59,10 @@ pub enum Report {
     Planned(Box<Planned>),
     /// `credentials issue`, `credentials rotate`, `credentials revoke`.
     Credentials(Credentials),
+    /// `set`.
+    Settled(Settled),
+    /// `adopt`.
+    Adopted(Adopted),
     /// `credentials list`.
     CredentialList(CredentialList),
     /// `list`.
@@ -134,6 +142,8 @@ impl Report {
             Self::Migration(run) => run.verdict(),
             Self::Credentials(credentials) => credentials.verdict(),
             Self::CredentialList(list) => list.verdict(),
+            Self::Settled(settled) => settled.verdict(),
+            Self::Adopted(adopted) => adopted.verdict(),
             Self::Rewritten(rewritten) => rewritten.verdict(),
             Self::Rollout(rollout) => rollout.verdict(),
             Self::Compared(compared) => compared.verdict(),

@@ -9,7 +9,9 @@ const ROTATE: [&str; 5] = ["credentials", "rotate", "--to", "file:{role}.json", 
 fn world() -> World {
     let world = World::with(with_passwords);
     world.run(["create", "acme", "--credentials-file", "app_tenant_acme.json"]).ok();
-    world.run(["create", "globex", "--isolation", "shared", "--credentials-file", "app_rw.json"]).ok();
+    world
+        .run(["create", "globex", "--isolation", "shared", "--credentials-file", "app_rw.json"])
+        .ok();
     world
 }
 

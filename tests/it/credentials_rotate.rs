@@ -103,8 +103,18 @@ fn the_old_and_the_new_password_work_until_the_grace_is_over() {
 
         // A leak: the old one ends at once, and so do its sessions.
         let mut held = open(&world, "app", &new[0]).unwrap();
-        let leaked = world.run(["credentials", "rotate", "acme", "--now", "--end-sessions", "--yes",
-            "--to", "file:acme.json"]).ok();
+        let leaked = world
+            .run([
+                "credentials",
+                "rotate",
+                "acme",
+                "--now",
+                "--end-sessions",
+                "--yes",
+                "--to",
+                "file:acme.json",
+            ])
+            .ok();
         assert!(leaked.stdout().contains("1 session ended"), "{}", leaked.transcript());
         assert!(held.attempt("SELECT 1").is_err());
         assert_eq!(open(&world, "app", &new[0]).err().unwrap().sqlstate, "28P01");
@@ -146,7 +156,8 @@ fn a_pools_login_has_two_logins_that_become_every_tenant() {
         }
         world.run(["verify-rls", "--fail-on", "info"]).ok();
         // One tenant's leak is everybody's here.
-        let refused = world.run(["credentials", "rotate", "acme", "--now", "--yes", "--show"]).code(4);
+        let refused =
+            world.run(["credentials", "rotate", "acme", "--now", "--yes", "--show"]).code(4);
         let says = "replace at once the password of pool: tenant initech, not selected";
         assert!(refused.stderr().contains(says), "{}", refused.transcript());
     });
@@ -165,7 +176,9 @@ fn a_sink_that_fails_leaves_the_server_as_it_was() {
     assert!(text.contains("deliver to the command \"sh sink\" (exit status: 3)"), "{text}");
     assert!(text.contains("\"***\""), "{text}");
     assert_eq!(
-        world.rows("SELECT rolname, rolpassword, rolvaliduntil FROM pg_authid WHERE rolname LIKE '%-b'"),
+        world.rows(
+            "SELECT rolname, rolpassword, rolvaliduntil FROM pg_authid WHERE rolname LIKE '%-b'"
+        ),
         [["app_tenant_acme-b", "NULL", "NULL"], ["app_tenant_globex-b", "NULL", "NULL"]]
     );
     open(&world, "app", &old).unwrap();
@@ -220,10 +233,7 @@ fn only_what_is_old_is_rotated_and_doctor_says_what_is() {
     assert!(doctor.stdout().contains(says), "{}", doctor.transcript());
 
     let rotate = ["credentials", "rotate", "--max-age", "90d", "--to", "file:{tenant}.json"];
-    world
-        .run(rotate.into_iter().chain(["--dry-run"]))
-        .ok()
-        .snapshot("credentials_rotate_dry_run");
+    world.run(rotate.into_iter().chain(["--dry-run"])).ok().snapshot("credentials_rotate_dry_run");
     let before = world.rows("SELECT count(*) FROM tenantctl.credentials WHERE login LIKE '%-b'");
     assert_eq!(before, [["0"]]);
     // One whose file cannot be written fails by itself; the others are done, and not done again.

@@ -7,6 +7,7 @@
     reason = "a test stops at the first surprise, and nobody imports it"
 )]
 
+mod adopt;
 mod answers;
 mod audit_log;
 mod connections;
@@ -51,6 +52,7 @@ mod refinery_alternates;
 mod registry;
 mod repeatables;
 mod runs;
+mod set;
 mod statements;
 mod template;
 mod verify_rls;

@@ -4,7 +4,7 @@ use crate::ops::{Delivery, Pattern, SecretFormat, Sink};
 
 #[derive(clap::Args)]
 pub(super) struct Delivering {
-    /// A file for the passwords, as file:PATH (0600); {tenant}, {role} and {cluster} stand for names
+    /// A file for the passwords (0600); {tenant}, {role} and {cluster} stand for names
     #[arg(long, value_name = "file:PATH", value_parser = file)]
     to: Option<String>,
     /// A command that reads them from its standard input; they are in no argument

@@ -20,9 +20,7 @@ use crate::pg::{Session, registry};
 use crate::plan::credentials::{Wish, prepare};
 use crate::plan::waves::Share;
 use crate::report::event::Event;
-use crate::report::{
-    CredentialStatus, CredentialTarget, CredentialVerb, Credentials, Report,
-};
+use crate::report::{CredentialStatus, CredentialTarget, CredentialVerb, Credentials, Report};
 
 /// How `credentials issue` and `rotate` go about it.
 #[derive(Clone, Debug)]
@@ -152,9 +150,7 @@ fn refuse_meetings(cx: &Context<'_>, units: &[Unit], delivery: &Delivery) -> Res
             until: Validity::Endless,
             replaces: None,
         };
-        for document in
-            documents(cx, unit, delivery, || unit.roles.iter().map(entry).collect())?
-        {
+        for document in documents(cx, unit, delivery, || unit.roles.iter().map(entry).collect())? {
             let whose: Vec<&str> = document.tenants.iter().map(|id| id.as_str()).collect();
             let whose = whose.join(", ");
             for name in delivery.names(&document) {
@@ -206,12 +202,7 @@ struct Ran {
 }
 
 /// Goes through the units, several at a time, until more have failed than may.
-async fn run(
-    cx: &Context<'_>,
-    control: &Session,
-    units: &[Unit],
-    options: &ChangeOptions,
-) -> Ran {
+async fn run(cx: &Context<'_>, control: &Session, units: &[Unit], options: &ChangeOptions) -> Ran {
     let all: usize = units.iter().map(|unit| unit.tenants.len()).sum();
     let budget = options.max_failures.map(|share| share.of(all));
     let failed = Cell::new(0);
@@ -247,12 +238,7 @@ async fn run(
     Ran { targets: rows.into_iter().flatten().collect(), stopped }
 }
 
-async fn watched(
-    cx: &Context<'_>,
-    control: &Session,
-    unit: &Unit,
-    options: &ChangeOptions,
-) -> Row {
+async fn watched(cx: &Context<'_>, control: &Session, unit: &Unit, options: &ChangeOptions) -> Row {
     if options.dry_run {
         return preview(cx, control, unit, options).await.unwrap_or_else(|e| Row::failed(&e));
     }

@@ -24,7 +24,11 @@ pub(super) enum Turns {
     Issue(Vec<Changeover>),
 }
 
-pub(super) fn turns(pairs: &[Pair], options: &ChangeOptions, logins: &Logins) -> Result<Turns, Error> {
+pub(super) fn turns(
+    pairs: &[Pair],
+    options: &ChangeOptions,
+    logins: &Logins,
+) -> Result<Turns, Error> {
     let decided: Vec<Turn> = pairs
         .iter()
         .map(|pair| decide(pair, options.wish, logins.now))
@@ -75,7 +79,7 @@ pub(super) async fn locked(
     options: &ChangeOptions,
 ) -> Result<Row, Error> {
     let held = pg::hold(control, unit.lock(), options.lock_wait).await?;
-    let done = change(cx, control, unit, options).await;
+    let done = Box::pin(change(cx, control, unit, options)).await;
     // A session that failed has given the lock back by ending; the other failure matters.
     let released = held.release().await;
     let row = done?;
@@ -114,7 +118,7 @@ async fn change(
                 record(control, unit, &pairs, &recorded).await?;
                 Ok(((), json!({"recorded": true})))
             };
-            let deed = deed(cx, unit, event, options.run, audited(&recorded));
+            let deed = deed(cx, unit, event, options.run, &audited(&recorded));
             answered(cx, control, deed, work).await?;
             // What was replaced in good time is not what is asked for when it is urgent.
             let ended = |change: &Changeover| {
@@ -141,23 +145,18 @@ async fn change(
             ..Row::default()
         });
     }
-    let deed = deed(cx, unit, event, options.run, audited(&changes));
+    let deed = deed(cx, unit, event, options.run, &audited(&changes));
     let work = async {
-        let issuing = Issuing {
-            cx,
-            control,
-            server: &server,
-            unit,
-            options,
-            logins: &logins,
-            pairs: &pairs,
-        };
+        let issuing =
+            Issuing { cx, control, server: &server, unit, options, logins: &logins, pairs: &pairs };
         let (delivered, secrets) = issuing.issue(&changes).await?;
         let ended =
             if options.end_sessions { end_sessions(&server, &pairs, &changes).await? } else { 0 };
         let mut told = told(&pairs, &changes);
         if options.end_sessions {
-            told.iter_mut().for_each(|login| login.old_sessions = 0);
+            for login in &mut told {
+                login.old_sessions = 0;
+            }
         }
         let row = Row {
             status: Some(CredentialStatus::Done),
@@ -185,16 +184,10 @@ struct Issuing<'a> {
 
 impl Issuing<'_> {
     /// Delivers new passwords, then tells the server, then the registry.
-    async fn issue(
-        &self,
-        changes: &[Changeover],
-    ) -> Result<(Vec<String>, Vec<Credential>), Error> {
+    async fn issue(&self, changes: &[Changeover]) -> Result<(Vec<String>, Vec<Credential>), Error> {
         let Self { cx, control, unit, options, logins, pairs, .. } = *self;
         let tenant = &unit.tenants[0].id;
-        for (pair, change) in pairs.iter().zip(changes) {
-            let plan = prepare(tenant, unit.reach(), pair, change.next, logins)?;
-            carry_out(cx, control, self.server, unit, &plan).await?;
-        }
+        self.prepare(changes).await?;
         cx.interrupt.check(&format!("credentials {}", options.verb().word()))?;
         let passwords: Vec<Secret> =
             changes.iter().map(|_| password::generate()).collect::<Result<_, _>>()?;
@@ -214,6 +207,32 @@ impl Issuing<'_> {
             .map(|(change, password)| Credential { role: change.login.clone(), password })
             .collect();
         Ok((delivered, secrets))
+    }
+
+    /// Makes the logins what they must be before they have a password.
+    async fn prepare(&self, changes: &[Changeover]) -> Result<(), Error> {
+        let Self { cx, control, unit, .. } = *self;
+        let tenant = &unit.tenants[0].id;
+        let (mut logins, mut pairs) = (self.logins.clone(), self.pairs.to_vec());
+        let mut met = false;
+        loop {
+            let done = async {
+                for (pair, change) in pairs.iter().zip(changes) {
+                    let plan = prepare(tenant, unit.reach(), pair, change.next, &logins)?;
+                    carry_out(cx, control, self.server, unit, &plan).await?;
+                }
+                Ok(())
+            };
+            match done.await {
+                // What a killed run has asked for, the server finishes after the run's lock is gone.
+                Err(error) if !met && is_there_by_now(&error) => {
+                    log::info!("looking again: {error}");
+                    met = true;
+                    (logins, pairs) = read(control, self.server, unit).await?;
+                }
+                done => return done,
+            }
+        }
     }
 
     /// Tells the registry what is about to happen, so that the next run can tell whether it did.
@@ -250,6 +269,12 @@ impl Issuing<'_> {
     }
 }
 
+/// Whether what was to be made is there already.
+fn is_there_by_now(error: &Error) -> bool {
+    let sqlstate = error.answer.as_ref().map(|answer| answer.sqlstate.as_str());
+    matches!(sqlstate, Some("42710" | "23505"))
+}
+
 fn entry<'a>(pair: &'a Pair, change: &'a Changeover, password: &'a Secret) -> Entry<'a> {
     Entry {
         role: pair.role(),
@@ -269,9 +294,10 @@ async fn record(
 ) -> Result<(), Error> {
     let mut rows = Vec::new();
     for change in changes {
-        let Some(pair) = pairs.iter().find(|pair| {
-            pair.first.name == change.login || pair.second.name == change.login
-        }) else {
+        let Some(pair) = pairs
+            .iter()
+            .find(|pair| pair.first.name == change.login || pair.second.name == change.login)
+        else {
             continue;
         };
         let role = pair.role().clone();
@@ -346,9 +372,9 @@ pub(super) fn told(pairs: &[Pair], changes: &[Changeover]) -> Vec<LoginChange> {
     changes
         .iter()
         .filter_map(|change| {
-            let pair = pairs.iter().find(|pair| {
-                pair.first.name == change.login || pair.second.name == change.login
-            })?;
+            let pair = pairs
+                .iter()
+                .find(|pair| pair.first.name == change.login || pair.second.name == change.login)?;
             let old = change.replaces.as_ref().and_then(|(old, _)| {
                 [&pair.first, &pair.second].into_iter().find(|login| login.name == *old)
             });

@@ -12,9 +12,7 @@ use crate::model::tenant::{ClusterName, State};
 use crate::ops::{Context, Selection};
 use crate::pg::{self, Session};
 use crate::plan::credentials::{Login, Pair, Standing};
-use crate::report::{
-    CredentialList, CredentialRow, Failure, KnownPassword, Listed, Report, Worry,
-};
+use crate::report::{CredentialList, CredentialRow, Failure, KnownPassword, Listed, Report, Worry};
 
 /// What ends within so much time is on its way out.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -98,7 +96,9 @@ fn row(
     let facts = login.facts.as_ref()?;
     let standing = pair.standing();
     let is_current = match standing {
-        Standing::Current(which) | Standing::Unrecorded(which) => pair.get(which).name == login.name,
+        Standing::Current(which) | Standing::Unrecorded(which) => {
+            pair.get(which).name == login.name
+        }
         Standing::Unknown | Standing::None => false,
     };
     let state = match (&login.issued, is_current) {
@@ -189,9 +189,10 @@ pub(in crate::ops) async fn tell_ages(cx: &Context<'_>, listed: &mut [Listed]) {
     for one in listed {
         let role = super::roles(cx, &one.tenant).0;
         let rows = known.get(&one.tenant.placement.cluster);
-        let current = rows.into_iter().flatten().find(|row| {
-            row.state == IssuedState::Current && role.first() == Some(&row.role)
-        });
+        let current = rows
+            .into_iter()
+            .flatten()
+            .find(|row| row.state == IssuedState::Current && role.first() == Some(&row.role));
         one.password = current.map(|row| KnownPassword {
             login: row.login.clone(),
             issued: row.issued,

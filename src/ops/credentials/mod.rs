@@ -54,11 +54,7 @@ pub(super) struct Unit {
 impl Unit {
     /// What is locked while its passwords change.
     fn lock(&self) -> LockKey {
-        if self.own {
-            LockKey::tenant(&self.tenants[0].id)
-        } else {
-            LockKey::layout(&self.cluster)
-        }
+        if self.own { LockKey::tenant(&self.tenants[0].id) } else { LockKey::layout(&self.cluster) }
     }
 
     fn reach(&self) -> Reach {
@@ -216,7 +212,10 @@ pub(super) fn pairs(names: &[(Ident, Ident)], logins: &Logins, issued: &[Issued]
         facts: logins.facts.get(name).cloned(),
         issued: issued.iter().find(|row| row.login == *name).cloned(),
     };
-    names.iter().map(|(first, second)| Pair { first: login(first), second: login(second) }).collect()
+    names
+        .iter()
+        .map(|(first, second)| Pair { first: login(first), second: login(second) })
+        .collect()
 }
 
 /// What the server and the registry know of a unit's logins now.
@@ -234,7 +233,7 @@ async fn read(
 }
 
 /// What answers in the audit log for what happens to a unit's passwords.
-fn deed(cx: &Context<'_>, unit: &Unit, event: &'static str, run: Uuid, logins: Value) -> Deed {
+fn deed(cx: &Context<'_>, unit: &Unit, event: &'static str, run: Uuid, logins: &Value) -> Deed {
     let only = match unit.tenants.as_slice() {
         [tenant] => Some(&tenant.id),
         _ => None,
@@ -254,7 +253,7 @@ async fn answered<T>(
     work: impl Future<Output = Result<(T, Value), Error>>,
 ) -> Result<T, Error> {
     deed.start(control).await?;
-    match work.await {
+    match Box::pin(work).await {
         Ok((done, after)) => {
             deed.close(cx, control, Outcome::Done, after, None).await;
             Ok(done)

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::sink::write_file;
 use crate::error::{Code, Error};
 use crate::model::desired;
 use crate::model::ident::Ident;
 use crate::model::secret::Secret;
-use super::sink::write_file;
 
 /// 62 letters: no character needs an escape in a URL, a shell or a connection string.
 const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";

@@ -204,7 +204,7 @@ async fn take_away(
         });
     }
     let named = json!(all.iter().map(|login| login.name.as_str()).collect::<Vec<_>>());
-    let deed = deed(cx, unit, "credentials revoke", options.run, named);
+    let deed = deed(cx, unit, "credentials revoke", options.run, &named);
     let work = async {
         carry_out(cx, control, &server, unit, &plan).await?;
         let rows: Vec<Issued> = ended
@@ -224,7 +224,9 @@ async fn take_away(
             for login in &all {
                 sessions += pg::credentials::end_sessions(&server, &login.name, None).await?;
             }
-            changes.iter_mut().for_each(|change| change.old_sessions = 0);
+            for change in &mut changes {
+                change.old_sessions = 0;
+            }
         }
         let row = Row {
             status: Some(CredentialStatus::Done),

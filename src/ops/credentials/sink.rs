@@ -47,10 +47,7 @@ impl Delivery {
     /// Whether each of several tenants that use one password gets its own document.
     pub(super) fn per_tenant(&self) -> bool {
         self.secret_name.as_ref().is_some_and(Pattern::per_tenant)
-            || self
-                .sinks
-                .iter()
-                .any(|sink| matches!(sink, Sink::File(path) if path.per_tenant()))
+            || self.sinks.iter().any(|sink| matches!(sink, Sink::File(path) if path.per_tenant()))
     }
 
     /// The names that a document gets: no two documents of a run may have the same.
@@ -116,9 +113,7 @@ fn refuse_foreign(path: &Path, role: &Ident, logins: &[&Ident]) -> Result<(), Er
             format!("{} is there already, and holds no credentials of {role}", path.display()),
         )
         .hint("name another file: nothing is overwritten")),
-        Err(error) => {
-            Err(Error::new(Code::Io, format!("read {}", path.display())).because(error))
-        }
+        Err(error) => Err(Error::new(Code::Io, format!("read {}", path.display())).because(error)),
     }
 }
 

@@ -144,7 +144,11 @@ pub(super) async fn members(
     Ok(members)
 }
 
-async fn database(session: &Client, name: &str) -> Result<Option<DatabaseFacts>, Error> {
+/// Reads a database; nothing when there is none.
+pub(in crate::pg) async fn database(
+    session: &Client,
+    name: &str,
+) -> Result<Option<DatabaseFacts>, Error> {
     let rows = session
         .query_typed(
             "SELECT pg_catalog.pg_get_userbyid(d.datdba)::text, d.datconnlimit = -2, \

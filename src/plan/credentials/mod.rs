@@ -34,11 +34,6 @@ impl Login {
     pub fn validity(&self) -> Option<Validity> {
         self.facts.as_ref().map(|facts| facts.validity)
     }
-
-    /// Whether a password of it may work at a moment, as far as the server says.
-    pub fn holds(&self, now: Timestamp) -> bool {
-        self.validity().is_some_and(|validity| validity.holds(now))
-    }
 }
 
 /// The two logins of a role.
@@ -94,6 +89,15 @@ impl Pair {
     /// The role.
     pub fn role(&self) -> &Ident {
         &self.first.name
+    }
+
+    /// Whether a password of one of them may work at a moment, as far as the server says. A second
+    /// login without an end was made, and never given a password.
+    fn works(&self, which: Which, now: Timestamp) -> bool {
+        match (which, self.get(which).validity()) {
+            (_, None) | (Which::Second, Some(Validity::Unsaid)) => false,
+            (_, Some(validity)) => validity.holds(now),
+        }
     }
 
     /// How the credentials stand.
@@ -256,16 +260,12 @@ pub fn decide(pair: &Pair, wish: Wish, now: Timestamp) -> Result<Turn, Error> {
                 )));
             }
             let next = current.other();
-            if !at_once && pair.get(next).holds(now) {
+            if !at_once && pair.works(next, now) {
                 return in_grace(pair, current, max_age);
             }
             let old = pair.get(current);
             let held = old.validity().unwrap_or_default();
-            let end = if at_once {
-                Validity::Ended
-            } else {
-                held.cut_to(later(now, grace))
-            };
+            let end = if at_once { Validity::Ended } else { held.cut_to(later(now, grace)) };
             begin(next, Some((old.name.clone(), end)))
         }
         (_, Standing::Unrecorded(_)) => {
@@ -313,7 +313,7 @@ fn as_announced(pair: &Pair, next: Which) -> Changeover {
 impl Pair {
     /// The login that nobody uses.
     fn idle(&self, now: Timestamp) -> Which {
-        if self.first.holds(now) && self.first.is(IssuedState::Replaced) {
+        if self.works(Which::First, now) && self.first.is(IssuedState::Replaced) {
             Which::Second
         } else {
             Which::First
@@ -323,7 +323,7 @@ impl Pair {
 
 /// A moment for people.
 fn moment(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
 /// A moment so much later; the last that there is when it would be beyond.

@@ -96,10 +96,8 @@ fn mirror(facts: &LoginFacts, next: &Login, role: &Ident, push: &mut impl FnMut(
     let none = LoginFacts { connection_limit: -1, ..LoginFacts::default() };
     let has = next.facts.as_ref().unwrap_or(&none);
     if has.connection_limit != facts.connection_limit {
-        let change = Change::LimitConnections {
-            role: next.name.clone(),
-            limit: facts.connection_limit,
-        };
+        let change =
+            Change::LimitConnections { role: next.name.clone(), limit: facts.connection_limit };
         push(change);
     }
     let mut wanted = facts.settings.clone();

@@ -83,10 +83,9 @@ impl Session {
 
 fn refusal(error: &tokio_postgres::Error) -> SqlFailure {
     match error.as_db_error() {
-        Some(db) => SqlFailure {
-            sqlstate: db.code().code().to_owned(),
-            message: db.message().to_owned(),
-        },
+        Some(db) => {
+            SqlFailure { sqlstate: db.code().code().to_owned(), message: db.message().to_owned() }
+        }
         None => SqlFailure { sqlstate: "08000".to_owned(), message: error.to_string() },
     }
 }
