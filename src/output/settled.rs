@@ -27,7 +27,9 @@ pub(super) fn human(answer: &Settled, style: &Style) -> String {
         .collect();
     if !shown.is_empty() && (shown.len() <= READABLE || style.whole) {
         let rows = shown.iter().map(|target| row(target, style)).collect();
-        text.push('\n');
+        if !text.is_empty() {
+            text.push('\n');
+        }
         text.push_str(&table(&["tenant", "tier", "changes", "status"], rows, style));
         text.push('\n');
     }

@@ -137,7 +137,10 @@ fn what_cannot_be_adopted_is_refused_with_the_reason() {
     let world = World::new();
     world.run(["adopt"]).code(64).snapshot("adopt_nothing_said");
     world.run(["adopt", "--schema-pattern", "tenant_*"]).code(1).snapshot("adopt_nothing_fits");
-    world.sql("CREATE SCHEMA \"tenant_Acme\"; CREATE SCHEMA tenant_9; CREATE SCHEMA tenant_ok");
+    world.sql(
+        "CREATE SCHEMA \"tenant_Acme\" AUTHORIZATION platform; \
+         CREATE SCHEMA tenant_9 AUTHORIZATION platform; CREATE SCHEMA tenant_ok",
+    );
     let adopt = ["adopt", "--schema-pattern", "tenant_*"];
     world.run(adopt).code(4).snapshot("adopt_no_ids");
     assert_eq!(world.rows("SELECT to_regclass('tenantctl.tenants')"), [["NULL"]]);

@@ -255,7 +255,15 @@ impl Adopting<'_> {
     ) -> Result<(), Error> {
         let mut desired = self.desired(target.tenant.clone())?;
         let registry = self.known.map(|_| self.control);
-        let mut observed = pg::observe(self.cx.servers, registry, &desired).await?;
+        let mut observed = match pg::observe(self.cx.servers, registry, &desired).await {
+            Err(error) if error.code == Code::Permission => {
+                let owner = &target.tenant.owner;
+                return Err(error.hint(format!(
+                    "let tenantctl act as the owner: GRANT {owner} TO the role that it works as"
+                )));
+            }
+            observed => observed?,
+        };
         if let Some(holder) = &observed.holder {
             return Err(Error::new(
                 Code::NameTaken,

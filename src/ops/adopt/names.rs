@@ -108,7 +108,7 @@ pub(super) fn named(
         return Err(Error::new(
             Code::Refused,
             format!(
-                "{what} {}{more} cannot be called so as tenants: {}",
+                "{what} {}{more} cannot be a tenant as it is called: {}",
                 names.join(", "),
                 error.message
             ),
