@@ -136,6 +136,7 @@ async fn carry(
                 lock_wait: work.lock_wait,
                 repeatables: Repeating::default(),
                 watcher: None,
+                superuser: true,
             };
             migrate_target(session, &target).await.map(|_| ()).map_err(|(_, error)| error)
         }

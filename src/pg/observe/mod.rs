@@ -2,7 +2,9 @@
 
 pub(super) mod catalog;
 pub(super) mod holdings;
+mod keys;
 pub(super) mod logins;
 mod printed;
 pub(super) mod structure;
+mod surroundings;
 pub(super) mod tenant;
