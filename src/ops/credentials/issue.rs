@@ -119,7 +119,7 @@ async fn change(
                 Ok(((), json!({"recorded": true})))
             };
             let deed = deed(cx, unit, event, options.run, &audited(&recorded));
-            answered(cx, control, deed, work).await?;
+            Box::pin(answered(cx, control, deed, work)).await?;
             // What was replaced in good time is not what is asked for when it is urgent.
             let ended = |change: &Changeover| {
                 change.replaces.as_ref().is_none_or(|(_, until)| *until == Validity::Ended)
@@ -168,7 +168,7 @@ async fn change(
         };
         Ok((row, json!({"sessions_ended": ended})))
     };
-    answered(cx, control, deed, work).await
+    Box::pin(answered(cx, control, deed, work)).await
 }
 
 /// What issuing needs.

@@ -253,7 +253,7 @@ async fn answered<T>(
     work: impl Future<Output = Result<(T, Value), Error>>,
 ) -> Result<T, Error> {
     deed.start(control).await?;
-    match Box::pin(work).await {
+    match work.await {
         Ok((done, after)) => {
             deed.close(cx, control, Outcome::Done, after, None).await;
             Ok(done)

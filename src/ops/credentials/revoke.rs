@@ -236,5 +236,5 @@ async fn take_away(
         };
         Ok((row, json!({"sessions_ended": sessions})))
     };
-    answered(cx, control, deed, work).await
+    Box::pin(answered(cx, control, deed, work)).await
 }
