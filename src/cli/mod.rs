@@ -44,6 +44,8 @@ commands! {
     create => Create,
     list => List,
     show => Show,
+    moving => Move,
+    erase => Erase,
     migrate => Migrate,
     runs => Runs,
     audit => Audit,

@@ -3,9 +3,11 @@
 mod change;
 pub mod drift;
 pub mod endurance;
+pub mod erasing;
 pub mod health;
 pub mod life;
 pub mod locks;
+pub mod moving;
 pub mod outside;
 pub mod pending;
 #[cfg(test)]
