@@ -14,6 +14,8 @@ CREATE TABLE moves (
     version bigint,
     -- The target holds a complete copy.
     loaded boolean NOT NULL DEFAULT false,
+    -- What the copy saw, where changes are followed from there.
+    snapshot text,
     -- What was compared while nobody could write: table, rows and hash.
     sums jsonb CHECK (jsonb_typeof(sums) = 'array'),
     -- What closing the source to readers took away.

@@ -7,6 +7,7 @@ use super::args::{self, Model, Waiting};
 use super::consent::AskedAbout;
 use crate::error::{Code, Error};
 use crate::model::ident::Ident;
+use crate::model::moving::Method;
 use crate::model::tenant::{ClusterName, Isolation, TenantId};
 use crate::ops::{self, MoveOptions};
 use crate::report::Report;
@@ -35,11 +36,32 @@ pub(super) struct Args {
     /// How long it may be unable to write: refused when the estimate says more, given up when it takes more
     #[arg(long, value_name = "DURATION", value_parser = args::duration)]
     max_freeze: Option<Duration>,
+    /// How rows get there; without it, the best that the servers allow
+    #[arg(long, value_enum, value_name = "METHOD")]
+    method: Option<How>,
     /// Say what would be moved, how, and for how long the tenant could not write
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
     patience: Patience,
+}
+
+/// `--method`.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum How {
+    /// Copied while the tenant writes; what it writes is read from the server's log and applied
+    Replication,
+    /// Copied while the tenant cannot write
+    Freeze,
+}
+
+impl From<How> for Method {
+    fn from(how: How) -> Self {
+        match how {
+            How::Replication => Self::Replication,
+            How::Freeze => Self::Freeze,
+        }
+    }
 }
 
 /// How long to wait.
@@ -105,6 +127,7 @@ impl Patience {
             to_cluster: None,
             to_database: None,
             max_freeze: None,
+            method: None,
             writer_wait: self.writer_wait,
             lock_wait: self.waiting.tenant_lock_wait,
             limits: self.waiting.limits(),
@@ -136,6 +159,7 @@ impl Args {
                     to_cluster: self.to_cluster,
                     to_database: self.to_database,
                     max_freeze: self.max_freeze,
+                    method: self.method.map(Method::from),
                     dry_run: self.dry_run,
                     ..self.patience.options()
                 };

@@ -156,6 +156,8 @@ pub struct Move {
     pub version: Option<Version>,
     /// Whether the new place holds a complete copy.
     pub loaded: bool,
+    /// What the copy saw, as the server printed it, where changes are followed from there.
+    pub snapshot: Option<String>,
     /// The tables that were compared while nobody could write; none before that.
     pub sums: Option<Vec<Sum>>,
     /// What closing the old place to readers took away, to be given back by an abort.

@@ -1,6 +1,7 @@
 //! Carries a move out, step by step: what is left is decided by [`plan::moving`], from what both
 //! places and the registry say.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::MoveOptions;
@@ -64,9 +65,9 @@ impl<'a> Journey<'a> {
     /// Does what is left to do. A failure between closing the old place and switching opens it
     /// again: the tenant must not wait for whoever reads the failure.
     pub(super) async fn travel(&mut self, goal: Goal) -> Result<(), Error> {
-        let left = self.left(goal).await?;
+        let mut left = VecDeque::from(self.left(goal).await?);
         let mut frozen = false;
-        for step in left {
+        while let Some(step) = left.pop_front() {
             if let Err(interrupted) = self.cx.interrupt.check(&self.attempt(step)) {
                 self.thaw_after(frozen).await;
                 return Err(interrupted);
@@ -80,6 +81,10 @@ impl<'a> Journey<'a> {
                 let thaw = goal == Goal::Move && self.moved.phase == Phase::Moving;
                 self.thaw_after(thaw).await;
                 return Err(error);
+            }
+            // Where changes cannot be followed after all, what is left is something else.
+            if step == Step::OpenFeed {
+                left = VecDeque::from(self.left(goal).await?);
             }
         }
         Ok(())
@@ -189,6 +194,13 @@ impl<'a> Journey<'a> {
             _ => closed(self.at_source().await?).await?,
         };
         let target = closed(self.at_target().await?).await?;
+        let feed = match (self.moved.method, self.moved.phase) {
+            (Method::Freeze, _) | (_, Phase::Finishing) => moving::Feed::default(),
+            (Method::Replication, _) => match self.at_source().await? {
+                Some((site, _)) => moving::feed(&site.place()).await?,
+                None => moving::Feed::default(),
+            },
+        };
         let moved = &self.moved;
         let sealed = moved.sealed.as_ref();
         let behind = moved.phase != Phase::Moving;
@@ -198,7 +210,7 @@ impl<'a> Journey<'a> {
             target_made: moved.loaded,
             target_closed: if behind { target.any } else { target.all },
             loaded: moved.loaded,
-            feed: false,
+            feed: if behind || goal == Goal::Abort { feed.any } else { feed.whole },
             frozen: if goal == Goal::Abort { source.any } else { source.all },
             compared: moved.sums.is_some(),
             sealed: if goal == Goal::Abort {
@@ -289,7 +301,12 @@ impl<'a> Journey<'a> {
             }
             Step::RemoveTarget => self.remove(true).await,
             Step::Conclude => moving::conclude(self.control, &self.moved).await,
-            Step::OpenFeed | Step::Follow | Step::Drain | Step::CloseFeed => Ok(()),
+            Step::OpenFeed => self.open_feed().await,
+            Step::Follow | Step::Drain => self.follow().await,
+            Step::CloseFeed => match self.at_source().await? {
+                Some((site, _)) => moving::close_feed(&site.place()).await,
+                None => Ok(()),
+            },
         }
     }
 
@@ -360,6 +377,32 @@ impl<'a> Journey<'a> {
         moving::close(&site.place(), &holdings, wait).await
     }
 
+    /// A server that does not let its log be kept now makes the tenant wait, not the move.
+    async fn open_feed(&mut self) -> Result<(), Error> {
+        moving::unload(self.control, &self.moved).await?;
+        let Some((site, holdings)) = self.at_source().await? else {
+            return Err(self.gone(&self.moved.source));
+        };
+        if let Err(refused) = moving::open_feed(&site.place(), &holdings).await {
+            if refused.code == Code::Unreachable {
+                return Err(refused);
+            }
+            self.notes.push(format!("it was copied while it could not write: {refused}"));
+            moving::freeze_instead(self.control, &self.moved).await?;
+        }
+        self.reread().await
+    }
+
+    async fn follow(&mut self) -> Result<(), Error> {
+        let seen = self.moved.snapshot.clone().unwrap_or_default();
+        let ((here, held), (there, new)) = self.both().await?;
+        let mapping = mapped((here, &held), (there, &new))?;
+        let (here, there) = (here.place(), there.place());
+        let changes = moving::follow(&here, (&there, &new), &mapping, &seen).await?;
+        log::info!("applied {changes} changes");
+        Ok(())
+    }
+
     async fn load(&mut self) -> Result<(), Error> {
         let (observer, tenant) = (self.cx.observer, self.moved.tenant.clone());
         let told = |copied: &Copied| {
@@ -368,10 +411,21 @@ impl<'a> Journey<'a> {
             observer.on(&Event::StepDone { tenant: &tenant, what, took: copied.took });
         };
         moving::unload(self.control, &self.moved).await?;
+        let (control, moved) = (self.control, self.moved.clone());
         let ((here, held), (there, new)) = self.both().await?;
         let mapping = mapped((here, &held), (there, &new))?;
         let (here, there) = (here.place(), there.place());
-        moving::load((&here, &held), (&there, &new), &mapping, async || Ok(()), told).await?;
+        if moved.method == Method::Replication {
+            moving::forget_applied(&there, &new).await?;
+        }
+        let begun = async || {
+            if moved.method == Method::Freeze {
+                return Ok(());
+            }
+            let seen = moving::snapshot(&here).await?;
+            moving::keep_snapshot(control, &moved, &seen).await
+        };
+        moving::load((&here, &held), (&there, &new), &mapping, begun, told).await?;
         moving::refresh(&there, &new).await?;
         moving::mark_loaded(self.control, &self.moved).await?;
         self.reread().await
@@ -587,9 +641,4 @@ fn refuse_hidden(hidden: Vec<Ident>, tenant: &Tenant) -> Result<(), Error> {
         ),
     )
     .hint("let the tables' owner see every row of the current tenant, by a policy of its own"))
-}
-
-/// Whether rows are followed while they are copied; for now they never are.
-pub(super) fn method() -> Method {
-    Method::Freeze
 }

@@ -17,7 +17,7 @@ use super::{Context, fleet, select};
 use crate::error::{Code, Error};
 use crate::model::desired::Desired;
 use crate::model::ident::Ident;
-use crate::model::moving::{Home, Move, Phase};
+use crate::model::moving::{Home, Method, Move, Phase};
 use crate::model::observed::Observed;
 use crate::model::tenant::{ClusterName, Isolation, State, Tenant, TenantId};
 use crate::pg::{self, LockKey, Session, moving, registry};
@@ -37,6 +37,8 @@ pub struct MoveOptions {
     pub to_cluster: Option<ClusterName>,
     /// Another database than the layout says.
     pub to_database: Option<Ident>,
+    /// How rows get there; by itself the best that the servers allow.
+    pub method: Option<Method>,
     /// How long the tenant may be unable to write.
     pub max_freeze: Option<Duration>,
     /// How long writers, and others who use a table, are waited for.
@@ -347,6 +349,7 @@ async fn prepare(
     fits(cx, control, tenant, target, &set).await?;
     // What tenants share already can be compared beforehand.
     let mut notes = Vec::new();
+    let mut there_already = None;
     if let Some(there) = beforehand(cx, target, id, options).await?
         && let Some(new) = there.holdings().await?.filter(|new| !new.tables.is_empty())
     {
@@ -359,8 +362,28 @@ async fn prepare(
             notes = mapping.notes;
         }
         refuse_rows(&there, &new).await?;
+        there_already = Some(new);
     }
-    let method = journey::method();
+    let obstacle = match options.method {
+        Some(Method::Freeze) => Some(None),
+        wanted => {
+            let shared = target.tenant.isolation == Isolation::Shared;
+            let found =
+                moving::obstacle(&here.place(), &held, shared, there_already.as_ref()).await?;
+            if let (Some(Method::Replication), Some(why)) = (wanted, &found) {
+                return Err(Error::new(
+                    Code::Refused,
+                    format!("move tenant {}: its changes cannot be followed: {why}", tenant.id),
+                )
+                .hint("leave --method away to copy it while it cannot write"));
+            }
+            found.map(Some)
+        }
+    };
+    let method = if obstacle.is_some() { Method::Freeze } else { Method::Replication };
+    if let Some(Some(why)) = obstacle {
+        notes.push(format!("it is copied while it cannot write: {why}"));
+    }
     let load = moving::measure(&here.place(), &held).await?;
     let estimate = estimate::frozen(method, &load);
     let announced = Announced { method, load, estimate, notes };
@@ -388,6 +411,7 @@ async fn prepare(
         phase: Phase::Moving,
         version,
         loaded: false,
+        snapshot: None,
         sums: None,
         sealed: None,
         frozen_for: None,
@@ -397,6 +421,7 @@ async fn prepare(
     Ok((moved, announced))
 }
 
+#[allow(clippy::cast_precision_loss, reason = "for people")]
 fn announce(cx: &Context<'_>, tenant: &Tenant, announced: &Announced) {
     let Announced { load: Load { rows, bytes, .. }, estimate, .. } = announced;
     let what = format!(

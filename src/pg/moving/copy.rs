@@ -130,11 +130,11 @@ async fn empty(
         let mut gone = 0;
         for group in transfer::unloading(holdings) {
             let mut deletes = Vec::new();
-            for (at, name) in (1..).zip(group.iter().filter(|name| wanted(name))) {
+            for (at, name) in (1_i32..).zip(group.iter().filter(|name| wanted(name))) {
                 let Some(table) = holdings.tables.get(name) else { continue };
                 place.run(&place.becoming(name, table)?, "remove the rows").await?;
                 let delete = sql!("DELETE{}", place.rows(name, table));
-                deletes.push(sql!("removed_{} AS ({} RETURNING 1)", at as i32, delete));
+                deletes.push(sql!("removed_{} AS ({} RETURNING 1)", at, delete));
             }
             if deletes.is_empty() {
                 continue;
@@ -173,7 +173,7 @@ impl Loading<'_> {
         let quiet = !self.target.is_shared();
         let mut bytes = 0;
         if quiet {
-            self.triggers(true).await?;
+            silence(self.target, self.mapping, self.there, true).await?;
             self.truncate().await?;
         } else {
             empty(self.target, self.there, |name| self.is_mapped(name)).await?;
@@ -184,7 +184,7 @@ impl Loading<'_> {
         if quiet {
             // What references each other is checked before the triggers come back.
             self.target.run(&sql!("SET CONSTRAINTS ALL IMMEDIATE"), "check the rows").await?;
-            self.triggers(false).await?;
+            silence(self.target, self.mapping, self.there, false).await?;
         } else if self.there.tables.values().any(fires) {
             self.settle().await?;
         }
@@ -193,34 +193,6 @@ impl Loading<'_> {
 
     fn is_mapped(&self, name: &QualifiedName) -> bool {
         self.mapping.tables().any(|mapped| mapped.target == *name)
-    }
-
-    /// Disables what a team wrote, or gives each trigger back as it was.
-    async fn triggers(&self, off: bool) -> Result<(), Error> {
-        let mut statements = Vec::new();
-        for mapped in self.mapping.tables() {
-            let Some(table) = self.there.tables.get(&mapped.target) else { continue };
-            for (trigger, firing) in &table.triggers {
-                let enable = match (off, firing) {
-                    (_, Firing::Disabled) => continue,
-                    (true, _) => sql!("DISABLE"),
-                    (false, Firing::Normal) => sql!("ENABLE"),
-                    (false, Firing::Replica) => sql!("ENABLE REPLICA"),
-                    (false, Firing::Always) => sql!("ENABLE ALWAYS"),
-                };
-                statements.push(sql!(
-                    "ALTER TABLE {} {} TRIGGER {}",
-                    mapped.target,
-                    enable,
-                    trigger
-                ));
-            }
-        }
-        if statements.is_empty() {
-            return Ok(());
-        }
-        let what = if off { "silence triggers" } else { "restore triggers" };
-        self.target.run(&Sql::joined(&statements, "; "), what).await
     }
 
     /// What migrations put there goes as well: it is among what is copied, if the tenant kept it.
@@ -257,7 +229,7 @@ impl Loading<'_> {
                 let incoming =
                     QualifiedName::new(self.target.tenant.placement.schema.clone(), name);
                 self.stage(mapped, other, &columns, &incoming).await?;
-                inserts.push((mapped, other, self.insert(mapped, &columns, &incoming, at)));
+                inserts.push((mapped, other, insert(mapped, &columns, &incoming)));
                 drops.push(incoming.clone());
                 incoming
             } else {
@@ -299,23 +271,6 @@ impl Loading<'_> {
         target.run(&statement, "make room for the rows").await
     }
 
-    fn insert(
-        &self,
-        mapped: &Mapped,
-        columns: &[&Ident],
-        incoming: &QualifiedName,
-        at: i32,
-    ) -> Sql {
-        let _ = at;
-        sql!(
-            "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {}",
-            mapped.target,
-            List(columns),
-            List(columns),
-            incoming
-        )
-    }
-
     async fn insert_all(&self, inserts: &[(&Mapped, &HeldTable, Sql)]) -> Result<(), Error> {
         let Some((first, table, _)) = inserts.first() else {
             return Ok(());
@@ -355,7 +310,7 @@ impl Loading<'_> {
         let (source, target) = (self.source, self.target);
         let key = mapped.fill.as_ref().map(|fill| {
             let kind = other.column(fill).map_or("text", |column| &column.kind);
-            sql!("{}::{}", Literal(&target.tenant.key), pg_type(kind))
+            sql!("{}::{}", Literal(&target.tenant.key), Sql::from_catalog(kind))
         });
         let read: Vec<Sql> = key
             .into_iter()
@@ -425,9 +380,39 @@ impl Loading<'_> {
     }
 }
 
-/// A type, as the server printed it.
-fn pg_type(kind: &str) -> Sql {
-    Sql::from_catalog(kind)
+fn insert(mapped: &Mapped, columns: &[&Ident], incoming: &QualifiedName) -> Sql {
+    sql!(
+        "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {}",
+        mapped.target,
+        List(columns),
+        List(columns),
+        incoming
+    )
+}
+
+/// Disables the triggers that a team wrote, or gives each back as it was.
+pub(super) async fn silence(
+    target: &Place<'_>,
+    mapping: &Mapping,
+    there: &Holdings,
+    off: bool,
+) -> Result<(), Error> {
+    let mut statements = vec![sql!("SET LOCAL ROLE {}", target.tenant.owner)];
+    for mapped in mapping.tables() {
+        let Some(table) = there.tables.get(&mapped.target) else { continue };
+        for (trigger, firing) in &table.triggers {
+            let enable = match (off, firing) {
+                (_, Firing::Disabled) => continue,
+                (true, _) => sql!("DISABLE"),
+                (false, Firing::Normal) => sql!("ENABLE"),
+                (false, Firing::Replica) => sql!("ENABLE REPLICA"),
+                (false, Firing::Always) => sql!("ENABLE ALWAYS"),
+            };
+            statements.push(sql!("ALTER TABLE {} {} TRIGGER {}", mapped.target, enable, trigger));
+        }
+    }
+    let what = if off { "silence triggers" } else { "restore triggers" };
+    target.run(&Sql::joined(&statements, "; "), what).await
 }
 
 fn fires(table: &HeldTable) -> bool {

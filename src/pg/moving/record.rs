@@ -19,7 +19,7 @@ use crate::pg::session::Session;
 
 const COLUMNS: &str = "id, tenant, phase, method, source, target, version, loaded, sums, sealed, \
      extract(epoch FROM clock_timestamp() - frozen_at)::float8, unwritable_ms, \
-     extract(epoch FROM clock_timestamp() - started_at)::float8";
+     extract(epoch FROM clock_timestamp() - started_at)::float8, snapshot";
 
 #[derive(Serialize, Deserialize)]
 struct RawHome {
@@ -86,6 +86,7 @@ fn read(row: &Row) -> Result<Move, Error> {
         target: home(row.get(5))?,
         version: row.get::<_, Option<i64>>(6).map(Version),
         loaded: row.get(7),
+        snapshot: row.get(13),
         sums: sums.transpose()?,
         sealed: row.get(9),
         frozen_for: seconds(10),
@@ -177,6 +178,36 @@ pub async fn begin(session: &Session, new: &Move) -> Result<(), Error> {
 pub async fn mark_loaded(session: &Session, moved: &Move) -> Result<(), Error> {
     let statement = "UPDATE tenantctl.moves SET loaded = true WHERE id = $1 RETURNING id";
     change(session, moved, "everything is copied", statement, &[(&moved.id, Type::UUID)]).await
+}
+
+/// Records what a copy sees.
+///
+/// # Errors
+///
+/// Whatever the server refuses.
+pub async fn keep_snapshot(session: &Session, moved: &Move, seen: &str) -> Result<(), Error> {
+    let statement = "UPDATE tenantctl.moves SET snapshot = $2 WHERE id = $1 RETURNING id";
+    let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&moved.id, Type::UUID), (&seen, Type::TEXT)];
+    change(session, moved, "what is copied is seen", statement, &parameters).await
+}
+
+/// Records that the tenant is copied while it cannot write: its changes cannot be followed.
+///
+/// # Errors
+///
+/// Whatever the server refuses.
+pub async fn freeze_instead(session: &Session, moved: &Move) -> Result<(), Error> {
+    let statement = "UPDATE tenantctl.moves SET method = 'freeze', loaded = false, sums = NULL \
+                     WHERE id = $1 RETURNING id";
+    change(
+        session,
+        moved,
+        "it is copied while it cannot write",
+        statement,
+        &[(&moved.id, Type::UUID)],
+    )
+    .await
 }
 
 /// Records that the new place holds no complete copy.
