@@ -143,11 +143,14 @@ impl Args {
             Some(Command::Finish(Finish { id, patience })) => {
                 let options = patience.options();
                 let asked = AskedAbout { app, command: "move finish", tenant: &id };
-                app.with_fleet(async |cx| ops::finish_move(cx, &id, &options, &asked).await).await
+                app.with_fleet(async |cx| {
+                    Box::pin(ops::finish_move(cx, &id, &options, &asked)).await
+                })
+                .await
             }
             Some(Command::Abort(Abort { id, lose_writes, patience })) => {
                 let options = MoveOptions { lose_writes, ..patience.options() };
-                app.with_fleet(async |cx| ops::abort_move(cx, &id, &options).await).await
+                app.with_fleet(async |cx| Box::pin(ops::abort_move(cx, &id, &options)).await).await
             }
             Some(Command::Status(Status { id })) => {
                 app.with_fleet(async |cx| ops::move_status(cx, id.as_ref()).await).await
@@ -163,7 +166,7 @@ impl Args {
                     dry_run: self.dry_run,
                     ..self.patience.options()
                 };
-                app.with_fleet(async |cx| ops::relocate(cx, &id, &options).await).await
+                app.with_fleet(async |cx| Box::pin(ops::relocate(cx, &id, &options)).await).await
             }
         }
     }

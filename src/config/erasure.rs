@@ -24,14 +24,6 @@ use crate::sql::predicate::Predicate;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Raw {
-    #[serde(rename = "where")]
-    wanted: toml::map::Map<String, toml::Value>,
-    #[serde(default)]
-    keys: toml::map::Map<String, toml::Value>,
-}
-
-#[derive(Deserialize)]
 struct Placed {
     #[serde(rename = "where")]
     wanted: std::collections::BTreeMap<String, Spanned<String>>,
@@ -63,7 +55,6 @@ fn parse(file: &str, text: &str) -> Result<Erasure, Error> {
             None => refused,
         }
     };
-    let _shape: Raw = toml::from_str(text).map_err(|error| wrong(&error))?;
     let placed: Placed = toml::from_str(text).map_err(|error| wrong(&error))?;
     let mut erasure = Erasure {
         file: file.to_owned(),

@@ -8,6 +8,7 @@ use super::progress::duration;
 use super::style::Style;
 use crate::model::count;
 use crate::model::erasure::Fate;
+use crate::model::ident::Ident;
 use crate::report::Erasing;
 
 fn rows(number: u64) -> String {
@@ -53,7 +54,7 @@ pub(super) fn human(answer: &Erasing, style: &Style) -> String {
     for table in
         answer.tables.iter().filter(|table| !table.triggers.is_empty() && table.rows.deleted > 0)
     {
-        let names: Vec<&str> = table.triggers.iter().map(|name| name.as_str()).collect();
+        let names: Vec<&str> = table.triggers.iter().map(Ident::as_str).collect();
         text.push_str(&format!(
             "{}: triggers of {} fire: {}; what they write down of a row is meant only if {} says so\n",
             style.attention("note"),
@@ -89,7 +90,7 @@ pub(super) fn document(answer: &Erasing) -> Value {
                 "deleted": table.rows.deleted,
                 "let_go": table.rows.nulled,
                 "after": table.rows.after,
-                "triggers": table.triggers.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+                "triggers": table.triggers.iter().map(Ident::as_str).collect::<Vec<_>>(),
             })
         })
         .collect();

@@ -112,8 +112,11 @@ fn differences(moved: &Move) -> [(&'static str, String, String); 5] {
             roles.join(", "),
         ]
     };
-    let ([a, b, c, d, e], [v, w, x, y, z]) = (of(&moved.source), of(&moved.target));
-    [("isolation", a, v), ("cluster", b, w), ("database", c, x), ("schema", d, y), ("role", e, z)]
+    let mut pairs = of(&moved.source).into_iter().zip(of(&moved.target));
+    ["isolation", "cluster", "database", "schema", "role"].map(|name| {
+        let (was, now) = pairs.next().unwrap_or_default();
+        (name, was, now)
+    })
 }
 
 pub(super) fn moves(answer: &Moves, style: &Style) -> String {

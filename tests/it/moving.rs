@@ -298,11 +298,11 @@ fn between_two_clusters() {
 /// An application that adds, changes and removes all the time, and remembers what was acknowledged.
 fn writer(
     url: impl Fn(&str) -> String,
-    registry: String,
+    registry: &str,
     mut number: u32,
     stop: &AtomicBool,
 ) -> Vec<u32> {
-    let mut registry = crate::harness::Session::open(&registry);
+    let mut registry = crate::harness::Session::open(registry);
     let mut acknowledged = Vec::new();
     while !stop.load(Ordering::SeqCst) {
         let row = registry
@@ -361,7 +361,7 @@ fn loses_nothing(world: World, method: impl Fn(Model) -> &'static str) {
         let (far, flag) = (Arc::clone(&world), Arc::clone(&stop));
         let writing = thread::spawn(move || {
             let url = |database: &str| far.url(database, "postgres");
-            writer(url, far.url("app", "postgres"), from * 1_000_000, &flag)
+            writer(url, &far.url("app", "postgres"), from * 1_000_000, &flag)
         });
         let answer = world.tenantctl(to(model)).args(["-o", "json"]).run().ok();
         assert_eq!(answer.json()["move"]["method"], method(model), "{}", answer.transcript());

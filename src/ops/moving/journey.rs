@@ -343,8 +343,8 @@ impl<'a> Journey<'a> {
             Side { tenant: there.place().tenant, holdings: &new },
         )?;
         let (here, there) = (here.place(), there.place());
-        refuse_reference(moving::references_agree(&here, &there, &mapping).await?, here.tenant)?;
-        refuse_hidden(moving::hidden(&here, &held).await?, here.tenant)?;
+        refuse_reference(&moving::references_agree(&here, &there, &mapping).await?, here.tenant)?;
+        refuse_hidden(&moving::hidden(&here, &held).await?, here.tenant)?;
         self.notes.extend(mapping.notes);
         Ok(())
     }
@@ -459,7 +459,7 @@ impl<'a> Journey<'a> {
             )
             .hint("run the same command again"));
         }
-        refuse_reference(moving::references_agree(&here, &there, &mapping).await?, here.tenant)?;
+        refuse_reference(&moving::references_agree(&here, &there, &mapping).await?, here.tenant)?;
         moving::advance(&there, &held, &new).await?;
         let (source, target) = tokio::try_join!(
             moving::sums(&here, &held, &mapping, |mapped| &mapped.source),
@@ -615,7 +615,7 @@ fn mapped(
     )
 }
 
-fn refuse_reference(differ: Vec<Ident>, tenant: &Tenant) -> Result<(), Error> {
+fn refuse_reference(differ: &[Ident], tenant: &Tenant) -> Result<(), Error> {
     if differ.is_empty() {
         return Ok(());
     }
@@ -627,7 +627,7 @@ fn refuse_reference(differ: Vec<Ident>, tenant: &Tenant) -> Result<(), Error> {
     .hint("its rows are nobody's: make them the same in both places first, or remove them"))
 }
 
-fn refuse_hidden(hidden: Vec<Ident>, tenant: &Tenant) -> Result<(), Error> {
+fn refuse_hidden(hidden: &[Ident], tenant: &Tenant) -> Result<(), Error> {
     if hidden.is_empty() {
         return Ok(());
     }

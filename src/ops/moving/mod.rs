@@ -80,7 +80,8 @@ pub async fn relocate(
                 let answer = Moved::nothing(tenant, started.elapsed());
                 return Ok(Report::Moved(Box::new(answer)));
             };
-            let (moved, announced) = prepare(cx, &control, &tenant, &target, options).await?;
+            let (moved, announced) =
+                Box::pin(prepare(cx, &control, &tenant, &target, options)).await?;
             if options.dry_run {
                 let answer = Moved::planned(tenant, moved, announced, started.elapsed());
                 return Ok(Report::Moved(Box::new(answer)));
@@ -91,7 +92,7 @@ pub async fn relocate(
     let was = moved.phase;
     let new = announced.is_some();
     let mut journey = Journey::new(cx, &control, options, &tenant, moved)?;
-    if !new && journey.left(Goal::Move).await?.is_empty() {
+    if !new && Box::pin(journey.left(Goal::Move)).await?.is_empty() {
         let answer = answer(&control, journey, MovedHow::Unchanged, None, started).await?;
         return Ok(Report::Moved(Box::new(answer)));
     }
@@ -101,7 +102,7 @@ pub async fn relocate(
         if new {
             moving::begin(&control, &journey.moved).await?;
         }
-        if let Err(error) = journey.travel(Goal::Move).await {
+        if let Err(error) = Box::pin(journey.travel(Goal::Move)).await {
             return Err(give_up(&mut journey, error).await.into());
         }
         log::debug!("the move went on from {was}");
@@ -149,7 +150,7 @@ async fn give_up(journey: &mut Journey<'_>, error: Error) -> Error {
     if error.code != Code::Refused || !untouched {
         return error;
     }
-    match journey.travel(Goal::Abort).await {
+    match Box::pin(journey.travel(Goal::Abort)).await {
         Ok(()) => error.hint("nothing was moved, and what was made for it is gone again"),
         Err(left) => {
             log::warn!("{left}");
@@ -210,7 +211,7 @@ async fn end(
         consent.given(&Report::Moved(Box::new(kept)))?;
     }
     // Refused before anybody has to answer for it.
-    journey.left(goal).await?;
+    Box::pin(journey.left(goal)).await?;
     let (event, how) = match goal {
         Goal::Finish => ("move finish", MovedHow::Finished),
         Goal::Abort | Goal::Move => ("move abort", MovedHow::Aborted),
@@ -218,7 +219,7 @@ async fn end(
     let deed = deed(cx, event, &tenant, &journey.moved);
     deed.start(&control).await?;
     let done = async {
-        journey.travel(goal).await?;
+        Box::pin(journey.travel(goal)).await?;
         let answer = answer(&control, journey, how, None, started).await?;
         Ok(Report::Moved(Box::new(answer)))
     };

@@ -292,20 +292,18 @@ async fn settle(
     (phase, state): (Phase, &str),
     what: &str,
 ) -> Result<(), Error> {
-    let statement = format!(
-        "WITH moved AS (UPDATE tenantctl.moves SET phase = $2 WHERE id = $1 \
+    let statement = "WITH moved AS (UPDATE tenantctl.moves SET phase = $2 WHERE id = $1 \
                         AND phase NOT IN ('done', 'aborted', 'finishing') RETURNING tenant) \
          UPDATE tenantctl.tenants t SET isolation = $3, cluster = $4, database = $5, schema = $6, owner = $7, \
                 roles = $8, state = CASE WHEN $9 = '' THEN coalesce(state_before, 'active') ELSE $9 END, \
                 state_before = CASE WHEN $9 = '' THEN NULL ELSE coalesce(state_before, state) END, updated_at = now() \
-         FROM moved WHERE t.id = moved.tenant RETURNING t.id"
-    );
+         FROM moved WHERE t.id = moved.tenant RETURNING t.id";
     let roles: Vec<&str> = place.roles.iter().map(Ident::as_str).collect();
     change(
         session,
         moved,
         what,
-        &statement,
+        statement,
         &[
             (&moved.id, Type::UUID),
             (&phase.word(), Type::TEXT),

@@ -29,11 +29,11 @@ const PIECE: usize = 256 * 1024;
 
 /// What was applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Followed {
+struct Followed {
     /// Changes of rows.
-    pub changes: u64,
-    /// Batches that were not full: the end of the log was reached.
-    pub reached_end: bool,
+    changes: u64,
+    /// The batch was not full: the end of the log was reached.
+    reached_end: bool,
 }
 
 struct Applying<'a> {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::types::Type;
 
-pub use self::apply::{Followed, follow};
+pub use self::apply::follow;
 use super::closing::{PREFIX, sqlstate};
 use super::place::{Place, own_name, texts};
 use crate::error::{Code, Error};
