@@ -12,6 +12,8 @@ use crate::report::Report;
 /// Whoever sits at the terminal, unless `--yes` has spoken.
 pub(super) struct Asked<'a> {
     pub(super) app: &'a App,
+    /// The command that asks.
+    pub(super) command: &'static str,
     /// The word that is to be typed: a key that was hit by chance agrees to nothing.
     pub(super) word: &'static str,
 }
@@ -33,7 +35,7 @@ impl Consent for AskedAbout<'_> {
 
 impl Consent for Asked<'_> {
     fn given(&self, what: &Report) -> Result<(), Error> {
-        ask(self.app, &format!("migrate {}", self.word), self.word, what)
+        ask(self.app, self.command, self.word, what)
     }
 }
 

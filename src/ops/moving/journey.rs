@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::MoveOptions;
 use super::sites::{self, Site};
 use crate::error::{Code, Error};
+use crate::model::credential::second_login;
 use crate::model::desired::Desired;
 use crate::model::holdings::Holdings;
 use crate::model::ident::Ident;
@@ -583,6 +584,7 @@ impl<'a> Journey<'a> {
                 roles.staying.push(role.clone());
             } else {
                 roles.going.push(role.clone());
+                roles.logins.extend(second_login(role).ok());
             }
         }
         roles

@@ -100,6 +100,8 @@ async fn dependents(place: &Place<'_>, schema: &Ident) -> Result<Vec<String>, Er
 pub struct Roles {
     /// Roles of this place alone: they go with it.
     pub going: Vec<Ident>,
+    /// Second logins of those: they own nothing, and go first.
+    pub logins: Vec<Ident>,
     /// Roles that serve the tenant in both places: what they were given here is taken back.
     pub staying: Vec<Ident>,
 }
@@ -140,7 +142,13 @@ pub async fn remove_roles(session: &Session, tenant: &Tenant, roles: &Roles) -> 
         .query_typed(
             "SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname = ANY ($1)",
             &[(
-                &roles.going.iter().chain(&roles.staying).map(Ident::as_str).collect::<Vec<_>>(),
+                &roles
+                    .going
+                    .iter()
+                    .chain(&roles.logins)
+                    .chain(&roles.staying)
+                    .map(Ident::as_str)
+                    .collect::<Vec<_>>(),
                 Type::TEXT_ARRAY,
             )],
         )
@@ -166,10 +174,12 @@ pub async fn remove_roles(session: &Session, tenant: &Tenant, roles: &Roles) -> 
             }
         }
         for role in roles.going.iter().filter(exists) {
-            statements.push(sql!("DROP OWNED BY {}", role));
+            // From PostgreSQL 16 on the operator may become an application's role without having its
+            // rights.
+            statements.push(sql!("BEGIN; SET LOCAL ROLE {}; DROP OWNED BY {}; COMMIT", role, role));
         }
     }
-    for role in roles.going.iter().filter(exists) {
+    for role in roles.logins.iter().chain(&roles.going).filter(exists) {
         statements.push(sql!("DROP ROLE {}", role));
     }
     for statement in &statements {
