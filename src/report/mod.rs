@@ -6,12 +6,14 @@ mod configuration;
 mod credentials;
 mod demo;
 mod doctor;
+mod erased;
 pub mod event;
 mod explained;
 mod findings;
 mod linted;
 mod matrix;
 mod migration;
+mod moved;
 mod new_migration;
 mod planned;
 mod provisioned;
@@ -32,6 +34,7 @@ pub use credentials::{
 };
 pub use demo::{Demo, End, Kept, KeptTenant, Scene, Trial};
 pub use doctor::{Check, Doctor, Health};
+pub use erased::{ErasedLink, ErasedTable, Erasing};
 pub use explained::Explained;
 pub use findings::{Coverage, FindingsReport, NotProbed, Summary as FindingsSummary};
 pub use linted::{Linted, LintedSet};
@@ -39,6 +42,7 @@ pub use matrix::Matrix;
 pub use migration::{
     Failure, MigrationRun, PastFailure, Status, Summary, TargetReport, Verb, VersionCount,
 };
+pub use moved::{Announced, Moved, MovedHow, Moves};
 pub use new_migration::NewMigration;
 pub use planned::{Planned, PlannedStep};
 pub use provisioned::{Credential, Outcome, Provisioned};
@@ -73,6 +77,12 @@ pub enum Report {
     Tenant(Box<Listed>),
     /// `migrate up`, `migrate status`.
     Migration(MigrationRun),
+    /// `move`, `move finish`, `move abort`.
+    Moved(Box<Moved>),
+    /// `move status`.
+    Moves(Moves),
+    /// `erase`.
+    Erasing(Box<Erasing>),
     /// `runs list`.
     Runs(Runs),
     /// `runs show`.
