@@ -84,6 +84,8 @@ pub struct Finding {
     pub message: String,
     /// What to do.
     pub fix: Fix,
+    /// The statements that show it, from `BEGIN` to `ROLLBACK`, where a probe saw it.
+    pub reproduce: Option<String>,
     /// Stays the same from run to run: rule, object, role and operation, hashed.
     pub fingerprint: String,
 }
@@ -107,6 +109,7 @@ impl Finding {
             tenants: Vec::new(),
             message: message.into(),
             fix,
+            reproduce: None,
             fingerprint: String::new(),
         };
         finding.seal();
@@ -142,6 +145,13 @@ impl Finding {
     #[must_use]
     pub fn severity(mut self, severity: Severity) -> Self {
         self.severity = severity;
+        self
+    }
+
+    /// Adds the statements that show it; none when the text is empty.
+    #[must_use]
+    pub fn reproduce(mut self, statements: &str) -> Self {
+        self.reproduce = (!statements.is_empty()).then(|| statements.to_owned());
         self
     }
 

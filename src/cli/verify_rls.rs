@@ -3,6 +3,7 @@
 use super::app::App;
 use super::args::{self, Selecting};
 use crate::audit::Severity;
+use crate::model::probe::ProbeOptions;
 use crate::ops::{self, VerifyOptions};
 use crate::report::Report;
 
@@ -21,6 +22,9 @@ pub(super) struct Args {
     /// Act as the application only
     #[arg(long)]
     probe: bool,
+    /// Run TRUNCATE as well, which locks tables against everybody for a moment
+    #[arg(long, conflicts_with = "catalogues")]
+    probe_truncate: bool,
     /// From which severity on a finding fails: critical, high, medium, low or info
     #[arg(long, value_name = "SEVERITY", default_value = "high", value_parser = args::severity)]
     fail_on: Severity,
@@ -32,6 +36,7 @@ impl Args {
             selection: self.selecting.into(),
             catalogues: !self.probe,
             probes: !self.catalogues,
+            probing: ProbeOptions { truncate: self.probe_truncate, ..ProbeOptions::default() },
             fail_on: self.fail_on,
         };
         app.with_fleet(async |cx| ops::verify(cx, &options).await).await

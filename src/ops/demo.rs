@@ -17,6 +17,7 @@ use crate::migrations::embedded;
 use crate::model::ident::Ident;
 use crate::model::interrupt::Interrupt;
 use crate::model::migration::MigrationSet;
+use crate::model::probe::ProbeOptions;
 use crate::model::tenant::{ClusterName, Isolation, Tenant, TenantId};
 use crate::pg::server::{Options, SUPERUSER, Server};
 use crate::pg::{self, Answer, Servers};
@@ -423,6 +424,7 @@ fn verify_options() -> VerifyOptions {
         selection: Selection::default(),
         catalogues: true,
         probes: true,
+        probing: ProbeOptions::default(),
         fail_on: Severity::High,
     }
 }

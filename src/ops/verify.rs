@@ -9,6 +9,7 @@ use crate::audit::{self, Severity};
 use crate::error::Error;
 use crate::model::ident::Ident;
 use crate::model::layout::Estate;
+use crate::model::probe::ProbeOptions;
 use crate::model::tenant::{ClusterName, Isolation, Tenant, TenantId};
 use crate::pg;
 use crate::report::event::Event;
@@ -23,6 +24,8 @@ pub struct VerifyOptions {
     pub catalogues: bool,
     /// Whether the application is acted out.
     pub probes: bool,
+    /// How it is acted out.
+    pub probing: ProbeOptions,
     /// From which severity on a finding is a "no".
     pub fail_on: Severity,
 }
@@ -117,8 +120,12 @@ async fn audit_database(
 ) -> Result<(), Error> {
     let session = cx.servers.dedicated(cluster, Some(database)).await?;
     let catalog = pg::read_catalog(&session, estate).await?;
-    let probes =
-        if options.probes { pg::run_probes(&session, &catalog, estate).await? } else { Vec::new() };
+    drop(session);
+    let (probes, notes) = if options.probes {
+        pg::run_probes(cx.servers, &catalog, estate, options.probing).await?
+    } else {
+        (Vec::new(), Vec::new())
+    };
     let wanted = |evidence| match evidence {
         audit::Evidence::Static => options.catalogues,
         audit::Evidence::Probe => options.probes,
@@ -130,6 +137,6 @@ async fn audit_database(
                 || finding.tenants.iter().any(|tenant| selected.contains(tenant)))
     });
     let coverage = Coverage::of(&catalog, estate, &probes);
-    answer.add(findings, coverage, &probes, &catalog.unseen);
+    answer.add(findings, coverage, &probes, &[catalog.unseen.as_slice(), &notes].concat());
     Ok(())
 }

@@ -1,22 +1,21 @@
 //! A tenant added a row in another tenant's name.
 
 use super::Rule;
-use crate::audit::crossed::crossed;
+use crate::audit::crossed::{crossed, deed};
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
 use crate::model::probe::Attempt;
-
 pub(super) static RULE: Rule = Rule {
     id: "probe-insert",
     severity: Severity::Critical,
     evidence: Evidence::Probe,
     title: "a tenant added a row in another tenant's name",
-    docs: "A probe inserted a row with another tenant's key, without RETURNING, and no policy refused it: one tenant can plant data in another's tables. WITH CHECK decides this, or USING in its place. Everything ran as the application's role inside a transaction that was rolled back.",
+    docs: "A probe inserted a row with another tenant's key, without RETURNING, and no policy refused it; or one without a key, which everybody then sees. One tenant can plant data in another's tables. WITH CHECK decides this, or USING in its place; through a view, WITH CHECK OPTION does. Everything ran as the application's role inside a transaction that was rolled back; `reproduce` holds the statements.",
     check,
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Finding> {
-    crossed(survey, &RULE, &[Attempt::Insert], |probe| format!("add rows in the name of tenant {}", probe.target))
+    crossed(survey, &RULE, &[Attempt::Insert, Attempt::InsertForAll], deed)
 }
 
 #[cfg(test)]
@@ -28,6 +27,7 @@ mod tests {
     fn what_was_observed_is_reported_and_a_refusal_is_not() {
         let mut world = World::new();
         world.probe(Attempt::Insert, Outcome::Refused);
+
         assert!(world.rules().is_empty());
         world.probes[0].outcome = Outcome::Rows(1);
         assert_eq!(world.rules(), ["probe-insert"]);

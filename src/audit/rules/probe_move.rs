@@ -1,22 +1,21 @@
 //! A tenant gave its own row to another tenant.
 
 use super::Rule;
-use crate::audit::crossed::crossed;
+use crate::audit::crossed::{crossed, deed};
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
 use crate::model::probe::Attempt;
-
 pub(super) static RULE: Rule = Rule {
     id: "probe-move",
     severity: Severity::Critical,
     evidence: Evidence::Probe,
     title: "a tenant gave its own row to another tenant",
-    docs: "A probe set the tenant column of its own rows to another tenant's key, without a WHERE that would add the SELECT policies, and no policy refused it. WITH CHECK of the UPDATE policy decides this, or USING in its place. Everything ran as the application's role inside a transaction that was rolled back.",
+    docs: "A probe set the tenant column of its own rows to another tenant's key, without a WHERE that would add the SELECT policies, and no policy refused it. WITH CHECK of the UPDATE policy decides this, or USING in its place. Everything ran as the application's role inside a transaction that was rolled back; `reproduce` holds the statements.",
     check,
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Finding> {
-    crossed(survey, &RULE, &[Attempt::Move], |probe| format!("make its rows those of tenant {}", probe.target))
+    crossed(survey, &RULE, &[Attempt::Move], deed)
 }
 
 #[cfg(test)]
@@ -28,6 +27,7 @@ mod tests {
     fn what_was_observed_is_reported_and_a_refusal_is_not() {
         let mut world = World::new();
         world.probe(Attempt::Move, Outcome::Refused);
+
         assert!(world.rules().is_empty());
         world.probes[0].outcome = Outcome::Rows(1);
         assert_eq!(world.rules(), ["probe-move"]);

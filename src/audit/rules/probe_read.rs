@@ -1,22 +1,21 @@
 //! A tenant read another tenant's rows.
 
 use super::Rule;
-use crate::audit::crossed::crossed;
+use crate::audit::crossed::{crossed, deed};
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
 use crate::model::probe::Attempt;
-
 pub(super) static RULE: Rule = Rule {
     id: "probe-read",
     severity: Severity::Critical,
     evidence: Evidence::Probe,
     title: "a tenant read another tenant's rows",
-    docs: "A probe acted as one tenant, or as nobody, and saw a row that belongs to another: the hole is open now, whatever the catalogues suggest. The message says in which context and through which role. Everything ran as the application's role inside a transaction that was rolled back.",
+    docs: "A probe put a row with a mark of its own into a tenant's tables, acted as another tenant, and found the mark: in the table, a view, a copy, a partition, whatever the role may read. The hole is open now, whatever the catalogues suggest. The message says in which context and through which role; where an ordinary application would not get by itself (SET ROLE to another role, a second setting that a policy reads) the finding is high. Everything ran as the application's role inside a transaction that was rolled back; `reproduce` holds the statements.",
     check,
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Finding> {
-    crossed(survey, &RULE, &[Attempt::Read], |probe| format!("read rows of tenant {}", probe.target))
+    crossed(survey, &RULE, &[Attempt::Read, Attempt::Copy, Attempt::Lock], deed)
 }
 
 #[cfg(test)]
@@ -28,6 +27,7 @@ mod tests {
     fn what_was_observed_is_reported_and_a_refusal_is_not() {
         let mut world = World::new();
         world.probe(Attempt::Read, Outcome::Refused);
+
         assert!(world.rules().is_empty());
         world.probes[0].outcome = Outcome::Rows(1);
         assert_eq!(world.rules(), ["probe-read"]);

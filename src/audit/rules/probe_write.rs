@@ -1,25 +1,21 @@
 //! A tenant changed or removed another tenant's rows.
 
 use super::Rule;
-use crate::audit::crossed::crossed;
+use crate::audit::crossed::{crossed, deed};
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
 use crate::model::probe::Attempt;
-
 pub(super) static RULE: Rule = Rule {
     id: "probe-write",
     severity: Severity::Critical,
     evidence: Evidence::Probe,
     title: "a tenant changed or removed another tenant's rows",
-    docs: "A probe changed or removed rows without naming any, so that no SELECT policy could hide the hole, and hit rows that belong to another tenant. UPDATE and DELETE have conditions of their own; that reading is closed says nothing about them. Everything ran as the application's role inside a transaction that was rolled back.",
+    docs: "A probe changed or removed rows without naming any, so that no SELECT policy could hide the hole, and hit rows that belong to another tenant; or it overwrote one by adding a row with the same key. UPDATE and DELETE have conditions of their own: that reading is closed says nothing about them. Everything ran as the application's role inside a transaction that was rolled back; `reproduce` holds the statements.",
     check,
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Finding> {
-    crossed(survey, &RULE, &[Attempt::Update, Attempt::Delete], |probe| {
-        let verb = if probe.attempt == Attempt::Delete { "remove" } else { "change" };
-        format!("{verb} rows of tenant {}", probe.target)
-    })
+    crossed(survey, &RULE, &[Attempt::Update, Attempt::Delete, Attempt::Merge, Attempt::Upsert], deed)
 }
 
 #[cfg(test)]
@@ -31,6 +27,7 @@ mod tests {
     fn what_was_observed_is_reported_and_a_refusal_is_not() {
         let mut world = World::new();
         world.probe(Attempt::Update, Outcome::Refused);
+
         assert!(world.rules().is_empty());
         world.probes[0].outcome = Outcome::Rows(1);
         assert_eq!(world.rules(), ["probe-write"]);

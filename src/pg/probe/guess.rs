@@ -77,6 +77,11 @@ impl Clues {
         }
     }
 
+    /// The texts that are mentioned.
+    pub(super) fn texts(&self) -> &[String] {
+        &self.texts
+    }
+
     /// Lengths and sizes that are worth trying.
     fn sizes(&self) -> Vec<usize> {
         let near = self.numbers.iter().flat_map(|number| [*number, number + 1, number - 1]);
@@ -350,7 +355,8 @@ pub(super) fn base(type_name: &str) -> &str {
     }
 }
 
-fn size(type_name: &str) -> Option<usize> {
+/// The first number of a type's modifier.
+pub(super) fn size(type_name: &str) -> Option<usize> {
     let (_, modifier) = type_name.split_once('(')?;
     modifier.split([')', ',']).next()?.parse().ok()
 }

@@ -1,0 +1,46 @@
+//! Without a tenant, every tenant's rows are open.
+
+use super::Rule;
+use crate::audit::crossed::{crossed_open, deed};
+use crate::audit::finding::{Evidence, Finding, Severity};
+use crate::audit::survey::Survey;
+
+pub(super) static RULE: Rule = Rule {
+    id: "probe-open-context",
+    severity: Severity::Critical,
+    evidence: Evidence::Probe,
+    title: "without a tenant, every tenant's rows are open",
+    docs: "A probe crossed while the tenant setting was never set in the session, was the empty string (what a pooled session is left with after SET LOCAL), or held what is no tenant's key. A request that forgets to set its tenant then sees or changes everybody's rows. Write policies that fail closed: tenant_id = (SELECT nullif(current_setting('app.tenant_id', true), '')::uuid), and give the setting no default on roles or databases. A setting that is nobody's takes an application that lets it be chosen, which is high. Everything ran as the application's role inside a transaction that was rolled back; `reproduce` holds the statements.",
+    check,
+};
+
+fn check(survey: &Survey<'_>) -> Vec<Finding> {
+    crossed_open(survey, &RULE, deed)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::fixture::*;
+    use crate::model::probe::*;
+
+    #[test]
+    fn what_was_observed_is_reported_and_a_refusal_is_not() {
+        let mut world = World::new();
+        world.probe(Attempt::Read, Outcome::Refused);
+        world.probes[0].context = Context::Unset;
+        assert!(world.rules().is_empty());
+        world.probes[0].outcome = Outcome::Rows(1);
+        assert_eq!(world.rules(), ["probe-open-context"]);
+        world.probes[0].outcome = Outcome::Rows(0);
+        assert!(world.rules().is_empty());
+    }
+
+    #[test]
+    fn what_is_open_to_a_tenant_is_not_said_again() {
+        let mut world = World::new();
+        world.probe(Attempt::Read, Outcome::Rows(1));
+        world.probe(Attempt::Read, Outcome::Rows(1));
+        world.probes[1].context = Context::Empty;
+        assert_eq!(world.rules(), ["probe-read"]);
+    }
+}
