@@ -55,17 +55,18 @@ fn finding(survey: &Survey<'_>, rule: &Rule, probe: &Probe, said: String) -> Fin
     let fix = Fix::Advice(
         "see the static findings on this object: the probe shows that the hole is real".to_owned(),
     );
-    let severity = if probe.context.contrived() {
+    let severity = if probe.context.contrived() || probe.attempt == Attempt::InsertForAll {
         rule.severity.min(Severity::High)
     } else {
         rule.severity
     };
-    rule.finding(survey.object(probe.kind, &probe.object), message, fix)
+    let finding = rule
+        .finding(survey.object(probe.kind, &probe.object), message, fix)
         .role(&probe.role)
         .operation(probe.attempt.word())
         .tenants([&probe.acting, &probe.target])
-        .severity(severity)
-        .reproduce(&probe.reproduce)
+        .severity(severity);
+    if probe.reproduce.is_empty() { finding } else { finding.reproduce(probe.reproduce.as_str()) }
 }
 
 fn observed(probe: &Probe) -> String {

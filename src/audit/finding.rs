@@ -84,7 +84,8 @@ pub struct Finding {
     pub message: String,
     /// What to do.
     pub fix: Fix,
-    /// The statements that show it, from `BEGIN` to `ROLLBACK`, where a probe saw it.
+    /// Statements that show it, ready to be pasted into a session; they end with a rollback. Only
+    /// what was observed has them.
     pub reproduce: Option<String>,
     /// Stays the same from run to run: rule, object, role and operation, hashed.
     pub fingerprint: String,
@@ -141,17 +142,17 @@ impl Finding {
         self
     }
 
+    /// Adds the statements that show it.
+    #[must_use]
+    pub fn reproduce(mut self, statements: impl Into<String>) -> Self {
+        self.reproduce = Some(statements.into());
+        self
+    }
+
     /// Makes it graver or lighter than its rule usually is.
     #[must_use]
     pub fn severity(mut self, severity: Severity) -> Self {
         self.severity = severity;
-        self
-    }
-
-    /// Adds the statements that show it; none when the text is empty.
-    #[must_use]
-    pub fn reproduce(mut self, statements: &str) -> Self {
-        self.reproduce = (!statements.is_empty()).then(|| statements.to_owned());
         self
     }
 

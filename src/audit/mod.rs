@@ -12,11 +12,13 @@ pub mod finding;
 #[cfg(test)]
 mod fixture;
 mod granted;
+mod pairs;
 pub mod reach;
 pub mod rules;
 pub mod survey;
 
 pub use finding::{Evidence, Finding, Fix, Object, Severity};
+pub use pairs::Pairs;
 pub use rules::Rule;
 pub use survey::Survey;
 

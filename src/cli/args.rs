@@ -78,8 +78,10 @@ pub(super) enum Output {
     Junit,
     /// Annotations of GitHub Actions, of verify-rls and migrate lint
     Github,
-    /// A table in Markdown, of verify-rls and migrate lint
+    /// Tables in Markdown, of verify-rls, migrate lint and explain
     Markdown,
+    /// Values between commas, of verify-rls matrix
+    Csv,
 }
 
 impl From<Output> for output::Format {
@@ -92,6 +94,7 @@ impl From<Output> for output::Format {
             Output::Junit => Self::Junit,
             Output::Github => Self::Github,
             Output::Markdown => Self::Markdown,
+            Output::Csv => Self::Csv,
         }
     }
 }

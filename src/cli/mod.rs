@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
 use crate::error::{Code, Error};
-use crate::output;
+use crate::output::{self, Format};
 use crate::report::Report;
 use app::App;
 use args::Global;
@@ -63,8 +63,27 @@ struct Cli {
     command: Command,
 }
 
-/// Commands whose answers are findings, which have formats of their own.
-const WITH_FINDINGS: [&str; 2] = ["migrate lint", "verify-rls"];
+/// Commands that answer in more formats than all do.
+const FORMATS: [(&str, &[Format]); 3] = [
+    ("migrate lint", &Format::FOR_FINDINGS),
+    ("verify-rls", &Format::FOR_FINDINGS),
+    ("explain", &[Format::Markdown]),
+];
+
+/// Refuses a format that a command does not answer in.
+fn refuse_format(verbs: &str, format: Format) -> Result<(), Error> {
+    let more =
+        FORMATS.iter().find(|(command, _)| *command == verbs).map_or(&[][..], |(_, more)| more);
+    if Format::EVERYWHERE.contains(&format) || more.contains(&format) {
+        return Ok(());
+    }
+    let takes = Format::EVERYWHERE.iter().chain(more).map(|format| format.word());
+    let who =
+        FORMATS.iter().filter(|(_, more)| more.contains(&format)).map(|(command, _)| *command);
+    Err(Error::new(Code::Usage, format!("{verbs} does not answer in {}", format.word()))
+        .hint(format!("it takes -o {}", takes.collect::<Vec<_>>().join(", ")))
+        .hint(format!("{}: {}", format.word(), who.collect::<Vec<_>>().join(", "))))
+}
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -106,13 +125,7 @@ fn verbs(matches: &clap::ArgMatches) -> String {
 
 async fn run(cli: Cli, command: &str, verbs: &str) -> ExitCode {
     let app = App::new(cli.global, command);
-    if app.format().is_for_findings() && !WITH_FINDINGS.contains(&verbs) {
-        let error = Error::new(
-            Code::Usage,
-            format!("{verbs} does not answer with findings, which is all that this format can say"),
-        )
-        .hint("use -o human, json or ndjson")
-        .hint(format!("sarif, junit, github and markdown: {}", WITH_FINDINGS.join(", ")));
+    if let Err(error) = refuse_format(verbs, app.format()) {
         return fail(&app, &error.into());
     }
     app.listen_for_interrupts();

@@ -2,8 +2,10 @@
 
 use super::app::App;
 use super::args::{self, Selecting};
-use crate::audit::Severity;
-use crate::model::probe::ProbeOptions;
+use std::time::Duration;
+
+use crate::audit::{Pairs, Severity};
+use crate::error::{Code, Error};
 use crate::ops::{self, VerifyOptions};
 use crate::report::Report;
 
@@ -22,23 +24,54 @@ pub(super) struct Args {
     /// Act as the application only
     #[arg(long)]
     probe: bool,
-    /// Run TRUNCATE as well, which locks tables against everybody for a moment
-    #[arg(long, conflicts_with = "catalogues")]
-    probe_truncate: bool,
     /// From which severity on a finding fails: critical, high, medium, low or info
     #[arg(long, value_name = "SEVERITY", default_value = "high", value_parser = args::severity)]
     fail_on: Severity,
+    /// Which tenants act against which: ring (each against one other), all, or sample:N pairs
+    #[arg(long, value_name = "PAIRS", default_value = "ring", num_args = 1..=2, help_heading = PROBES)]
+    pairs: Vec<String>,
+    /// Another sample of pairs
+    #[arg(long, value_name = "N", requires = "pairs", help_heading = PROBES)]
+    seed: Option<u64>,
+    /// How long one probe may take
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = args::duration, help_heading = PROBES)]
+    timeout: Duration,
+    /// Run TRUNCATE as well, which locks tables against everybody for a moment
+    #[arg(long, conflicts_with = "catalogues", help_heading = PROBES)]
+    probe_truncate: bool,
+    /// How many databases of a cluster are audited at once; 4 without it, within `max_connections`
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = MANNER)]
+    jobs: Option<u16>,
 }
+
+// Headings of the help.
+const PROBES: &str = "Probes";
+const MANNER: &str = "How";
 
 impl Args {
     pub(super) async fn run(self, app: &App) -> anyhow::Result<Report> {
+        let pairs = self.pairs()?;
         let options = VerifyOptions {
             selection: self.selecting.into(),
             catalogues: !self.probe,
             probes: !self.catalogues,
-            probing: ProbeOptions { truncate: self.probe_truncate, ..ProbeOptions::default() },
             fail_on: self.fail_on,
+            pairs,
+            timeout: self.timeout,
+            truncate: self.probe_truncate,
+            jobs: self.jobs.map(usize::from),
         };
         app.with_fleet(async |cx| ops::verify(cx, &options).await).await
+    }
+
+    /// The pairs, `sample 8` written as one word or two.
+    fn pairs(&self) -> Result<Pairs, Error> {
+        let pairs: Pairs = self.pairs.join(" ").parse()?;
+        match (pairs, self.seed) {
+            (Pairs::Sample { number, .. }, Some(seed)) => Ok(Pairs::Sample { number, seed }),
+            (other, None) => Ok(other),
+            (other, Some(_)) => Err(Error::new(Code::Usage, format!("--seed says nothing beside {other}"))
+                .hint("a seed chooses a sample: --pairs sample:8 --seed 1")),
+        }
     }
 }

@@ -4,31 +4,6 @@ use super::ident::Ident;
 use super::layout::Setting;
 use super::tenant::{Isolation, TenantId};
 
-/// Which tenants try which.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pairs {
-    /// Every tenant tries every other one of its database and model.
-    All,
-    /// So many pairs of each database and model; keys of which one begins like another come first.
-    Sample(usize),
-}
-
-/// How probes go about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProbeOptions {
-    /// Which tenants try which.
-    pub pairs: Pairs,
-    /// Whether `TRUNCATE` is run, which locks a table against everybody for as long as it takes.
-    /// Otherwise the privilege is asked for.
-    pub truncate: bool,
-}
-
-impl Default for ProbeOptions {
-    fn default() -> Self {
-        Self { pairs: Pairs::Sample(4), truncate: false }
-    }
-}
-
 /// What was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Attempt {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Context, CreateOptions, Selection, Sets, UpOptions, VerifyOptions};
-use crate::audit::{Fix, Severity};
+use crate::audit::Fix;
 use crate::config::conninfo::{self, Environment, Source};
 use crate::config::{Fleet, Request, Sources};
 use crate::error::{Code, Error};
@@ -17,7 +17,6 @@ use crate::migrations::embedded;
 use crate::model::ident::Ident;
 use crate::model::interrupt::Interrupt;
 use crate::model::migration::MigrationSet;
-use crate::model::probe::ProbeOptions;
 use crate::model::tenant::{ClusterName, Isolation, Tenant, TenantId};
 use crate::pg::server::{Options, SUPERUSER, Server};
 use crate::pg::{self, Answer, Servers};
@@ -241,7 +240,7 @@ impl<T: Fn(&Scene)> Stage<'_, T> {
         cx: &Context<'_>,
         expected: Verdict,
     ) -> anyhow::Result<Vec<Sql>> {
-        let answer = super::verify(cx, &verify_options()).await?;
+        let answer = super::verify(cx, &VerifyOptions::default()).await?;
         let mut fixes = Vec::new();
         if let Report::Findings(verified) = &answer {
             for finding in &verified.report.findings {
@@ -418,16 +417,6 @@ impl<T: Fn(&Scene)> Stage<'_, T> {
 /// How long the demo's commands wait for each other: there is nobody else.
 const WAIT: Duration = Duration::from_secs(30);
 const LIMITS: pg::Limits = pg::Limits { lock: Duration::from_secs(5), statement: None };
-
-fn verify_options() -> VerifyOptions {
-    VerifyOptions {
-        selection: Selection::default(),
-        catalogues: true,
-        probes: true,
-        probing: ProbeOptions::default(),
-        fail_on: Severity::High,
-    }
-}
 
 fn up_options() -> UpOptions {
     UpOptions { lock_wait: WAIT, limits: LIMITS, ..UpOptions::default() }

@@ -17,6 +17,20 @@ pub(super) fn findings(answer: &Verified, style: &Style) -> String {
     for unseen in &report.unseen {
         text.push_str(&wrapped(&format!("not seen: {unseen}"), 0, style));
     }
+    for (database, failure) in answer.failures() {
+        let (cluster, name) = (&database.cluster, database.database.as_str());
+        let line = format!("not audited: {cluster}/{name}: {}", failure.message);
+        text.push_str(&wrapped(&line, 0, style));
+        for hint in &failure.hints {
+            text.push_str(&wrapped(&format!("hint: {hint}"), 2, style));
+        }
+    }
+    if answer.untouched > 0 {
+        text.push_str(&format!(
+            "interrupted: {} not audited\n",
+            count(answer.untouched, "database")
+        ));
+    }
     text
 }
 

@@ -27,6 +27,7 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
         Report::Compared(answer) => compared(answer, style),
         Report::Findings(answer) => findings(answer, style),
         Report::Rule(rule) => super::explained::human(rule, style),
+        Report::Rules(rules) => super::explained::list(rules, style),
         Report::Linted(answer) => super::linted::human(answer, style),
         Report::NewMigration(answer) => super::new_migration::human(answer, style),
         Report::Doctor(answer) => doctor(answer, style),

@@ -36,6 +36,7 @@ pub(super) fn lines(report: &Report) -> String {
         Report::Findings(_) | Report::Linted(_) => Some("findings"),
         Report::Metrics(_) => Some("metrics"),
         Report::Doctor(_) => Some("checks"),
+        Report::Rules(_) => Some("rules"),
         _ => None,
     };
     match list.and_then(|key| whole.get(key)).and_then(Value::as_array) {
@@ -75,6 +76,7 @@ fn value(report: &Report) -> Value {
         Report::Compared(answer) => super::compared::document(answer),
         Report::Findings(verified) => findings(verified),
         Report::Rule(rule) => super::explained::json(rule),
+        Report::Rules(rules) => super::explained::list_json(rules),
         Report::Linted(linted) => super::linted::json(linted),
         Report::NewMigration(made) => super::new_migration::json(made),
         Report::Doctor(doctor) => self::doctor(doctor),
@@ -198,12 +200,29 @@ pub(super) fn failure(failure: &Failure) -> Value {
 
 fn findings(verified: &Verified) -> Value {
     let report = &verified.report;
+    let targets: Vec<Value> = verified
+        .databases
+        .iter()
+        .map(|target| {
+            json!({
+                "cluster": target.cluster.as_str(),
+                "database": target.database.as_str(),
+                "tenants": target.tenants,
+                "findings": target.findings,
+                "status": target.status(),
+                "error": target.error.as_ref().map(failure),
+            })
+        })
+        .collect();
     json!({
         "format": FORMAT,
         "fail_on": verified.fail_on,
+        "pairs": verified.pairs,
+        "interrupted": verified.interrupted,
         "summary": report.summary,
         "coverage": report.coverage,
         "findings": report.findings,
+        "targets": targets,
         "not_probed": report.not_probed,
         "unseen": report.unseen,
     })

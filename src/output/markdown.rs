@@ -27,7 +27,7 @@ pub(super) fn render(notices: &Notices<'_>) -> String {
 }
 
 /// Text that stays in its cell.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     let text = text.replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;");
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -54,36 +54,58 @@ pub enum Format {
     Json,
     /// One JSON document per line: one per item, for streams.
     Ndjson,
-    /// SARIF 2.1.0; like the formats below, only for answers that are findings.
+    /// SARIF 2.1.0, for findings.
     Sarif,
-    /// `JUnit` XML.
+    /// `JUnit` XML, for findings.
     Junit,
-    /// Annotations of GitHub Actions.
+    /// Annotations of GitHub Actions, for findings.
     Github,
-    /// A table in Markdown.
+    /// Tables in Markdown, for findings and what is read beside them.
     Markdown,
+    /// Values between commas, for tables.
+    Csv,
 }
 
 impl Format {
-    /// Whether it can say nothing but findings.
-    pub fn is_for_findings(self) -> bool {
-        matches!(self, Self::Sarif | Self::Junit | Self::Github | Self::Markdown)
+    /// The formats that every command answers in.
+    pub const EVERYWHERE: [Self; 3] = [Self::Human, Self::Json, Self::Ndjson];
+
+    /// The formats that only answers with findings are written in, besides.
+    pub const FOR_FINDINGS: [Self; 4] = [Self::Sarif, Self::Junit, Self::Github, Self::Markdown];
+
+    /// The word of `-o`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Json => "json",
+            Self::Ndjson => "ndjson",
+            Self::Sarif => "sarif",
+            Self::Junit => "junit",
+            Self::Github => "github",
+            Self::Markdown => "markdown",
+            Self::Csv => "csv",
+        }
     }
 }
 
 /// Renders an answer. The verdict is the report's: nothing here can change it.
 pub fn render(report: &Report, format: Format, style: &Style) -> String {
+    // The command line refuses a format that a command does not answer in.
     let findings = |render: fn(&notice::Notices<'_>) -> String| {
-        // The command line offers these formats for findings alone.
         notice::notices(report).map_or_else(|| json::document(report), |found| render(&found))
     };
     match format {
         Format::Human => human::render(report, style),
-        Format::Json => json::document(report),
+        // No answer is values between commas yet: the command line refuses it.
+        Format::Json | Format::Csv => json::document(report),
         Format::Ndjson => json::lines(report),
         Format::Sarif => findings(sarif::render),
         Format::Junit => findings(junit::render),
         Format::Github => findings(github::render),
-        Format::Markdown => findings(markdown::render),
+        Format::Markdown => match report {
+            Report::Rule(rule) => explained::markdown(rule),
+            Report::Rules(rules) => explained::list_markdown(rules),
+            _ => findings(markdown::render),
+        },
     }
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::notice::{Notice, Notices, Place};
 use crate::model::severity::Severity;
+use crate::report::Explained;
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
@@ -15,7 +16,7 @@ pub(super) fn render(notices: &Notices<'_>) -> String {
             json!({
                 "id": rule.id,
                 "shortDescription": {"text": rule.title},
-                "fullDescription": {"text": rule.docs},
+                "fullDescription": {"text": full(rule)},
                 "help": {"text": format!("tenantctl explain {}", rule.id)},
                 "defaultConfiguration": {"level": level(rule.severity)},
             })
@@ -53,6 +54,11 @@ pub(super) fn render(notices: &Notices<'_>) -> String {
             "results": results,
         }],
     }))
+}
+
+/// What a rule is about and what it costs, as one text.
+fn full(rule: &Explained) -> String {
+    rule.what.map_or_else(|| rule.why.to_owned(), |what| format!("{what} {}", rule.why))
 }
 
 fn location(notice: &Notice<'_>) -> Value {

@@ -106,7 +106,7 @@ pub struct FindingsReport {
 }
 
 impl FindingsReport {
-    /// Adds what was found in one database.
+    /// Adds what was found in one database. [`FindingsReport::finish`] must come after the last.
     pub fn add(
         &mut self,
         findings: Vec<Finding>,
@@ -115,10 +115,6 @@ impl FindingsReport {
         unseen: &[String],
     ) {
         self.findings.extend(findings);
-        self.findings.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
-        // What belongs to the cluster (roles, databases) is found from each of its databases.
-        self.findings.dedup_by(|a, b| a.fingerprint == b.fingerprint && a.rule == b.rule);
-        self.summary = Summary::of(self.findings.iter().map(|finding| finding.severity));
         self.coverage.add(coverage);
         self.not_probed.extend(unanswered(probes).map(|(probe, reason)| NotProbed {
             relation: probe.object.clone(),
@@ -126,9 +122,18 @@ impl FindingsReport {
             operation: probe.attempt.word(),
             reason,
         }));
+        self.unseen.extend(unseen.iter().cloned());
+    }
+
+    /// Brings what was added into order: it depends on what was found, and not on which database
+    /// was done first.
+    pub fn finish(&mut self) {
+        self.findings.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
+        // What belongs to the cluster (roles, databases) is found from each of its databases.
+        self.findings.dedup_by(|a, b| a.fingerprint == b.fingerprint && a.rule == b.rule);
+        self.summary = Summary::of(self.findings.iter().map(|finding| finding.severity));
         self.not_probed.sort();
         self.not_probed.dedup();
-        self.unseen.extend(unseen.iter().cloned());
         self.unseen.sort();
         self.unseen.dedup();
     }
@@ -186,6 +191,7 @@ mod tests {
         let mut report = FindingsReport::default();
         assert_eq!(report.verdict(Severity::Info), Verdict::Pass);
         report.add(vec![finding("a", Severity::Medium)], Coverage::default(), &[], &[]);
+        report.finish();
         assert_eq!(report.verdict(Severity::High), Verdict::Pass);
         assert_eq!(report.verdict(Severity::Medium), Verdict::Fail);
     }
@@ -196,6 +202,7 @@ mod tests {
         let both = vec![finding("a", Severity::Low), finding("b", Severity::Critical)];
         report.add(both.clone(), Coverage::default(), &[], &["roles".to_owned()]);
         report.add(both, Coverage::default(), &[], &["roles".to_owned()]);
+        report.finish();
         assert_eq!(report.summary, Summary { critical: 1, low: 1, ..Summary::default() });
         assert_eq!(report.findings[0].object.name, "b");
         assert_eq!(report.unseen, ["roles"]);

@@ -35,7 +35,7 @@ pub use rewritten::{Counts, Rewriting, Rewritten, RewrittenTarget};
 pub use rollout::{PlannedSql, RolloutPlan};
 pub use runs::{Runs, ShownRun};
 pub use tenants::{Listed, Source, Tenants};
-pub use verified::Verified;
+pub use verified::{AuditedDatabase, Verified};
 
 use crate::error::Code;
 
@@ -66,8 +66,10 @@ pub enum Report {
     Compared(Compared),
     /// `verify-rls`.
     Findings(Box<Verified>),
-    /// `explain`.
+    /// `explain RULE`.
     Rule(Explained),
+    /// `explain`: every rule.
+    Rules(Vec<Explained>),
     /// `migrate lint`.
     Linted(Box<Linted>),
     /// `migrate new`.

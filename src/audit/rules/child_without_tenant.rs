@@ -2,17 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::{Oid, Privileges};
 
 pub(super) static RULE: Rule = Rule {
     id: "child-without-tenant",
+    family: Family::Tables,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "a table refers to tenants' rows, and nothing says whose its own rows are",
-    docs: "Lines of an invoice belong to the tenant of the invoice, with or without a tenant column of their own. A table that refers to a table with the tenant column, has none itself and no row-level security, shows every tenant's rows to whoever may use it. Fix: add the tenant column, a composite foreign key and a policy. Tables with row-level security of their own, tables that no role of the application may use, and reference tables that others refer to are not reported.",
+    what: "A table refers to a table with the tenant column, has none itself and has no row-level security, while a role of the application may use it. Not reported: tables with row-level security of their own, tables that no role of the application may use, and reference tables that others refer to.",
+    why: "Lines of an invoice belong to the tenant of the invoice, with or without a tenant column of their own. Without one no policy can be written, and whoever may use the table reads every tenant's rows.",
+    example: "CREATE TABLE app.invoice_lines (\n    invoice_id uuid NOT NULL REFERENCES app.invoices (id),\n    amount numeric NOT NULL\n);\nGRANT SELECT ON app.invoice_lines TO app_rw;",
+    fix: "Add the tenant column, a foreign key over tenant and id together, and a policy. Old rows take their tenant from the row they refer to.",
+    references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html", "https://www.postgresql.org/docs/current/ddl-constraints.html"],
     check,
 };
 

@@ -1,6 +1,6 @@
 //! A default that puts every session into some tenant's context.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::ident::Ident;
@@ -10,10 +10,15 @@ use crate::sql::Sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "context-default",
+    family: Family::Context,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "sessions begin in a tenant's context",
-    docs: "ALTER ROLE … SET or ALTER DATABASE … SET of the tenant setting gives every new session a tenant, so that a request which forgot to set its own silently works as somebody else, instead of seeing nothing. Fix: RESET the default. A role that acts for one tenant only, with that tenant's own key, is not reported.",
+    what: "ALTER ROLE … SET or ALTER DATABASE … SET gives sessions a value of the tenant setting before they set their own. Not reported: a role that acts for one tenant only, with that tenant's own key.",
+    why: "A request that forgot to set its tenant silently works as somebody else, instead of seeing nothing.",
+    example: "ALTER ROLE app_rw SET app.tenant_id = '11111111-1111-1111-1111-111111111111';",
+    fix: "RESET the default, so that a session without a tenant sees no rows.",
+    references: &["https://www.postgresql.org/docs/current/sql-alterrole.html", "https://www.postgresql.org/docs/current/sql-alterdatabase.html"],
     check,
 };
 

@@ -1,6 +1,6 @@
 //! Another tenant's privileges inside a tenant's own database.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::crossing::crossings;
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
@@ -8,10 +8,15 @@ use crate::model::tenant::Isolation;
 
 pub(super) static RULE: Rule = Rule {
     id: "database-cross-access",
+    family: Family::Databases,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "a tenant's role holds privileges in another tenant's database",
-    docs: "Roles belong to the cluster, so a grant inside one tenant's database can name another tenant's role. It is used by whoever can connect, and connections are one GRANT or one changed default away. Fix: REVOKE it. Grants to PUBLIC are reported by public-grant, and the right to connect by database-cross-connect.",
+    what: "Inside the database of one tenant, a role of another tenant holds privileges. Not reported here: grants to PUBLIC (public-grant) and the right to connect (database-cross-connect).",
+    why: "Roles belong to the cluster, so a grant inside one database can name another tenant's role. It is used by whoever can connect, and connections are one GRANT or one changed default away.",
+    example: "GRANT SELECT ON app.users TO app_tenant_fay;  -- in the database of tenant eve",
+    fix: "REVOKE it, in the database that the finding names.",
+    references: &["https://www.postgresql.org/docs/current/ddl-priv.html"],
     check,
 };
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::{Oid, PUBLIC, Privilege};
@@ -11,10 +11,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "database-cross-connect",
+    family: Family::Databases,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "others than its tenant may connect to a tenant's database",
-    docs: "CREATE DATABASE lets PUBLIC connect. Inside, catalogues show every table's name and size, and whatever is granted to PUBLIC is open; the wall of a database of one's own is the right to connect. Fix: REVOKE CONNECT, TEMPORARY ON DATABASE … FROM PUBLIC, and grant CONNECT to the tenant's own roles. Owners and superusers, who need no grant, are not reported, nor are the databases of shared tables or schemas.",
+    what: "Others than its tenant may connect to a database that is a tenant's own. Not reported: owners and superusers, who need no grant, and the databases of shared tables or schemas.",
+    why: "CREATE DATABASE lets PUBLIC connect. Inside, catalogues show every table's name and size, and whatever is granted to PUBLIC is open: the wall of a database of one's own is the right to connect.",
+    example: "CREATE DATABASE tenant_eve;  -- and no REVOKE after it",
+    fix: "REVOKE CONNECT, TEMPORARY ON DATABASE … FROM PUBLIC, and grant CONNECT to the tenant's own roles.",
+    references: &["https://www.postgresql.org/docs/current/ddl-priv.html", "https://www.postgresql.org/docs/current/sql-createdatabase.html"],
     check,
 };
 

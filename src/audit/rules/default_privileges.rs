@@ -1,6 +1,6 @@
 //! Privileges that tables made later will hand out across tenants.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::{Survey, Territory};
 use crate::model::catalog::{DefaultPrivilege, Oid, PUBLIC};
@@ -10,10 +10,15 @@ use crate::sql::Sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "default-privileges",
+    family: Family::Definitions,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "tables made later will be granted to everybody or to another tenant",
-    docs: "ALTER DEFAULT PRIVILEGES grants on objects that do not exist yet, so that the next migration opens what is closed today. Reported are tables and sequences that will be granted to PUBLIC where tenants' tables are made, or to another tenant's role on a tenant's own ground. Fix: ALTER DEFAULT PRIVILEGES … REVOKE, for the same owner and schema. Defaults in favour of the roles that belong there are not reported.",
+    what: "ALTER DEFAULT PRIVILEGES will grant tables or sequences to PUBLIC where tenants' tables are made, or to another tenant's role on a tenant's own ground. Not reported: defaults in favour of the roles that belong there.",
+    why: "The objects do not exist yet, so that the next migration opens what is closed today.",
+    example: "ALTER DEFAULT PRIVILEGES FOR ROLE app_owner IN SCHEMA app GRANT SELECT ON TABLES TO PUBLIC;",
+    fix: "ALTER DEFAULT PRIVILEGES … REVOKE, for the same owner and schema.",
+    references: &["https://www.postgresql.org/docs/current/sql-alterdefaultprivileges.html"],
     check,
 };
 

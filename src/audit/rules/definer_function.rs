@@ -1,16 +1,21 @@
 //! A function that reads tenants' rows with rights other than its caller's.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::{Function, Oid};
 
 pub(super) static RULE: Rule = Rule {
     id: "definer-function",
+    family: Family::Functions,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "a function that the application may call works past row-level security",
-    docs: "A SECURITY DEFINER routine runs as its owner. When no policy binds that owner and the routine names a table that tenants share, or builds its statements at run time, it can answer with any tenant's rows. EXECUTE is granted to PUBLIC unless it is revoked. Fix: SECURITY INVOKER, an owner that the policies bind, or REVOKE EXECUTE. Trigger functions, which nobody can call, routines that filter by the tenant setting, and routines that touch no tenant table are not reported.",
+    what: "The application may call a SECURITY DEFINER routine whose owner no policy binds, and which names a table that tenants share or builds its statements at run time. Not reported: trigger functions, which nobody can call, routines that filter by the tenant setting, and routines that touch no tenant table.",
+    why: "A SECURITY DEFINER routine runs as its owner, so it can answer with any tenant's rows. EXECUTE is granted to PUBLIC unless it is revoked.",
+    example: "CREATE FUNCTION app.all_notes() RETURNS SETOF app.notes LANGUAGE sql SECURITY DEFINER\n    AS 'SELECT * FROM app.notes';  -- owned by a superuser",
+    fix: "SECURITY INVOKER, an owner that the policies bind, or REVOKE EXECUTE.",
+    references: &["https://www.postgresql.org/docs/current/sql-createfunction.html", "https://www.postgresql.org/docs/current/ddl-priv.html"],
     check,
 };
 

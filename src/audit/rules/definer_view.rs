@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::{Oid, Privileges, Relation, RelationKind};
@@ -10,10 +10,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "definer-view",
+    family: Family::SideDoors,
     severity: Severity::Critical,
     evidence: Evidence::Static,
     title: "a view shows tenants' rows past row-level security",
-    docs: "A view without security_invoker reads as its owner. When no policy binds that owner (it is a superuser, has BYPASSRLS, or owns a table without FORCE), the view shows every tenant's rows to whoever may read it; a materialized view always holds what its owner saw. Fix on PostgreSQL 15 and newer: ALTER VIEW … SET (security_invoker = true). Views that no role of the application is granted, whose owner the policies bind, or that filter by the tenant setting behind a security barrier, are not reported.",
+    what: "The application may read a view without security_invoker whose owner no policy binds (it is a superuser, has BYPASSRLS, or owns a table without FORCE), or a materialized view over tenants' rows. Not reported: views that no role of the application is granted, whose owner the policies bind, or that filter by the tenant setting behind a security barrier.",
+    why: "A view reads as its owner and shows every tenant's rows to whoever may read it; a materialized view always holds what its owner saw.",
+    example: "CREATE VIEW app.recent_notes AS SELECT * FROM app.notes WHERE created_at > now() - interval '1 day';\nGRANT SELECT ON app.recent_notes TO app_rw;  -- created by a superuser",
+    fix: "From PostgreSQL 15 on ALTER VIEW … SET (security_invoker = true); before, give the view an owner that the policies bind. REVOKE materialized views, and read them through a view that filters.",
+    references: &["https://www.postgresql.org/docs/current/sql-createview.html", "https://www.postgresql.org/docs/current/rules-privileges.html"],
     check,
 };
 

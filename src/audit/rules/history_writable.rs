@@ -1,6 +1,6 @@
 //! Migration history that the application may rewrite.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::{Privilege, Privileges};
@@ -8,10 +8,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "history-writable",
+    family: Family::Tables,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "the application may write the migration history",
-    docs: "refinery_schema_history decides which migrations run next, tenantctl_repeatables which repeatable files do. Whoever can write them can have a file skipped or run again, with the rights of the role that migrates. Fix: REVOKE INSERT, UPDATE, DELETE, TRUNCATE on them from the application's roles. Reading them is harmless and not reported.",
+    what: "A role of the application may write refinery_schema_history or tenantctl_repeatables. Reading them is harmless and not reported.",
+    why: "These tables decide which migrations run next. Whoever can write them can have a file skipped or run again, with the rights of the role that migrates.",
+    example: "GRANT ALL ON ALL TABLES IN SCHEMA tenant_cat TO app_tenant_cat;",
+    fix: "REVOKE INSERT, UPDATE, DELETE and TRUNCATE on them from the application's roles.",
+    references: &["https://www.postgresql.org/docs/current/ddl-priv.html"],
     check,
 };
 

@@ -1,6 +1,6 @@
 //! A pool's login that uses tenants' privileges without becoming them.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::tenant::Isolation;
@@ -8,10 +8,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "login-inherits-tenants",
+    family: Family::Roles,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "a login inherits the privileges of several tenants",
-    docs: "A pool's login should have nothing until it becomes a tenant's role. When it inherits the roles, a request that forgot SET ROLE reads every tenant's schema. Fix: from PostgreSQL 16, GRANT … WITH INHERIT FALSE, SET TRUE; before, ALTER ROLE login NOINHERIT. A login that inherits one tenant's role, or only roles that work under row-level security, is not reported.",
+    what: "The login of a connection pool inherits the roles of several tenants. Not reported: a login that inherits one tenant's role, or only roles that work under row-level security.",
+    why: "A pool's login should have nothing until it becomes a tenant's role. When it inherits the roles, a request that forgot SET ROLE reads every tenant's schema.",
+    example: "CREATE ROLE pool LOGIN;\nGRANT app_tenant_cat, app_tenant_dan TO pool;",
+    fix: "From PostgreSQL 16 on GRANT … WITH INHERIT FALSE, SET TRUE; before, ALTER ROLE pool NOINHERIT.",
+    references: &["https://www.postgresql.org/docs/current/role-membership.html", "https://www.postgresql.org/docs/current/sql-set-role.html"],
     check,
 };
 

@@ -3,19 +3,30 @@
 use super::finding::{Evidence, Finding, Fix, Object, Severity};
 use super::survey::Survey;
 
-/// Something that a design for isolated tenants must not do.
+/// Something that a design for isolated tenants must not do. Texts are plain sentences; they are what
+/// `explain` prints, in the order in which they stand here.
 #[derive(Debug)]
 pub struct Rule {
     /// Its id: the file's name with hyphens.
     pub id: &'static str,
+    /// What part of a design it is about.
+    pub family: Family,
     /// How grave a finding usually is.
     pub severity: Severity,
     /// How it is known.
     pub evidence: Evidence,
     /// One line: what is wrong.
     pub title: &'static str,
-    /// What it means, when it is not reported, and how it is mended: what `explain` prints.
-    pub docs: &'static str,
+    /// When it is reported, and when not.
+    pub what: &'static str,
+    /// What it costs: how a tenant comes by what is another's.
+    pub why: &'static str,
+    /// SQL that breaks it.
+    pub example: &'static str,
+    /// What to do.
+    pub fix: &'static str,
+    /// Where PostgreSQL, or who found it, says more: URLs and CVE numbers.
+    pub references: &'static [&'static str],
     /// The judgement.
     pub check: fn(&Survey<'_>) -> Vec<Finding>,
 }
@@ -24,6 +35,75 @@ impl Rule {
     pub(super) fn finding(&self, object: Object, message: String, fix: Fix) -> Finding {
         let finding = Finding::new(self.id, self.severity, object, message, fix);
         if self.evidence == Evidence::Probe { finding.observed() } else { finding }
+    }
+}
+
+/// What part of a design a rule is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Family {
+    /// What the application's roles are, and can become.
+    Roles,
+    /// Tables: their row-level security, their partitions, privileges past it.
+    Tables,
+    /// Policies: which rows they admit.
+    Policies,
+    /// Functions and procedures.
+    Functions,
+    /// Ways around tables: views, triggers, rewrite rules, foreign servers, large objects, slots.
+    SideDoors,
+    /// Keys, references and sequences.
+    Integrity,
+    /// The setting that says who the tenant is.
+    Context,
+    /// Rights to make objects, and rights on objects to come.
+    Definitions,
+    /// A schema for each tenant.
+    Schemas,
+    /// A database for each tenant.
+    Databases,
+    /// The server: its version and its configuration.
+    Server,
+    /// What isolation costs.
+    Performance,
+    /// What was observed by acting as the application.
+    Probes,
+}
+
+impl Family {
+    /// All, in the order in which they are listed.
+    pub const ALL: [Self; 13] = [
+        Self::Roles,
+        Self::Tables,
+        Self::Policies,
+        Self::Functions,
+        Self::SideDoors,
+        Self::Integrity,
+        Self::Context,
+        Self::Definitions,
+        Self::Schemas,
+        Self::Databases,
+        Self::Server,
+        Self::Performance,
+        Self::Probes,
+    ];
+
+    /// The word in JSON and on screen.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Roles => "roles",
+            Self::Tables => "tables",
+            Self::Policies => "policies",
+            Self::Functions => "functions",
+            Self::SideDoors => "side-doors",
+            Self::Integrity => "integrity",
+            Self::Context => "context",
+            Self::Definitions => "definitions",
+            Self::Schemas => "schemas",
+            Self::Databases => "databases",
+            Self::Server => "server",
+            Self::Performance => "performance",
+            Self::Probes => "probes",
+        }
     }
 }
 
@@ -111,10 +191,27 @@ mod tests {
     #[test]
     fn every_rule_explains_itself() {
         for rule in ALL {
-            assert!(rule.docs.len() > 120, "{} says too little", rule.id);
-            assert!(!rule.title.is_empty() && !rule.title.ends_with('.'), "{}", rule.id);
-            assert!(named(rule.id).is_some());
+            let id = rule.id;
+            assert!(named(id).is_some());
+            assert!(!rule.title.is_empty() && !rule.title.ends_with('.'), "{id}: title");
+            for (part, text) in [("what", rule.what), ("why", rule.why), ("fix", rule.fix)] {
+                let is_prose = text.len() > 20 && text.ends_with('.') && !text.contains("  ");
+                assert!(is_prose, "{id}: {part} must be plain sentences: {text:?}");
+            }
+            assert!(
+                rule.example.len() > 20 && rule.example.is_ascii() || rule.example.contains('…'),
+                "{id}: example"
+            );
+            assert!(!rule.references.is_empty(), "{id}: references");
+            for reference in rule.references {
+                let known = reference.starts_with("https://") || reference.starts_with("CVE-");
+                assert!(known, "{id}: {reference}");
+            }
+            let observed = rule.evidence == Evidence::Probe;
+            assert_eq!(observed, rule.family == Family::Probes, "{id}: family");
+            assert_eq!(observed, id.starts_with("probe-"), "{id}: the name says how it is known");
         }
+        assert!(Family::ALL.is_sorted());
     }
 
     #[test]

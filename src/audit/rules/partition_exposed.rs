@@ -1,6 +1,6 @@
 //! A partition that can be reached past its parent's policies.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::Privileges;
@@ -8,10 +8,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "partition-exposed",
+    family: Family::Tables,
     severity: Severity::Critical,
     evidence: Evidence::Static,
     title: "a partition or child table is granted without policies of its own",
-    docs: "Policies of a partitioned table guard statements that name it, and no others: whoever is granted a partition directly reads it unfiltered, unless the partition has row-level security of its own. Fix: REVOKE the grant, for access through the parent needs none on the partition. Partitions that no role of the application is granted are not reported.",
+    what: "A role of the application is granted a partition, or an inheritance child, that has no row-level security of its own. Not reported: partitions that no role of the application is granted.",
+    why: "Policies of a partitioned table guard statements that name it, and no others: whoever is granted a partition reads it unfiltered.",
+    example: "GRANT SELECT ON ALL TABLES IN SCHEMA app TO app_rw;  -- partitions included",
+    fix: "REVOKE the grant: access through the parent needs none on the partition.",
+    references: &["https://www.postgresql.org/docs/current/ddl-partitioning.html", "https://www.postgresql.org/docs/current/ddl-inherit.html", "https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
     check,
 };
 

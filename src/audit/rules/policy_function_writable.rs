@@ -1,15 +1,20 @@
 //! A policy that asks a function which the application may rewrite.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Object, Severity};
 use crate::audit::survey::Survey;
 
 pub(super) static RULE: Rule = Rule {
     id: "policy-function-writable",
+    family: Family::Policies,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "a policy asks a function that the application can rewrite",
-    docs: "A policy is as good as the functions that it calls. Whoever owns one can replace it, or give it a SET clause that names another tenant, and every policy that calls it opens. Fix: ALTER FUNCTION … OWNER TO the role that owns the tables. Functions whose owner the application cannot become are not reported.",
+    what: "A policy calls a function whose owner the application is, or can become. Not reported: functions whose owner the application cannot become.",
+    why: "A policy is as good as the functions that it calls. Whoever owns one can replace it, or give it a SET clause that names another tenant, and every policy that calls it opens.",
+    example: "ALTER FUNCTION app.current_tenant() OWNER TO app_rw;",
+    fix: "ALTER FUNCTION … OWNER TO the role that owns the tables.",
+    references: &["https://www.postgresql.org/docs/current/sql-createfunction.html", "https://www.postgresql.org/docs/current/sql-createpolicy.html"],
     check,
 };
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::finding::Object;
 use crate::audit::survey::Survey;
@@ -10,10 +10,15 @@ use crate::model::catalog::{Command, Policy, Privileges};
 
 pub(super) static RULE: Rule = Rule {
     id: "policy-ignores-tenant",
+    family: Family::Policies,
     severity: Severity::Critical,
     evidence: Evidence::Static,
     title: "a policy admits rows whoever the tenant is",
-    docs: "Permissive policies are joined with OR, so one that does not compare the tenant column with the current tenant opens the table, whatever the others say. Reported are conditions that are constant, that do not mention the tenant column or the tenant setting, that negate the comparison, compare the column with itself, or offer an alternative without it. A restrictive policy that does compare, for the same role and command, makes the table sound, and nothing is reported.",
+    what: "A permissive policy admits rows of other tenants: its condition is constant, does not mention the tenant column or the tenant setting, negates the comparison, compares the column with itself, or offers an alternative without it. Not reported: tables on which a restrictive policy for the same role and command does compare.",
+    why: "Permissive policies are joined with OR, so one that does not compare the tenant column with the current tenant opens the table, whatever the others say.",
+    example: "CREATE POLICY published ON app.notes FOR SELECT USING (published);",
+    fix: "Compare the tenant column in every permissive policy, or make the condition a restrictive one beside the policy that does.",
+    references: &["https://www.postgresql.org/docs/current/sql-createpolicy.html", "https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
     check,
 };
 

@@ -1,16 +1,21 @@
 //! A table with row-level security on, and no policy that admits a row.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::Privileges;
 
 pub(super) static RULE: Rule = Rule {
     id: "policy-missing",
+    family: Family::Policies,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "a table that tenants share has row-level security on and no policy",
-    docs: "Without a permissive policy for the application's roles the table is closed to every role that row-level security binds, and wide open to every role that it does not bind: no sentence says whose rows are whose. Usually a policy was dropped or never made. Fix: CREATE POLICY … USING (tenant column = current tenant). Tables that no role of the application may use are not reported.",
+    what: "A table that tenants share has row-level security on, the application may use it, and no permissive policy is for the application's roles. Not reported: tables that no role of the application may use.",
+    why: "The table is closed to every role that row-level security binds, and wide open to every role that it does not bind: no sentence says whose rows are whose. Usually a policy was dropped or never made.",
+    example: "ALTER TABLE app.notes ENABLE ROW LEVEL SECURITY;  -- and no CREATE POLICY",
+    fix: "CREATE POLICY … USING (tenant column = current tenant).",
+    references: &["https://www.postgresql.org/docs/current/sql-createpolicy.html"],
     check,
 };
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::finding::Object;
 use crate::audit::survey::Survey;
@@ -10,10 +10,15 @@ use crate::model::catalog::{Command, Policy, Privileges};
 
 pub(super) static RULE: Rule = Rule {
     id: "policy-write-unchecked",
+    family: Family::Policies,
     severity: Severity::Critical,
     evidence: Evidence::Static,
     title: "a policy lets rows be written for another tenant",
-    docs: "WITH CHECK judges the row as it will be stored. A looser check than USING lets a tenant insert rows that belong to another, or give its own away; both poison what the other tenant sees. When WITH CHECK is absent, PostgreSQL uses USING for it (ALL and UPDATE), which is sound and not reported. A restrictive policy that checks the tenant makes the table sound, too.",
+    what: "The condition that judges rows as they will be stored (WITH CHECK, or USING in its place) does not tie them to the current tenant. Not reported: an absent WITH CHECK beside a sound USING, which PostgreSQL uses for ALL and UPDATE, and tables on which a restrictive policy checks the tenant.",
+    why: "A looser check than USING lets a tenant insert rows that belong to another, or give its own away; both poison what the other tenant sees.",
+    example: "CREATE POLICY add ON app.notes FOR INSERT WITH CHECK (true);",
+    fix: "Write the comparison of USING into WITH CHECK as well, or leave WITH CHECK out of a policy FOR ALL.",
+    references: &["https://www.postgresql.org/docs/current/sql-createpolicy.html"],
     check,
 };
 

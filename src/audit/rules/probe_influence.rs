@@ -1,16 +1,21 @@
 //! What a tenant is shown depends on another tenant's rows.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::crossed::{crossed, deed};
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
 use crate::model::probe::Attempt;
 pub(super) static RULE: Rule = Rule {
     id: "probe-influence",
+    family: Family::Probes,
     severity: Severity::High,
     evidence: Evidence::Probe,
     title: "what a tenant is shown depends on another tenant's rows",
-    docs: "A probe read a relation or called a routine as one tenant, twice: with and without a row of another tenant in the database. The answers differ, though the row itself is in neither: counts, sums or the existence of the other tenant's data are visible. Views that aggregate run with their owner's rights unless they are security_invoker. Everything ran as the application's role inside a transaction that was rolled back; `reproduce` holds the statements.",
+    what: "A probe read a view or called a routine as one tenant, with and without a row of another tenant in the database, each time twice. The answers differ, though the row itself is in neither. It ran as the application's role inside a transaction that was rolled back; the finding holds the statements.",
+    why: "Counts, sums or the existence of the other tenant's data are visible.",
+    example: "CREATE VIEW app.totals AS SELECT count(*) FROM app.notes;",
+    fix: "Make the view security_invoker, or filter by the tenant setting before anything is added up.",
+    references: &["https://www.postgresql.org/docs/current/sql-createview.html"],
     check,
 };
 

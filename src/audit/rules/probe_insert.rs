@@ -1,16 +1,21 @@
 //! A tenant added a row in another tenant's name.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::crossed::{crossed, deed};
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
 use crate::model::probe::Attempt;
 pub(super) static RULE: Rule = Rule {
     id: "probe-insert",
+    family: Family::Probes,
     severity: Severity::Critical,
     evidence: Evidence::Probe,
     title: "a tenant added a row in another tenant's name",
-    docs: "A probe inserted a row with another tenant's key, without RETURNING, and no policy refused it; or one without a key, which everybody then sees. One tenant can plant data in another's tables. WITH CHECK decides this, or USING in its place; through a view, WITH CHECK OPTION does. Everything ran as the application's role inside a transaction that was rolled back; `reproduce` holds the statements.",
+    what: "A probe inserted a row with another tenant's key, without RETURNING, and no policy refused it; or one without a key, which the other tenant then saw (high). It ran as the application's role inside a transaction that was rolled back; the finding holds the statements.",
+    why: "One tenant can plant data in another's tables.",
+    example: "CREATE POLICY p ON app.notes FOR INSERT WITH CHECK (true);",
+    fix: "Tie WITH CHECK to the tenant, or USING in its place; give a view WITH CHECK OPTION, and the tenant column NOT NULL.",
+    references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
     check,
 };
 

@@ -1,16 +1,21 @@
 //! A tenant gave its own row to another tenant.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::crossed::{crossed, deed};
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
 use crate::model::probe::Attempt;
 pub(super) static RULE: Rule = Rule {
     id: "probe-move",
+    family: Family::Probes,
     severity: Severity::Critical,
     evidence: Evidence::Probe,
     title: "a tenant gave its own row to another tenant",
-    docs: "A probe set the tenant column of its own rows to another tenant's key, without a WHERE that would add the SELECT policies, and no policy refused it. WITH CHECK of the UPDATE policy decides this, or USING in its place. Everything ran as the application's role inside a transaction that was rolled back; `reproduce` holds the statements.",
+    what: "A probe set the tenant column of its own rows to another tenant's key, without a WHERE that would add the SELECT policies, and no policy refused it. It ran as the application's role inside a transaction that was rolled back; the finding holds the statements.",
+    why: "One tenant can plant data in another's tables, and lose its own.",
+    example: "CREATE POLICY p ON app.notes FOR UPDATE USING (tenant_id = app.tenant()) WITH CHECK (true);",
+    fix: "Tie WITH CHECK of the UPDATE policy to the tenant, or leave it out: USING then stands in for it.",
+    references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
     check,
 };
 

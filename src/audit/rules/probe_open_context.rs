@@ -1,16 +1,21 @@
 //! Without a tenant, every tenant's rows are open.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::crossed::{crossed_open, deed};
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
 
 pub(super) static RULE: Rule = Rule {
     id: "probe-open-context",
+    family: Family::Probes,
     severity: Severity::Critical,
     evidence: Evidence::Probe,
     title: "without a tenant, every tenant's rows are open",
-    docs: "A probe crossed while the tenant setting was never set in the session, was the empty string (what a pooled session is left with after SET LOCAL), or held what is no tenant's key. A request that forgets to set its tenant then sees or changes everybody's rows. Write policies that fail closed: tenant_id = (SELECT nullif(current_setting('app.tenant_id', true), '')::uuid), and give the setting no default on roles or databases. A setting that is nobody's takes an application that lets it be chosen, which is high. Everything ran as the application's role inside a transaction that was rolled back; `reproduce` holds the statements.",
+    what: "A probe crossed while the tenant setting was never set in the session, was the empty string (what a pooled session is left with after SET LOCAL), or held what is no tenant's key (high). It is not said where the same is open to a tenant in its own name. It ran as the application's role inside a transaction that was rolled back; the finding holds the statements.",
+    why: "A request that forgets to set its tenant sees or changes everybody's rows.",
+    example: "CREATE POLICY p ON app.notes USING (tenant_id = coalesce(nullif(current_setting('app.tenant_id', true), '')::uuid, tenant_id));",
+    fix: "Write policies that fail closed: tenant_id = (SELECT nullif(current_setting('app.tenant_id', true), '')::uuid). Give the setting no default on roles or databases.",
+    references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html", "https://www.postgresql.org/docs/current/runtime-config-custom.html"],
     check,
 };
 

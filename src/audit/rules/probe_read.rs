@@ -1,16 +1,21 @@
 //! A tenant read another tenant's rows.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::crossed::{crossed, deed};
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
 use crate::model::probe::Attempt;
 pub(super) static RULE: Rule = Rule {
     id: "probe-read",
+    family: Family::Probes,
     severity: Severity::Critical,
     evidence: Evidence::Probe,
     title: "a tenant read another tenant's rows",
-    docs: "A probe put a row with a mark of its own into a tenant's tables, acted as another tenant, and found the mark: in the table, a view, a copy, a partition, whatever the role may read. The hole is open now, whatever the catalogues suggest. The message says in which context and through which role; where an ordinary application would not get by itself (SET ROLE to another role, a second setting that a policy reads) the finding is high. Everything ran as the application's role inside a transaction that was rolled back; `reproduce` holds the statements.",
+    what: "A probe put a row with a mark of its own into a tenant's tables, acted as another tenant, and found the mark: in the table, a view, a copy, a partition, whatever the role may read. The message says in which context and through which role. Where an ordinary application would not get by itself (SET ROLE to another role, a second setting that a policy reads) the finding is high. It ran as the application's role inside a transaction that was rolled back; the finding holds the statements.",
+    why: "The hole is open now, whatever the catalogues suggest.",
+    example: "ALTER TABLE app.notes DISABLE ROW LEVEL SECURITY;",
+    fix: "See the static findings on the object: they say what let it through.",
+    references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
     check,
 };
 

@@ -1,16 +1,21 @@
 //! A function or procedure gave a tenant another tenant's rows.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::crossed::{crossed, deed};
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
 use crate::model::probe::Attempt;
 pub(super) static RULE: Rule = Rule {
     id: "probe-routine",
+    family: Family::Probes,
     severity: Severity::Critical,
     evidence: Evidence::Probe,
     title: "a function or procedure gave a tenant another tenant's rows",
-    docs: "A probe called every routine that the role may call, with the keys, ids and names of another tenant, and found that tenant's mark in the answer, or its rows changed. SECURITY DEFINER routines run with the rights of their owner and are bound by the policies that bind the owner. Make it SECURITY INVOKER, or filter by the tenant setting inside. Routines in untrusted languages and those that speak to the outside (dblink, COPY PROGRAM, files, sequences) are not called; the answer lists them. Everything ran as the application's role inside a transaction that was rolled back; `reproduce` holds the statements.",
+    what: "A probe called every routine that the role may call, with the keys, ids and names of another tenant, and found that tenant's mark in the answer, or its rows changed. Routines in untrusted languages and those that speak to the outside (dblink, COPY PROGRAM, files, setval) are not called; the answer lists them. It ran as the application's role inside a transaction that was rolled back; the finding holds the statements.",
+    why: "SECURITY DEFINER routines run with the rights of their owner, and only the policies that bind the owner bind them.",
+    example: "CREATE FUNCTION app.note(id uuid) RETURNS SETOF app.notes LANGUAGE sql SECURITY DEFINER AS 'SELECT * FROM app.notes WHERE id = $1';",
+    fix: "Make it SECURITY INVOKER, or filter by the tenant setting inside; revoke EXECUTE from PUBLIC.",
+    references: &["https://www.postgresql.org/docs/current/sql-createfunction.html"],
     check,
 };
 

@@ -1,16 +1,21 @@
-//! A tenant emptied a table of another tenant's rows.
+//! A tenant may empty a table of another tenant's rows.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::crossed::{crossed, deed};
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
 use crate::model::probe::Attempt;
 pub(super) static RULE: Rule = Rule {
     id: "probe-truncate",
+    family: Family::Probes,
     severity: Severity::Critical,
     evidence: Evidence::Probe,
-    title: "a tenant emptied a table of another tenant's rows",
-    docs: "TRUNCATE is filtered by no policy: whoever may run it removes the rows of every tenant. The probe asked for the privilege on another tenant's ground, or, with --probe-truncate, emptied the table and rolled back. That locks the table against everybody for a moment, on standbys as well, which is why it is not done unasked. Revoke TRUNCATE; DELETE is governed by policies. Everything ran as the application's role inside a transaction that was rolled back; `reproduce` holds the statements.",
+    title: "a tenant may empty a table of another tenant's rows",
+    what: "The role was found to hold TRUNCATE on another tenant's ground; or, with --probe-truncate, it emptied the table. That locks the table against everybody for a moment, on standbys as well, which is why it is not done unasked. It ran as the application's role inside a transaction that was rolled back; the finding holds the statements.",
+    why: "TRUNCATE is filtered by no policy: whoever may run it removes the rows of every tenant.",
+    example: "GRANT TRUNCATE ON app.notes TO app_rw;",
+    fix: "Revoke TRUNCATE. DELETE is governed by policies.",
+    references: &["https://www.postgresql.org/docs/current/sql-truncate.html"],
     check,
 };
 

@@ -1,16 +1,21 @@
 //! A probe whose positive control failed, so that it proves nothing.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::probe::{Attempt, Outcome};
 
 pub(super) static RULE: Rule = Rule {
     id: "probe-unreliable",
+    family: Family::Probes,
     severity: Severity::Medium,
     evidence: Evidence::Probe,
     title: "a tenant does not see its own row, so probes of the table prove nothing",
-    docs: "Before it looks for another tenant's rows, a probe adds a row in a tenant's own context and looks for it as that tenant. When it stays invisible, seeing no foreign rows is no proof of isolation: the policy may read another setting, or admit nothing at all. Usually the application does not work on this table either.",
+    what: "Before it looks for another tenant's rows, a probe adds a row in a tenant's own context and looks for it as that tenant. Reported is a table where that row stays invisible.",
+    why: "Seeing no foreign rows proves nothing where one's own are not seen either: the policy may read another setting, or admit nothing at all. Usually the application does not work on this table.",
+    example: "CREATE POLICY tenant_isolation ON app.notes USING (tenant_id::text = current_setting('app.tenant', true));\n-- while tenants.toml says setting = \"app.tenant_id\"",
+    fix: "Let the policies and [isolation.shared] of tenants.toml name the same column and setting.",
+    references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
     check,
 };
 

@@ -1,6 +1,6 @@
 //! Privileges of everybody on what belongs to tenants.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::{Grant, PUBLIC, Privilege, Privileges};
@@ -8,10 +8,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "public-grant",
+    family: Family::Definitions,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "PUBLIC holds privileges on tenants' tables or schemas",
-    docs: "PUBLIC is every role of the cluster: every other tenant's, and each one made later. On tables and schemas of a single tenant a grant to it opens them (critical where the schema can be entered, too); on shared tables it makes roles that nobody audits subject to the policies alone. CREATE on a schema lets anybody put functions and tables where others look names up. Reading reference tables without a tenant column is not reported, nor is what stands open inside a tenant's own database while no other tenant may connect to it.",
+    what: "PUBLIC holds privileges on tenants' tables or schemas; critical on a single tenant's own where the schema can be entered, too. Not reported: reading reference tables without a tenant column, and what stands open inside a tenant's own database while no other tenant may connect to it.",
+    why: "PUBLIC is every role of the cluster: every other tenant's, and each one made later. On shared tables it makes roles that nobody audits subject to the policies alone. CREATE on a schema lets anybody put functions and tables where others look names up.",
+    example: "GRANT SELECT ON tenant_dan.users TO PUBLIC;",
+    fix: "REVOKE it from PUBLIC, and grant it to the roles that need it by name.",
+    references: &["https://www.postgresql.org/docs/current/ddl-priv.html", "https://www.postgresql.org/docs/current/sql-grant.html"],
     check,
 };
 

@@ -1,6 +1,6 @@
 //! A table that tenants share, without row-level security.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::Privileges;
@@ -8,10 +8,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "rls-disabled",
+    family: Family::Tables,
     severity: Severity::Critical,
     evidence: Evidence::Static,
     title: "a table that tenants share has row-level security off",
-    docs: "The table has the tenant column and a role of the application may use it, but nothing filters its rows: every statement sees all tenants. Policies that exist do nothing until row-level security is on. Fix: ALTER TABLE … ENABLE and FORCE ROW LEVEL SECURITY, with a policy for the tenant column. Tables that no role of the application can use, and tables without the tenant column, are not reported.",
+    what: "A table has the tenant column, a role of the application may use it, and row-level security is off. Not reported: tables that no role of the application can use, and tables without the tenant column.",
+    why: "Nothing filters its rows: every statement sees all tenants. Policies that exist do nothing until row-level security is on.",
+    example: "CREATE TABLE app.leads (tenant_id uuid NOT NULL, name text NOT NULL);\nGRANT SELECT ON app.leads TO app_rw;",
+    fix: "ALTER TABLE … ENABLE and FORCE ROW LEVEL SECURITY, with a policy for the tenant column.",
+    references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
     check,
 };
 

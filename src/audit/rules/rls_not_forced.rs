@@ -1,6 +1,6 @@
 //! A table whose owner no policy binds, where that matters.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::Privileges;
@@ -8,10 +8,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "rls-not-forced",
+    family: Family::Tables,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "row-level security does not bind the owner of a table that tenants share",
-    docs: "Without FORCE the owner of a table, and every role that inherits it, skips all policies. It is critical when a role of the application inherits the owner, and high when it can become it. It is also high when the table is an exception among forced ones: owners run migrations, definer functions and jobs, and the others are bound. A schema whose tables are all without FORCE, and whose owner the application cannot reach, is not reported.",
+    what: "A table that tenants share has row-level security without FORCE. Critical when a role of the application inherits the owner, high when it can become it, and high when the table is an exception among forced ones. Not reported: a schema whose tables are all without FORCE, and whose owner the application cannot reach.",
+    why: "Without FORCE the owner of a table, and every role that inherits it, skips all policies. Owners run migrations, definer functions and jobs.",
+    example: "ALTER TABLE app.notes NO FORCE ROW LEVEL SECURITY;",
+    fix: "ALTER TABLE … FORCE ROW LEVEL SECURITY.",
+    references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html", "https://www.postgresql.org/docs/current/sql-altertable.html"],
     check,
 };
 

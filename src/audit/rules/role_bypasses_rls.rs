@@ -1,6 +1,6 @@
 //! The application connects as a role that bypasses row-level security.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::attribute::held;
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
@@ -8,10 +8,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "role-bypasses-rls",
+    family: Family::Roles,
     severity: Severity::Critical,
     evidence: Evidence::Static,
     title: "the application connects as a role that bypasses row-level security",
-    docs: "BYPASSRLS switches off every policy for the role, FORCE ROW LEVEL SECURITY included. Backup roles may need it; the application's roles never do. Fix: ALTER ROLE … NOBYPASSRLS. Roles with the attribute that the application cannot become are not reported.",
+    what: "A role of the application has BYPASSRLS. Not reported: roles with the attribute that the application cannot become.",
+    why: "BYPASSRLS switches off every policy for the role, FORCE ROW LEVEL SECURITY included. Backup roles may need it; the application's roles never do.",
+    example: "ALTER ROLE app_rw BYPASSRLS;",
+    fix: "ALTER ROLE … NOBYPASSRLS.",
+    references: &["https://www.postgresql.org/docs/current/role-attributes.html", "https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
     check,
 };
 

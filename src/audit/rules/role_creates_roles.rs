@@ -1,6 +1,6 @@
 //! A role of the application that can make roles, and so grant itself others.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::attribute::reached;
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
@@ -8,10 +8,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "role-creates-roles",
+    family: Family::Roles,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "the application reaches a role with CREATEROLE",
-    docs: "Up to PostgreSQL 15 a role with CREATEROLE may grant itself any role but a superuser: every other tenant's role, and every owner. From 16 on it needs ADMIN OPTION on the role it grants, which it has on those that it made; the finding is lighter there. Fix: keep CREATEROLE for the role that provisions tenants.",
+    what: "A role of the application has CREATEROLE, or can become one that has. Lighter from PostgreSQL 16 on.",
+    why: "Up to PostgreSQL 15 a role with CREATEROLE may grant itself any role but a superuser: every other tenant's role, and every owner. From 16 on it needs ADMIN OPTION on the role it grants, which it has on those that it made.",
+    example: "ALTER ROLE app_rw CREATEROLE;",
+    fix: "Keep CREATEROLE for the role that provisions tenants: ALTER ROLE … NOCREATEROLE.",
+    references: &["https://www.postgresql.org/docs/current/role-attributes.html"],
     check,
 };
 

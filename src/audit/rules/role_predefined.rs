@@ -1,16 +1,21 @@
 //! A role of the application that holds one of the server's own roles.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "role-predefined",
+    family: Family::Roles,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "the application holds a predefined role that reaches past tenants",
-    docs: "PostgreSQL's predefined roles work across schemas: pg_read_all_data and pg_write_all_data need no grant, the server-file and program roles read any database from disk, pg_monitor shows other sessions' statements. None belongs to an application. Fix: REVOKE the role; the path of memberships is in the message.",
+    what: "A role of the application is a member of a predefined role that works across schemas; the path of memberships is in the message.",
+    why: "pg_read_all_data and pg_write_all_data need no grant, the server-file and program roles read any database from disk, pg_monitor shows other sessions' statements. None belongs to an application.",
+    example: "GRANT pg_read_all_data TO app_rw;",
+    fix: "REVOKE the predefined role, at the step of the path that is not needed.",
+    references: &["https://www.postgresql.org/docs/current/predefined-roles.html"],
     check,
 };
 

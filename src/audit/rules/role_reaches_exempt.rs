@@ -1,16 +1,21 @@
 //! A role of the application that can become one which no policy binds.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "role-reaches-exempt",
+    family: Family::Roles,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "the application can become a role that no policy binds",
-    docs: "SUPERUSER and BYPASSRLS are not inherited, but SET ROLE gives them to whoever may become the role, and ADMIN OPTION gives that to whoever holds it. The whole path of memberships is in the message; cutting any step of it mends the finding. Exempt roles without such a path are not reported.",
+    what: "A role of the application can become a superuser or a role with BYPASSRLS. The whole path of memberships is in the message. Not reported: exempt roles without such a path.",
+    why: "SUPERUSER and BYPASSRLS are not inherited, but SET ROLE gives them to whoever may become the role, and ADMIN OPTION gives that to whoever holds it.",
+    example: "GRANT admin TO support;\nGRANT support TO app_rw;",
+    fix: "Cut any step of the path with REVOKE.",
+    references: &["https://www.postgresql.org/docs/current/sql-set-role.html", "https://www.postgresql.org/docs/current/role-membership.html"],
     check,
 };
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::Oid;
@@ -10,10 +10,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "role-reaches-owner",
+    family: Family::Roles,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "the application reaches the owner of tables that tenants share",
-    docs: "The owner of a table may switch its row-level security off, drop its policies and grant it to others. FORCE binds the owner's reads and writes only: ALTER TABLE … DISABLE ROW LEVEL SECURITY is still one statement away. Fix: let a role without login own the tables, which no role of the application is a member of. Tables without FORCE have the rule rls-not-forced as well.",
+    what: "A role of the application is the owner of tables that tenants share, or can become it. Tables without FORCE have the finding rls-not-forced as well.",
+    why: "The owner of a table may switch its row-level security off, drop its policies and grant it to others. FORCE binds the owner's reads and writes only: ALTER TABLE … DISABLE ROW LEVEL SECURITY is still one statement away.",
+    example: "ALTER TABLE app.notes OWNER TO app_rw;",
+    fix: "Let a role without login own the tables, which no role of the application is a member of.",
+    references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html", "https://www.postgresql.org/docs/current/role-membership.html"],
     check,
 };
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::Oid;
@@ -11,10 +11,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "role-reaches-tenant",
+    family: Family::Roles,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "a tenant's role reaches another tenant's role",
-    docs: "Where each tenant has a role of its own, that role is the wall. A membership between two of them, or in another tenant's owner, opens it: at once when the membership is inherited (critical), by SET ROLE or by granting it to oneself otherwise. Logins of a pool, which become tenants' roles by design, are not reported here.",
+    what: "A tenant's role is a member of another tenant's role or owner: critical when the membership is inherited. Not reported here: logins of a pool, which become tenants' roles by design.",
+    why: "Where each tenant has a role of its own, that role is the wall. A membership between two of them opens it: at once when it is inherited, by SET ROLE or by granting it to oneself otherwise.",
+    example: "GRANT app_tenant_dan TO app_tenant_cat;",
+    fix: "REVOKE the membership.",
+    references: &["https://www.postgresql.org/docs/current/role-membership.html"],
     check,
 };
 

@@ -1,6 +1,6 @@
 //! The application reaches a role that may replicate.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::attribute::reached;
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
@@ -8,10 +8,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "role-replicates",
+    family: Family::Roles,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "the application reaches a role that may replicate",
-    docs: "A role with REPLICATION can copy the whole cluster, or decode every change of every tenant from a replication slot; policies do not apply to either. SET ROLE is enough to create a slot and read it. Fix: ALTER ROLE … NOREPLICATION, and a role of its own for replication.",
+    what: "A role of the application has REPLICATION, or can become one that has.",
+    why: "It can copy the whole cluster, or decode every change of every tenant from a replication slot; policies apply to neither. SET ROLE is enough to create a slot and read it.",
+    example: "ALTER ROLE app_rw REPLICATION;",
+    fix: "ALTER ROLE … NOREPLICATION, and a role of its own for replication.",
+    references: &["https://www.postgresql.org/docs/current/role-attributes.html", "https://www.postgresql.org/docs/current/logicaldecoding.html"],
     check,
 };
 

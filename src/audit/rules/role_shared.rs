@@ -1,16 +1,21 @@
 //! One role that acts for several tenants which should each have their own.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::tenant::Isolation;
 
 pub(super) static RULE: Rule = Rule {
     id: "role-shared",
+    family: Family::Roles,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "tenants with a schema or database of their own act through one role",
-    docs: "Schemas and databases keep tenants apart by privileges, and privileges belong to roles. When several tenants act through one role, only the search path or the connection string tells them apart, and a forgotten SET shows one tenant's data to another. Fix: put {tenant} into the role template of [isolation.schema] or [isolation.database]. Shared tables, where row-level security tells tenants apart, are not reported.",
+    what: "Several tenants with a schema or database of their own act through one role. Not reported: shared tables, where row-level security tells tenants apart.",
+    why: "Schemas and databases keep tenants apart by privileges, and privileges belong to roles. With one role only the search path or the connection string tells tenants apart, and a forgotten SET shows one tenant's data to another.",
+    example: "GRANT USAGE ON SCHEMA tenant_cat, tenant_dan TO app;",
+    fix: "Put {tenant} into the role template of [isolation.schema] or [isolation.database].",
+    references: &["https://www.postgresql.org/docs/current/ddl-schemas.html", "https://www.postgresql.org/docs/current/ddl-priv.html"],
     check,
 };
 

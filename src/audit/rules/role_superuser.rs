@@ -1,6 +1,6 @@
 //! The application connects as a superuser.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::attribute::held;
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
@@ -8,10 +8,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "role-superuser",
+    family: Family::Roles,
     severity: Severity::Critical,
     evidence: Evidence::Static,
     title: "the application connects as a superuser",
-    docs: "A superuser skips every privilege check and every policy, so each statement of the application sees all tenants. Fix: use a role without SUPERUSER for the application and keep superusers for people. Roles that the application does not use and cannot become are not reported.",
+    what: "A role of the application is a superuser. Not reported: roles that the application does not use and cannot become.",
+    why: "A superuser skips every privilege check and every policy, so each statement of the application sees all tenants.",
+    example: "DATABASE_URL=postgres://postgres@db/app  -- as the application's connection",
+    fix: "Use a role without SUPERUSER for the application, and keep superusers for people.",
+    references: &["https://www.postgresql.org/docs/current/role-attributes.html", "https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
     check,
 };
 

@@ -1,6 +1,6 @@
 //! Another tenant's privileges in a tenant's own schema.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::crossing::crossings;
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::survey::Survey;
@@ -8,10 +8,15 @@ use crate::model::tenant::Isolation;
 
 pub(super) static RULE: Rule = Rule {
     id: "schema-cross-access",
+    family: Family::Schemas,
     severity: Severity::Critical,
     evidence: Evidence::Static,
     title: "a tenant's role holds privileges in another tenant's schema",
-    docs: "A schema of one's own keeps a tenant apart by privileges alone. Reported is every relation in it that a role of another tenant, or a pool's login by itself, can use: through a grant, a group, a column, or ownership. A grant that cannot be used because the schema is closed is reported as low, for one GRANT USAGE opens it. Grants to PUBLIC and memberships between tenants' roles have rules of their own.",
+    what: "A role of another tenant, or a pool's login by itself, can use a relation in a tenant's own schema: through a grant, a group, a column, or ownership. Low where the grant cannot be used because the schema is closed, for one GRANT USAGE opens it. Not reported here: grants to PUBLIC and memberships between tenants' roles, which have rules of their own.",
+    why: "A schema of one's own keeps a tenant apart by privileges alone.",
+    example: "GRANT USAGE ON SCHEMA tenant_dan TO app_tenant_cat;\nGRANT SELECT ON tenant_dan.users TO app_tenant_cat;",
+    fix: "REVOKE the privilege from the role, or from the group through which it comes.",
+    references: &["https://www.postgresql.org/docs/current/ddl-schemas.html", "https://www.postgresql.org/docs/current/ddl-priv.html"],
     check,
 };
 

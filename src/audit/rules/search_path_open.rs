@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::{Subject, Survey};
 use crate::model::catalog::{Oid, PUBLIC, Privilege, Schema};
@@ -10,10 +10,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "search-path-open",
+    family: Family::Schemas,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "tenants' sessions look names up in a schema in which others may create things",
-    docs: "Whoever can create a table or function in a schema of somebody's search_path can have it used in place of what was meant: another tenant's session calls it with that tenant's rights. Reported is a search_path that was set for a role or database and holds such a schema: up to PostgreSQL 14 anybody may create objects in schema public. Fix: REVOKE CREATE ON SCHEMA public FROM PUBLIC, or set the role's search_path to its own schema. Roles without a setting, whose sessions choose their own path, and logins of a pool, which set it at checkout, are not reported (doctor warns of the open schema), nor is a tenant's own database to which no other tenant may connect.",
+    what: "A search_path that was set for a role or a database holds a schema in which others may create objects: up to PostgreSQL 14 anybody may in schema public. Not reported: roles without a setting, whose sessions choose their own path, logins of a pool, which set it at checkout (doctor warns of the open schema), and a tenant's own database to which no other tenant may connect.",
+    why: "Whoever can create a table or function in a schema of somebody's search_path can have it used in place of what was meant: another tenant's session calls it with that tenant's rights.",
+    example: "ALTER ROLE app_tenant_cat SET search_path = tenant_cat, public;\nGRANT CREATE ON SCHEMA public TO PUBLIC;",
+    fix: "REVOKE CREATE ON SCHEMA public FROM PUBLIC, or set the role's search_path to its own schema.",
+    references: &["https://www.postgresql.org/docs/current/ddl-schemas.html"],
     check,
 };
 

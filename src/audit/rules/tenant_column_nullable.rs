@@ -1,6 +1,6 @@
 //! A tenant column that may be empty.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::Privileges;
@@ -8,10 +8,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "tenant-column-nullable",
+    family: Family::Tables,
     severity: Severity::Low,
     evidence: Evidence::Static,
     title: "the tenant column of a shared table accepts NULL",
-    docs: "A row without a tenant belongs to nobody: no sound policy shows it to anyone, and a policy with an alternative for NULL shows it to everyone. NOT NULL turns a forgotten tenant into an error at the time of writing. Fix: ALTER TABLE … ALTER COLUMN … SET NOT NULL, after the rows without a tenant are settled. Partitions follow their parent and are not reported.",
+    what: "The tenant column of a shared table accepts NULL. Partitions follow their parent and are not reported.",
+    why: "A row without a tenant belongs to nobody: no sound policy shows it to anyone, and a policy with an alternative for NULL shows it to everyone. NOT NULL turns a forgotten tenant into an error at the time of writing.",
+    example: "CREATE TABLE app.notes (tenant_id uuid, body text);",
+    fix: "ALTER TABLE … ALTER COLUMN … SET NOT NULL, after the rows without a tenant are settled.",
+    references: &["https://www.postgresql.org/docs/current/ddl-constraints.html"],
     check,
 };
 

@@ -1,6 +1,6 @@
 //! The application may attach code to a table that tenants share.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::granted::granted;
 use crate::audit::survey::Survey;
@@ -9,10 +9,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "trigger-granted",
+    family: Family::Tables,
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "the application may attach code to a table that tenants share",
-    docs: "A trigger runs in the sessions of all tenants that write the table and sees their rows as they are stored; a function in pg_temp is enough to make one. The privilege usually comes with GRANT ALL. Fix: REVOKE TRIGGER and grant SELECT, INSERT, UPDATE and DELETE by name. Tables of one tenant's own schema are not reported.",
+    what: "A role of the application holds TRIGGER on a table that tenants share. Not reported: tables of one tenant's own schema.",
+    why: "A trigger runs in the sessions of all tenants that write the table and sees their rows as they are stored; a function in pg_temp is enough to make one. The privilege usually comes with GRANT ALL.",
+    example: "GRANT ALL ON app.notes TO app_rw;",
+    fix: "REVOKE TRIGGER, and grant SELECT, INSERT, UPDATE and DELETE by name.",
+    references: &["https://www.postgresql.org/docs/current/ddl-priv.html", "https://www.postgresql.org/docs/current/sql-createtrigger.html"],
     check,
 };
 

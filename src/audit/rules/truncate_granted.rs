@@ -1,6 +1,6 @@
 //! The application may empty a table that tenants share.
 
-use super::Rule;
+use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Severity};
 use crate::audit::granted::granted;
 use crate::audit::survey::Survey;
@@ -9,10 +9,15 @@ use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
     id: "truncate-granted",
+    family: Family::Tables,
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "the application may empty a table that tenants share",
-    docs: "TRUNCATE is no matter of rows: row-level security does not filter it, so one statement removes every tenant's data. It usually comes with GRANT ALL. Fix: REVOKE TRUNCATE and grant SELECT, INSERT, UPDATE and DELETE by name. Tables of one tenant's own schema are not reported.",
+    what: "A role of the application holds TRUNCATE on a table that tenants share. Not reported: tables of one tenant's own schema.",
+    why: "TRUNCATE is no matter of rows: row-level security does not filter it, so one statement removes every tenant's data. It usually comes with GRANT ALL.",
+    example: "GRANT ALL ON app.notes TO app_rw;",
+    fix: "REVOKE TRUNCATE, and grant SELECT, INSERT, UPDATE and DELETE by name.",
+    references: &["https://www.postgresql.org/docs/current/sql-truncate.html", "https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
     check,
 };
 

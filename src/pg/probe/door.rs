@@ -5,6 +5,7 @@
 //! own session, where no code of the application can take it off to become more than it is.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 
@@ -24,6 +25,8 @@ use crate::sql;
 pub(super) struct Doors<'a> {
     servers: &'a Servers,
     pub(super) survey: &'a Survey<'a>,
+    /// How long one statement may take.
+    timeout: Duration,
     /// Made when it is first needed; why it could not be, when it could not.
     prober: Mutex<Option<Result<Prober, String>>>,
     /// What people should know about how probes came in.
@@ -31,8 +34,8 @@ pub(super) struct Doors<'a> {
 }
 
 impl<'a> Doors<'a> {
-    pub(super) fn new(servers: &'a Servers, survey: &'a Survey<'a>) -> Self {
-        Self { servers, survey, prober: Mutex::new(None), notes: RefCell::default() }
+    pub(super) fn new(servers: &'a Servers, survey: &'a Survey<'a>, timeout: Duration) -> Self {
+        Self { servers, survey, timeout, prober: Mutex::new(None), notes: RefCell::default() }
     }
 
     /// A session that never had a tenant and can be each of some roles; says why there is none.
@@ -156,7 +159,7 @@ impl<'a> Doors<'a> {
         let session = self.servers.dedicated(&catalog.cluster, Some(database)).await?;
         let how = if roles.iter().all(|role| **role == operator) { How::Application } else { How::Operator };
         let who = Who::new(self.survey, operator.clone(), how, roles);
-        let session = Session::begin(session, who).await?;
+        let session = Session::begin(session, who, self.timeout).await?;
         for role in roles {
             if **role == operator {
                 continue;
@@ -201,7 +204,7 @@ impl<'a> Doors<'a> {
             }
         };
         let who = Who::new(self.survey, login.clone(), how, roles);
-        let session = Session::begin(session, who).await?;
+        let session = Session::begin(session, who, self.timeout).await?;
         for role in roles.iter().filter(|role| **role != login) {
             let answer = session.attempt(&[sql!("SET LOCAL ROLE {}", role)]).await?;
             if let Some(trouble) = answer.trouble() {

@@ -38,10 +38,12 @@ use crate::audit::Survey;
 use crate::error::Error;
 use crate::model::catalog::Catalog;
 use crate::model::layout::Estate;
-use crate::model::probe::{Probe, ProbeOptions};
+use crate::model::probe::Probe;
 use crate::pg::Servers;
+use crate::pg::audit::Manner;
 
 use door::Doors;
+pub(in crate::pg) use prober::sweep;
 
 /// Tries what must not be possible in one database; answers what was observed, and what people should
 /// know about how. Dropping the future leaves a role behind that the next audit removes.
@@ -54,18 +56,18 @@ pub(super) async fn probe(
     servers: &Servers,
     catalog: &Catalog,
     estate: &Estate,
-    options: ProbeOptions,
+    manner: &Manner,
 ) -> Result<(Vec<Probe>, Vec<String>), Error> {
     let survey = Survey::new(catalog, estate, &[]);
     door::tidy(servers, &survey).await?;
-    let doors = Doors::new(servers, &survey);
-    let tried = attempts(&doors, options).await;
+    let doors = Doors::new(servers, &survey, manner.timeout);
+    let tried = attempts(&doors, manner).await;
     let closed = doors.close().await;
     Ok((tried?, closed?))
 }
 
-async fn attempts(doors: &Doors<'_>, options: ProbeOptions) -> Result<Vec<Probe>, Error> {
-    let mut probes = shared::probe(doors, options).await?;
-    probes.extend(territory::probe(doors, options).await?);
+async fn attempts(doors: &Doors<'_>, manner: &Manner) -> Result<Vec<Probe>, Error> {
+    let mut probes = shared::probe(doors, manner).await?;
+    probes.extend(territory::probe(doors, manner).await?);
     Ok(probes)
 }

@@ -129,7 +129,7 @@ impl Prober {
 /// # Errors
 ///
 /// When the cluster cannot be reached. What cannot be removed is left for whoever may.
-pub(super) async fn sweep(session: &Session) -> Result<(), Error> {
+pub(in crate::pg) async fn sweep(session: &Session) -> Result<(), Error> {
     let left = rows(
         session,
         &sql!("SELECT rolname FROM pg_catalog.pg_roles WHERE rolname ~ '^tenantctl_probe_[0-9a-f]{{12}}$'"),

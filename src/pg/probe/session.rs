@@ -1,5 +1,7 @@
 //! One attempt at a time: a savepoint, a role, a context, statements, and back.
 
+use std::time::Duration;
+
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::enter::Who;
@@ -75,8 +77,7 @@ pub(super) struct Session {
 
 /// What every attempt is limited to, besides the locks: idle time is limited because the session may
 /// lose its client.
-const LIMITS: &str = "SET LOCAL idle_in_transaction_session_timeout = '60s'; \
-                      SET LOCAL statement_timeout = '2s'";
+const LIMITS: &str = "SET LOCAL idle_in_transaction_session_timeout = '60s'";
 
 /// Locks are waited for less long than the server waits before it looks for a deadlock, so that it
 /// is always the probe that gives way, and never the application.
@@ -89,9 +90,15 @@ impl Session {
     /// # Errors
     ///
     /// When the session breaks.
-    pub(super) async fn begin(held: crate::pg::Session, who: Who) -> Result<Self, Error> {
+    pub(super) async fn begin(
+        held: crate::pg::Session,
+        who: Who,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
+        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+        let timeout = timeout.as_millis().clamp(1, 600_000);
         held.client()
-            .batch_execute(&format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {LIMITS}; {LOCKS}"))
+            .batch_execute(&format!("{begin}; SET LOCAL statement_timeout = {timeout}; {LIMITS}; {LOCKS}"))
             .await
             .map_err(|error| failed("begin to probe", error))?;
         Ok(Self { held, who })

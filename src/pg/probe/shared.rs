@@ -12,13 +12,14 @@ use super::plant::{Plot, Side};
 use super::predicate;
 use super::session::Session;
 use super::shape::Shape;
-use crate::audit::Survey;
+use crate::audit::{Pairs, Survey};
 use crate::error::Error;
 use crate::model::catalog::{Oid, Privileges};
 use crate::model::ident::Ident;
 use crate::model::layout::Tenancy;
-use crate::model::probe::{Attempt, Context, Method, Outcome, Pairs, Probe, ProbeOptions};
-use crate::model::tenant::{Isolation, Tenant};
+use crate::model::probe::{Attempt, Context, Method, Outcome, Probe};
+use crate::model::tenant::{Isolation, Tenant, TenantId};
+use crate::pg::audit::Manner;
 use crate::sql;
 use crate::sql::Literal;
 
@@ -35,7 +36,7 @@ const SWITCHES: usize = 24;
 /// When the cluster cannot be reached.
 pub(super) async fn probe(
     doors: &Doors<'_>,
-    options: ProbeOptions,
+    manner: &Manner,
 ) -> Result<Vec<Probe>, Error> {
     let survey = doors.survey;
     let Some(tenancy) = &survey.estate.tenancy else { return Ok(Vec::new()) };
@@ -45,8 +46,8 @@ pub(super) async fn probe(
     };
     let tenants: Vec<&Tenant> = survey.estate.of(Isolation::Shared).filter(here).collect();
     let Some(first) = tenants.first() else { return Ok(Vec::new()) };
-    let pairs = pairs(&tenants, options.pairs);
-    if pairs.is_empty() {
+    let pairs = pairs(&tenants, manner);
+    if tenants.len() < 2 {
         let why = "there is no second tenant to try it against";
         return Ok(first
             .roles
@@ -69,49 +70,49 @@ pub(super) async fn probe(
             let side = |tenant, role| Side { tenant, role, tenancy: Some(tenancy), mark: Mark::new() };
             let sides = (side(acting, role), side(target, home));
             // What does not depend on who the tenants are is tried once.
-            let round = Round { doors, tenancy, options, whole: number == 0 };
+            let round = Round { doors, tenancy, truncate: manner.truncate, whole: number == 0 };
             probes.extend(round.run(sides).await?);
         }
     }
     Ok(probes)
 }
 
-/// Who tries whom: each of the first tenants the next one, and those first whose keys are alike.
-fn pairs<'a>(tenants: &[&'a Tenant], wanted: Pairs) -> Vec<(&'a Tenant, &'a Tenant)> {
-    if tenants.len() < 2 {
-        return Vec::new();
+/// Who tries whom.
+///
+/// Policies do not know who tenants are: where all act through the same roles, one pair of a ring
+/// stands for all of them, and one whose keys are alike, which is what a pattern confuses.
+fn pairs<'a>(tenants: &[&'a Tenant], manner: &Manner) -> Vec<(&'a Tenant, &'a Tenant)> {
+    let ids: Vec<&TenantId> = tenants.iter().map(|tenant| &tenant.id).collect();
+    let asked = |tenant: &TenantId| manner.asked.contains(tenant);
+    let mut chosen: Vec<(&Tenant, &Tenant)> = manner
+        .pairs
+        .choose(&ids, asked)
+        .map(|(acting, target)| (tenants[acting], tenants[target]))
+        .collect();
+    if manner.pairs == Pairs::Ring {
+        if tenants.iter().all(|one| one.roles == tenants[0].roles) {
+            chosen.truncate(1);
+        }
+        let alike = tenants.iter().find_map(|acting| {
+            let longer = |target: &&&Tenant| {
+                target.key.len() > acting.key.len() && target.key.starts_with(&acting.key)
+            };
+            Some((*acting, *tenants.iter().find(longer)?))
+        });
+        let alike = alike.filter(|(acting, target)| asked(&acting.id) || asked(&target.id));
+        let known = |pair: &(&Tenant, &Tenant)| {
+            chosen.iter().any(|(a, t)| a.id == pair.0.id && t.id == pair.1.id)
+        };
+        let alike = alike.filter(|pair| !known(pair));
+        chosen.extend(alike);
     }
-    let all = || {
-        tenants.iter().flat_map(|acting| {
-            tenants.iter().filter(|target| target.id != acting.id).map(|target| (*acting, *target))
-        })
-    };
-    let Pairs::Sample(most) = wanted else { return all().collect() };
-    // One pair of tenants that share tables and a role stands for all of them, as policies do not
-    // know who they are; one whose keys are alike is what a pattern would confuse.
-    let mut chosen = vec![(tenants[0], tenants[1])];
-    chosen.extend(
-        all()
-            .filter(|(acting, target)| {
-                target.key != acting.key && target.key.starts_with(&acting.key)
-            })
-            .take(1),
-    );
-    // Where each has a role of its own, more of them are worth a look.
-    if tenants[0].roles != tenants[1].roles {
-        let ring = (1..tenants.len()).map(|at| (tenants[at], tenants[(at + 1) % tenants.len()]));
-        chosen.extend(ring);
-    }
-    let mut seen = BTreeSet::new();
-    chosen.retain(|(acting, target)| seen.insert((&acting.id, &target.id)));
-    chosen.truncate(most.max(1));
     chosen
 }
 
 struct Round<'r, 'a> {
     doors: &'r Doors<'a>,
     tenancy: &'a Tenancy,
-    options: ProbeOptions,
+    truncate: bool,
     /// Whether everything is tried, or only what depends on who the tenants are.
     whole: bool,
 }
@@ -158,7 +159,7 @@ impl<'a> Round<'_, 'a> {
             duel.look_in_store().await?;
             duel.call().await?;
         }
-        duel.write(self.options.truncate).await?;
+        duel.write(self.truncate).await?;
         let Duel { mut probes, session, acting, target, shapes, mine, theirs, reached, .. } = duel;
         session.end().await?;
         if self.whole {

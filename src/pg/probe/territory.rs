@@ -17,12 +17,13 @@ use super::mark::Mark;
 use super::plant::{Plot, Side};
 use super::session::{Answer, Session};
 use super::shape::Shape;
-use crate::audit::Survey;
+use crate::audit::{Pairs, Survey};
 use crate::error::Error;
 use crate::model::catalog::{Oid, Privilege, Relation, RelationKind};
 use crate::model::ident::Ident;
-use crate::model::probe::{Attempt, Context, Method, Outcome, Pairs, Probe, ProbeOptions};
-use crate::model::tenant::{Isolation, Tenant};
+use crate::model::probe::{Attempt, Context, Method, Outcome, Probe};
+use crate::model::tenant::{Isolation, Tenant, TenantId};
+use crate::pg::audit::Manner;
 use crate::sql;
 use crate::sql::{Literal, Sql};
 
@@ -33,7 +34,7 @@ use crate::sql::{Literal, Sql};
 /// When the cluster cannot be reached.
 pub(super) async fn probe(
     doors: &Doors<'_>,
-    options: ProbeOptions,
+    manner: &Manner,
 ) -> Result<Vec<Probe>, Error> {
     let survey = doors.survey;
     let mut inside: BTreeMap<Oid, Vec<&Relation>> = BTreeMap::new();
@@ -45,7 +46,7 @@ pub(super) async fn probe(
     let mut probes = Vec::new();
     for isolation in [Isolation::Schema, Isolation::Database] {
         let mut open: Option<(Ident, Session)> = None;
-        for (acting, target) in pairs(survey, isolation, options.pairs) {
+        for (acting, target) in pairs(survey, isolation, manner) {
             for role in &acting.roles {
                 let raid = Raid { survey, acting, target, role };
                 if isolation == Isolation::Database
@@ -83,37 +84,37 @@ pub(super) async fn probe(
             session.end().await?;
         }
     }
-    let sample = match options.pairs {
-        Pairs::All => usize::MAX,
-        Pairs::Sample(most) => most,
-    };
-    for (acting, target) in pairs(survey, Isolation::Schema, options.pairs).into_iter().take(sample) {
+    // A pair costs tens of milliseconds: a ring is set against each other in part.
+    let sample = if manner.pairs == Pairs::Ring { WHOLE } else { usize::MAX };
+    for (acting, target) in pairs(survey, Isolation::Schema, manner).into_iter().take(sample) {
         for role in &acting.roles {
-            probes.extend(whole(doors, options, (acting, target), role).await?);
+            probes.extend(whole(doors, manner.truncate, (acting, target), role).await?);
         }
     }
     Ok(probes)
 }
 
+/// So many pairs of a ring are set against each other whole.
+const WHOLE: usize = 8;
+
 /// Who tries whom. Tenants that act through one role cannot be told apart by trying.
 fn pairs<'a>(
     survey: &Survey<'a>,
     isolation: Isolation,
-    wanted: Pairs,
+    manner: &Manner,
 ) -> Vec<(&'a Tenant, &'a Tenant)> {
     let all: Vec<&Tenant> = survey
         .estate
         .of(isolation)
         .filter(|tenant| tenant.placement.cluster == survey.catalog.cluster)
         .collect();
-    let steps = if wanted == Pairs::All { 1..all.len().max(1) } else { 1..2 };
-    steps
-        .flat_map(|step| (0..all.len()).map(move |at| (at, at + step)))
-        .map(|(at, next)| (all[at], all[next % all.len()]))
+    let ids: Vec<&TenantId> = all.iter().map(|tenant| &tenant.id).collect();
+    manner
+        .pairs
+        .choose(&ids, |tenant| manner.asked.contains(tenant))
+        .map(|(acting, target)| (all[acting], all[target]))
         .filter(|(acting, target)| {
-            acting.id != target.id
-                && acting.roles != target.roles
-                && target.placement.database == survey.catalog.database
+            acting.roles != target.roles && target.placement.database == survey.catalog.database
         })
         .collect()
 }
@@ -121,7 +122,7 @@ fn pairs<'a>(
 /// Sets two tenants against each other, with rows that are made up.
 async fn whole(
     doors: &Doors<'_>,
-    options: ProbeOptions,
+    truncate: bool,
     (acting, target): (&Tenant, &Tenant),
     role: &Ident,
 ) -> Result<Vec<Probe>, Error> {
@@ -187,7 +188,7 @@ async fn whole(
     duel.influence().await?;
     duel.look_in_store().await?;
     duel.call().await?;
-    duel.write(options.truncate).await?;
+    duel.write(truncate).await?;
     let Duel { mut probes, session, .. } = duel;
     session.end().await?;
     // That rows of common ground were not seen says nothing: nobody said whose they are.

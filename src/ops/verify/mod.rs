@@ -1,0 +1,264 @@
+//! Proves that tenants cannot see each other, or shows where they can.
+
+mod targets;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{self, StreamExt as _};
+
+use super::select::Selection;
+use super::{Context, fleet};
+use crate::audit::{self, Pairs, Severity};
+use crate::error::{Code, Error};
+use crate::model::tenant::{ClusterName, TenantId};
+use crate::pg::{self, Manner};
+use crate::report::event::Event;
+use crate::report::{AuditedDatabase, Coverage, Failure, FindingsReport, Report, Verified};
+
+use targets::{Target, targets};
+
+/// So many databases of a cluster are audited at once, unless it is said otherwise: reading
+/// catalogues is work for one core of the server each.
+const JOBS: usize = 4;
+
+/// How long a probe may take, unless it is said otherwise.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often a wait looks whether somebody asked to stop.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How `verify-rls` looks.
+#[derive(Clone, Debug)]
+pub struct VerifyOptions {
+    /// Whom it is about; databases are audited whole, and findings about others left out.
+    pub selection: Selection,
+    /// Whether catalogues are judged.
+    pub catalogues: bool,
+    /// Whether the application is acted out.
+    pub probes: bool,
+    /// From which severity on a finding is a "no".
+    pub fail_on: Severity,
+    /// Which tenants act against which.
+    pub pairs: Pairs,
+    /// How long one probe may take.
+    pub timeout: Duration,
+    /// Whether `TRUNCATE` is run, which locks a table against everybody for as long as it takes.
+    pub truncate: bool,
+    /// How many databases of a cluster are audited at once; a few, within `max_connections`,
+    /// without it.
+    pub jobs: Option<usize>,
+}
+
+/// Everybody, with both engines.
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        Self {
+            selection: Selection::default(),
+            catalogues: true,
+            probes: true,
+            fail_on: Severity::High,
+            pairs: Pairs::default(),
+            timeout: PROBE_TIMEOUT,
+            truncate: false,
+            jobs: None,
+        }
+    }
+}
+
+/// Audits every database that holds a selected tenant. A database that cannot be audited is part of
+/// the answer, and hides no other.
+///
+/// # Errors
+///
+/// When nobody knows the tenants, and for a selection that names one that does not exist.
+pub async fn verify(cx: &Context<'_>, options: &VerifyOptions) -> anyhow::Result<Report> {
+    let started = Instant::now();
+    let (tenants, source) = fleet::tenants(cx).await?;
+    if tenants.is_empty() {
+        return Err(fleet::none(source).into());
+    }
+    let selected: BTreeSet<TenantId> =
+        options.selection.pick(tenants.clone())?.into_iter().map(|tenant| tenant.id).collect();
+    let audit = Audit {
+        cx,
+        options,
+        manner: Manner {
+            pairs: options.pairs,
+            timeout: options.timeout,
+            asked: Arc::new(selected),
+            truncate: options.truncate,
+        },
+    };
+    let targets = targets(&tenants, &audit.manner.asked);
+    cx.interrupt.set_cancels(true);
+    let mut answer = audit.all(targets).await;
+    cx.interrupt.set_cancels(false);
+    answer.took = started.elapsed();
+    Ok(Report::Findings(Box::new(answer)))
+}
+
+/// One audit over any number of databases.
+struct Audit<'a, 'c> {
+    cx: &'a Context<'c>,
+    options: &'a VerifyOptions,
+    manner: Manner,
+}
+
+impl Audit<'_, '_> {
+    /// Audits databases, those of each cluster a few at a time. What was audited stands in the
+    /// answer, also when somebody asked to stop.
+    async fn all(&self, targets: Vec<Target<'_>>) -> Verified {
+        let clusters: Vec<(ClusterName, usize)> = targets
+            .chunk_by(|a, b| a.cluster == b.cluster)
+            .filter_map(|those| Some((those.first()?.cluster.clone(), those.len())))
+            .collect();
+        let number = targets.len();
+        self.cx.observer.on(&Event::RunStarted {
+            what: "verify",
+            run: None,
+            targets: number,
+            clusters: &clusters,
+        });
+        let mut lanes = Vec::new();
+        let mut rest = targets.into_iter().peekable();
+        for (cluster, number) in &clusters {
+            let lane: Vec<Target<'_>> = rest.by_ref().take(*number).collect();
+            let jobs = self.jobs(cluster);
+            let begun = lane.into_iter().take_while(|_| !self.cx.interrupt.is_raised());
+            let audited = stream::iter(begun).map(|target| self.one(target));
+            lanes.push(audited.buffer_unordered(jobs).boxed_local());
+        }
+        let mut audited = stream::select_all(lanes);
+        let mut report = FindingsReport::default();
+        let mut databases = Vec::with_capacity(number);
+        while let Some((database, found)) = audited.next().await {
+            databases.push(database);
+            if let Some(found) = found {
+                report.add(found.findings, found.coverage, &found.probes, &found.unseen);
+            }
+        }
+        report.finish();
+        self.cx.observer.on(&Event::RunDone);
+        databases.sort_by(|a, b| (&a.cluster, &a.database).cmp(&(&b.cluster, &b.database)));
+        Verified {
+            tenants: self.manner.asked.len(),
+            interrupted: self.cx.interrupt.is_raised() && databases.len() < number
+                || databases.iter().any(AuditedDatabase::was_interrupted),
+            untouched: number - databases.len(),
+            databases,
+            report,
+            fail_on: self.options.fail_on,
+            pairs: self.options.probes.then_some(self.options.pairs),
+            took: Duration::ZERO,
+        }
+    }
+
+    /// How many databases of a cluster are audited at once: no audit waits for a connection that
+    /// another one holds.
+    fn jobs(&self, cluster: &ClusterName) -> usize {
+        let seats = self.cx.servers.limit(cluster) / pg::SESSIONS;
+        self.options.jobs.unwrap_or(JOBS).min(seats).max(1)
+    }
+
+    /// Audits one database, and tells what comes of it.
+    async fn one(&self, target: Target<'_>) -> (AuditedDatabase, Option<Found>) {
+        let began = Instant::now();
+        let name = target.name();
+        let cluster = Some(target.cluster);
+        self.cx.observer.on(&Event::TargetStarted { cluster, target: &name });
+        let audited = self.audit(&target).await;
+        let (outcome, failed) = match &audited {
+            Ok(found) => (crate::model::count(found.findings.len(), "finding"), false),
+            Err(error) => (super::list::short(error), true),
+        };
+        self.cx.observer.on(&Event::TargetDone {
+            cluster,
+            target: &name,
+            rows: &[],
+            outcome,
+            failed,
+            took: began.elapsed(),
+        });
+        let database = AuditedDatabase {
+            cluster: target.cluster.clone(),
+            database: target.database.clone(),
+            tenants: target.selected,
+            findings: audited.as_ref().map_or(0, |found| found.findings.len()),
+            error: audited.as_ref().err().map(Failure::from),
+        };
+        (database, audited.ok())
+    }
+
+    async fn audit(&self, target: &Target<'_>) -> Result<Found, Error> {
+        let session = self.cx.servers.dedicated(target.cluster, Some(target.database)).await?;
+        let canceller = session.canceller();
+        let mut look = Box::pin(self.look(&session, target));
+        loop {
+            if let Ok(found) = tokio::time::timeout(LOOK, &mut look).await {
+                return found;
+            }
+            if self.cx.interrupt.is_cancelled() {
+                // The session is closed with its transaction open, which the server rolls back.
+                if let Err(error) = canceller.cancel().await {
+                    log::debug!("cancel the audit of {}: {error}", target.name());
+                }
+                drop(look);
+                self.tidy(target).await;
+                return Err(Error::new(
+                    Code::Interrupted,
+                    format!("audit {}: it was interrupted", target.name()),
+                ));
+            }
+        }
+    }
+
+    /// Removes the role that an audit made to log in with, after it was cut off. Its session holds a
+    /// lock for as long as the server has not noticed.
+    async fn tidy(&self, target: &Target<'_>) {
+        if !self.options.probes {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
+        let removed = async {
+            let session = self.cx.servers.dedicated(target.cluster, None).await?;
+            pg::remove_probers(&session).await
+        };
+        if let Err(error) = removed.await {
+            log::debug!("tidy up after the audit of {}: {error}", target.name());
+        }
+    }
+
+    async fn look(&self, session: &pg::Session, target: &Target<'_>) -> Result<Found, Error> {
+        let estate = self.cx.fleet.estate(target.tenants());
+        let catalog = pg::read_catalog(session, &estate).await?;
+        let (probes, notes) = if self.options.probes {
+            pg::run_probes(self.cx.servers, &catalog, &estate, &self.manner).await?
+        } else {
+            (Vec::new(), Vec::new())
+        };
+        let wanted = |evidence| match evidence {
+            audit::Evidence::Static => self.options.catalogues,
+            audit::Evidence::Probe => self.options.probes,
+        };
+        let asked = &self.manner.asked;
+        let mut findings = audit::check(&catalog, &estate, &probes);
+        findings.retain(|finding| {
+            wanted(finding.evidence)
+                && (finding.tenants.is_empty()
+                    || finding.tenants.iter().any(|tenant| asked.contains(tenant)))
+        });
+        let coverage = Coverage::of(&catalog, &estate, &probes);
+        let unseen = [catalog.unseen, notes].concat();
+        Ok(Found { findings, coverage, probes, unseen })
+    }
+}
+
+/// What was found in one database.
+struct Found {
+    findings: Vec<audit::Finding>,
+    coverage: Coverage,
+    probes: Vec<crate::model::probe::Probe>,
+    unseen: Vec<String>,
+}
