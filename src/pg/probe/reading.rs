@@ -90,7 +90,9 @@ impl Duel<'_> {
             let Some(answer) = seen.get(&relation.oid) else { continue };
             let outcome = match answer {
                 Ok(0) if !self.controlled.contains(&relation.oid) => {
-                    match self.doubt(&relation) {
+                    // It is said once, in the contexts in which policies are judged as well.
+                    let said = matches!(context, Context::Own | Context::Empty | Context::Role);
+                    match self.doubt(&relation).filter(|_| said) {
                         Some(why) => Outcome::NotProbed(why),
                         None => continue,
                     }

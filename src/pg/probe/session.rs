@@ -98,7 +98,7 @@ impl Session {
         let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
         let timeout = timeout.as_millis().clamp(1, 600_000);
         held.client()
-            .batch_execute(&format!("{begin}; SET LOCAL statement_timeout = {timeout}; {LIMITS}; {LOCKS}"))
+            .batch_execute(&format!("{begin}; SET LOCAL statement_timeout = {timeout}; {LIMITS}; {LOCKS}; SAVEPOINT attempt"))
             .await
             .map_err(|error| failed("begin to probe", error))?;
         Ok(Self { held, who })
@@ -130,16 +130,23 @@ impl Session {
     /// When the session breaks. What a statement is refused is part of the answer.
     pub(super) async fn attempt(&self, statements: &[Sql]) -> Result<Answer, Error> {
         let body: Vec<&str> = statements.iter().map(Sql::as_str).collect();
-        let script = format!(
-            "SAVEPOINT attempt; {}; ROLLBACK TO SAVEPOINT attempt; RELEASE SAVEPOINT attempt",
-            body.join("; ")
-        );
+        let script = format!("{}; ROLLBACK TO SAVEPOINT attempt", body.join("; "));
         let error = match self.client().simple_query(&script).await {
             Ok(messages) => return Ok(answer(messages, statements.len())),
             Err(error) => error,
         };
         let answer = match error.as_db_error() {
             None => return Err(failed("probe", error)),
+            Some(said) if said.code().code() == "42601" => {
+                // Nobody but this crate wrote it, or the server printed it.
+                log::debug!("{}: {script}", said.message());
+                Answer::Failed {
+                    sqlstate: "42601".to_owned(),
+                    message: said.message().to_owned(),
+                    inside: said.where_().is_some(),
+                    constraint: None,
+                }
+            }
             Some(said) if said.code().code() == "42501" => {
                 Answer::Refused { message: said.message().to_owned() }
             }
@@ -151,13 +158,13 @@ impl Session {
             },
         };
         self.client()
-            .batch_execute("ROLLBACK TO SAVEPOINT attempt; RELEASE SAVEPOINT attempt")
+            .batch_execute("ROLLBACK TO SAVEPOINT attempt")
             .await
             .map_err(|error| failed("take a probe back", error))?;
         if matches!(&answer, Answer::Failed { sqlstate, .. } if sqlstate == "55P03") {
             // Who holds a lock for so long will hold it for the next attempt.
             self.client()
-                .batch_execute("SET LOCAL lock_timeout = '50ms'")
+                .batch_execute("SET LOCAL lock_timeout = '50ms'; SAVEPOINT attempt")
                 .await
                 .map_err(|error| failed("limit the wait for locks", error))?;
         }
@@ -177,7 +184,7 @@ impl Session {
     }
 }
 
-/// Sorts the messages by statement; the first answers the savepoint.
+/// Sorts the messages by statement.
 fn answer(messages: Vec<SimpleQueryMessage>, count: usize) -> Answer {
     let mut done = vec![Done::default()];
     for message in messages {
@@ -193,7 +200,6 @@ fn answer(messages: Vec<SimpleQueryMessage>, count: usize) -> Answer {
             _ => {}
         }
     }
-    done.truncate(count + 1);
-    done.remove(0);
+    done.truncate(count);
     Answer::Done(done)
 }

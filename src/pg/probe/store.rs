@@ -33,9 +33,9 @@ impl Duel<'_> {
         self.probes.push(probe);
         // What no tenant's role owns is nobody's in particular; one that all share is everybody's.
         let owners = sql!(
-            "SELECT count(pg_catalog.octet_length(pg_catalog.lo_get(some.oid, 0, 1))) FROM (SELECT m.oid \
+            "SELECT count(pg_catalog.octet_length(pg_catalog.lo_get(m.oid, 0, 1))) FROM (SELECT m.oid \
              FROM pg_catalog.pg_largeobject_metadata AS m JOIN pg_catalog.pg_roles AS r ON r.oid = m.lomowner \
-             WHERE r.rolname = {} LIMIT 20) AS some",
+             WHERE r.rolname = {} LIMIT 20) AS m",
             Literal(self.target.role.as_str())
         );
         let script = [speak.as_slice(), &[owners]].concat();
