@@ -4,9 +4,11 @@ pub mod catalog;
 pub mod connection;
 pub mod desired;
 pub mod fingerprint;
+pub mod holdings;
 pub mod ident;
 pub mod interrupt;
 pub mod layout;
+pub mod life;
 pub mod migration;
 pub mod observed;
 pub mod passfile;
@@ -17,7 +19,9 @@ pub mod run;
 pub mod secret;
 pub mod severity;
 pub mod structure;
+pub mod tally;
 pub mod tenant;
+pub mod trail;
 
 /// A number and its noun: `1 tenant`, `3 tenants`.
 pub fn count(number: usize, noun: &str) -> String {

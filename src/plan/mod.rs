@@ -4,6 +4,7 @@ mod change;
 pub mod drift;
 pub mod endurance;
 pub mod health;
+pub mod life;
 pub mod locks;
 pub mod outside;
 pub mod pending;
@@ -15,6 +16,7 @@ pub mod rollout;
 mod statements;
 mod summary;
 mod traces;
+pub mod transfer;
 pub mod waves;
 #[cfg(test)]
 mod world;

@@ -8,7 +8,9 @@
 )]
 
 mod answers;
+mod audit_log;
 mod connections;
+mod corpus;
 mod create;
 mod create_again;
 mod create_killed;
@@ -18,6 +20,7 @@ mod demo;
 mod fleet;
 mod foundation;
 mod harness;
+mod holdings;
 mod ledger;
 mod lint;
 mod many;

@@ -42,7 +42,7 @@ pub fn on_every_version(test: impl Fn(World)) {
 }
 
 /// One installation per major version, oldest first.
-fn installations() -> Vec<Installation> {
+pub fn installations() -> Vec<Installation> {
     let mut found: Vec<Installation> = match std::env::var_os("TENANTCTL_PG_MATRIX") {
         // Somebody chose these: one that cannot be used is a failure.
         Some(list) => std::env::split_paths(&list)

@@ -24,6 +24,7 @@ mod model;
 mod pgbouncer;
 mod postgres;
 mod proxy;
+mod seed;
 mod session;
 mod snapshot;
 
@@ -40,11 +41,12 @@ use self::directory::Directory;
 
 pub use self::binary::{Invocation, Outcome, Running};
 pub use self::catalog::catalog;
-pub use self::matrix::on_every_version;
+pub use self::matrix::{installations, on_every_version};
 pub use self::model::{Model, SHARED_ROLE, SHARED_SCHEMA};
 pub use self::pgbouncer::PgBouncer;
 pub use self::postgres::{DATABASE, OPERATOR, OPERATOR_PASSWORD, Postgres};
 pub use self::proxy::Proxy;
+pub use self::seed::Seed;
 pub use self::session::{Session, SqlFailure};
 pub use self::tls::{Authority, Pair};
 
