@@ -96,8 +96,8 @@ impl Duel<'_> {
         let watched: Vec<Sql> = self
             .reached
             .iter()
-            .filter(|one| self.controlled.contains(&one.oid) && self.theirs.is_marked(one.oid))
-            .map(|one| sql!("({})", self.digest(one)))
+            .filter(|one| self.controlled.contains(&one.oid) && self.is_made_up(one.oid))
+            .map(|one| sql!("({})", self.state(one)))
             .collect();
         let state: Vec<Sql> = if watched.is_empty() {
             vec![sql!("SELECT 1")]

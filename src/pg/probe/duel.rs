@@ -154,21 +154,37 @@ impl<'a> Duel<'a> {
         sql!("{} LIKE ANY (ARRAY[{}])", reached.text(&row()), List(&patterns))
     }
 
-    /// The target's rows in a relation, as one value that is another when any of them is. Where no
-    /// column can hold a mark, all of them; otherwise the one that was made up.
+    /// The condition on the row that was made up for a tenant: by its mark, or where no column can
+    /// hold one, by its key; where it has none, on all of the tenant's rows.
+    pub(super) fn made_up(&self, reached: &Reached, side: &Side<'_>, plot: &Plot) -> Sql {
+        if plot.is_marked(reached.oid) || !plot.planted().contains(&reached.oid) {
+            return self.marked(reached, side);
+        }
+        let values = plot.values(reached.oid);
+        let equal = self.shapes.get(&reached.oid).into_iter().flat_map(|shape| {
+            let named = |column: &&Column| {
+                shape.key.contains(&column.name) || shape.pointed_at.contains(&column.name)
+            };
+            let value = |column: &Column| {
+                let value = values.get(&column.name).filter(|_| reached.shows(&column.name))?;
+                Some(sql!("{}.{} = {}", row(), column.name, canary::typed(column, value)))
+            };
+            shape.columns.iter().filter(named).filter_map(value).collect::<Vec<_>>()
+        });
+        let equal: Vec<Sql> = equal.collect();
+        if equal.is_empty() { self.belongs(reached, side) } else { Sql::joined(&equal, " AND ") }
+    }
+
+    /// The row that was made up for the target in a relation, as one value that is another when the
+    /// row is.
     pub(super) fn state(&self, reached: &Reached) -> Sql {
         let text = reached.text(&row());
-        let found = if self.theirs.is_marked(reached.oid) {
-            self.marked(reached, &self.target)
-        } else {
-            self.belongs(reached, &self.target)
-        };
         sql!(
-            "SELECT count(*), pg_catalog.md5(coalesce(pg_catalog.string_agg({}, '|' ORDER BY {}), '')) FROM {} WHERE {}",
+            "SELECT pg_catalog.md5(pg_catalog.string_agg({}, '|' ORDER BY {})) FROM {} WHERE {}",
             text,
             text,
             aliased(reached),
-            found
+            self.made_up(reached, &self.target, &self.theirs)
         )
     }
 

@@ -58,8 +58,9 @@ impl Duel<'_> {
         let staged =
             if *context == Context::Unset { Vec::new() } else { self.staged(&self.theirs.planted()) };
         let mut base = self.theirs.values(table.oid);
-        if let Some(column) = self.column(table.oid) {
-            base.insert(column.name.clone(), self.target.tenant.key.clone());
+        let tenant = self.column(table.oid).map(|column| column.name.clone());
+        if let Some(column) = &tenant {
+            base.insert(column.clone(), self.target.tenant.key.clone());
         }
         let texts: Vec<&str> = self
             .survey
@@ -69,7 +70,7 @@ impl Duel<'_> {
             .flatten()
             .collect();
         let Some(shape) = self.shapes.get(&table.oid) else { return Ok(()) };
-        let all = predicate::variations(shape, &base, &texts);
+        let all = predicate::variations(shape, &base, &texts, tenant.as_ref());
         for (attempt, command, side) in JUDGED {
             let Some(condition) =
                 predicate::effective(self.survey, role, (table.oid, facts), command, side)

@@ -5,6 +5,7 @@ use super::guess::{self, Clues};
 use super::shape::Shape;
 use crate::audit::Survey;
 use crate::model::catalog::{Command, Oid, Policy, Relation};
+use crate::model::ident::Ident;
 use crate::model::layout::{Setting, Tenancy};
 use crate::sql;
 use crate::sql::Sql;
@@ -56,11 +57,19 @@ pub(super) fn asks_more(survey: &Survey<'_>, table: Oid, tenancy: &Tenancy) -> b
 }
 
 /// Rows like one that is known, varied where policies look: a hole may be open for public rows only.
-pub(super) fn variations(shape: &Shape, base: &Known, texts: &[&str]) -> Vec<Known> {
+pub(super) fn variations(
+    shape: &Shape,
+    base: &Known,
+    texts: &[&str],
+    tenant: Option<&Ident>,
+) -> Vec<Known> {
     let mut rows = vec![base.clone()];
     for column in &shape.columns {
         let name = column.name.as_str();
-        if base.get(&column.name).is_some_and(|_| shape.is_reference(&column.name)) {
+        // It stays the target's row, and points where it points.
+        if Some(&column.name) == tenant
+            || base.contains_key(&column.name) && shape.is_reference(&column.name)
+        {
             continue;
         }
         let spoken: Vec<&&str> = texts.iter().filter(|text| names(text, name)).collect();

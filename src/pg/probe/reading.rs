@@ -91,7 +91,9 @@ impl Duel<'_> {
             let outcome = match answer {
                 Ok(0) if !self.controlled.contains(&relation.oid) => {
                     // It is said once, in the contexts in which policies are judged as well.
-                    let said = matches!(context, Context::Own | Context::Empty | Context::Role);
+                    let view = relation.kind.is_view();
+                    let said = matches!(context, Context::Own | Context::Role)
+                        || *context == Context::Empty && !view;
                     match self.doubt(&relation).filter(|_| said) {
                         Some(why) => Outcome::NotProbed(why),
                         None => continue,

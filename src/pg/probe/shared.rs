@@ -347,8 +347,6 @@ impl<'a> Round<'_, 'a> {
         let script = [enter.as_slice(), &[sql!("SELECT pg_catalog.current_setting({}, true)", setting)]].concat();
         let answer = duel.session.attempt(&script).await?;
         let begins = answer.last().and_then(|done| done.rows.first()?.first()?.clone());
-        let (key, theirs) = (begins.clone(), duel.target.tenant.key.clone());
-        let begins_as_target = key.as_deref() == Some(theirs.as_str());
         duel.judge_policies(&context).await?;
         let tables: Vec<Reached> = duel
             .reached
@@ -391,12 +389,13 @@ impl<'a> Round<'_, 'a> {
         }
         let Duel { mut probes, session, .. } = duel;
         session.end().await?;
-        if let Some(key) = begins.filter(|key| !key.is_empty()) {
-            // A session that begins as somebody is never without a tenant.
-            log::debug!("sessions begin as {key}");
-            if !begins_as_target {
-                probes.retain(|probe| probe.method == Method::Predicate || probe.crossed());
-            }
+        let Some(key) = begins.filter(|key| !key.is_empty()) else { return Ok(probes) };
+        // A session that begins as somebody is never without a tenant. It is said once.
+        probes.retain(Probe::crossed);
+        probes.truncate(1);
+        for probe in &mut probes {
+            probe.kind = "setting";
+            probe.object = format!("{} of {}, which begins as {key:?}", self.tenancy.setting, probe.role);
         }
         Ok(probes)
     }

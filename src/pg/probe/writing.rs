@@ -228,7 +228,7 @@ impl Duel<'_> {
     fn sweeping(&self, table: &Reached, attempt: Attempt, exempt: bool) -> Option<Sql> {
         // A WHERE hides nothing where there are no policies.
         let condition = if exempt {
-            sql!(" WHERE {}", self.marked(table, &self.target))
+            sql!(" WHERE {}", self.made_up(table, &self.target, &self.theirs))
         } else {
             sql!("")
         };
@@ -331,7 +331,7 @@ impl Duel<'_> {
         }
         let value = canary::typed(&column, &self.target.tenant.key);
         let condition = if exempt {
-            sql!(" WHERE {}", self.marked(table, &self.acting))
+            sql!(" WHERE {}", self.made_up(table, &self.acting, &self.mine))
         } else {
             sql!("")
         };
@@ -343,18 +343,35 @@ impl Duel<'_> {
         // A trigger may have taken it back: the target can tell.
         if matches!(outcome, Outcome::Rows(1..))
             && self.controlled.contains(&table.oid)
-            && self.mine.is_marked(root)
+            && (self.mine.is_marked(root) || self.mine.planted().contains(&table.oid))
         {
             script.extend(self.target.enter(&self.session.who));
             script.push(sql!(
                 "SELECT count(*) FROM {} WHERE {}",
                 aliased(table),
-                self.marked(table, &self.acting)
+                self.moved(table, &column.name)
             ));
             outcome = self.count(&script, false).await?;
         }
         self.note(table, Attempt::Move, &context, outcome, &script);
         Ok(())
+    }
+
+    /// The condition on the row that was the acting tenant's, once it is the target's.
+    fn moved(&self, table: &Reached, column: &Ident) -> Sql {
+        if self.mine.is_marked(table.oid) || self.mine.is_marked(self.root_of(table.oid)) {
+            return self.marked(table, &self.acting);
+        }
+        let mut values = self.mine.values(table.oid);
+        values.insert(column.clone(), self.target.tenant.key.clone());
+        let Some(shape) = self.shapes.get(&table.oid) else { return sql!("false") };
+        let equal: Vec<Sql> = shape
+            .columns
+            .iter()
+            .filter(|one| shape.key.contains(&one.name) || one.name == *column)
+            .filter_map(|one| Some(sql!("{} = {}", one.name, canary::typed(one, values.get(&one.name)?))))
+            .collect();
+        Sql::joined(&equal, " AND ")
     }
 
     /// Adds a row with the key of one of the target's, to change that one.
@@ -458,13 +475,13 @@ impl Duel<'_> {
         let watched: Vec<Reached> = self
             .reached
             .iter()
-            .filter(|one| self.controlled.contains(&one.oid) && self.theirs.is_marked(one.oid))
+            .filter(|one| self.controlled.contains(&one.oid) && self.is_made_up(one.oid))
             .cloned()
             .collect();
         if watched.is_empty() {
             return Ok(());
         }
-        let all: Vec<Sql> = watched.iter().map(|one| sql!("({})", self.digest(one))).collect();
+        let all: Vec<Sql> = watched.iter().map(|one| sql!("({})", self.state(one))).collect();
         let state = [self.target.enter(&self.session.who), vec![sql!("SELECT {}", List(&all))]].concat();
         let staged = self.staged(&self.theirs.planted());
         let written: Vec<Reached> = self
@@ -474,40 +491,42 @@ impl Duel<'_> {
             .cloned()
             .collect();
         for table in written {
-            let mut deeds = self.mine.script(&[table.oid]);
-            let own = self.marked(&table, &self.acting);
-            if table.reads && !table.updatable.is_empty()
+            let own = self.made_up(&table, &self.acting, &self.mine);
+            let mut deeds = vec![None];
+            if table.reads
+                && !table.updatable.is_empty()
                 && let Some((column, value)) = self.harmless(&table)
             {
-                deeds.push(sql!("UPDATE {} SET {} = {} WHERE {}", aliased(&table), column, value, own));
+                let change = sql!("UPDATE {} SET {} = {} WHERE {}", aliased(&table), column, value, own);
+                deeds.push(Some(change));
             }
             if table.reads && table.deletes {
-                deeds.push(sql!("DELETE FROM {} WHERE {}", aliased(&table), own));
+                deeds.push(Some(sql!("DELETE FROM {} WHERE {}", aliased(&table), own)));
             }
-            let mut script = [staged.as_slice(), state.as_slice()].concat();
-            let before = script.len() - 1;
-            script.extend(speak.iter().cloned());
-            script.extend(deeds);
-            script.extend(state.iter().cloned());
-            if let Answer::Done(done) = self.session.attempt(&script).await? {
+            for deed in deeds {
+                let mut script = [staged.as_slice(), state.as_slice()].concat();
+                let before = script.len() - 1;
+                script.extend(speak.iter().cloned());
+                script.extend(self.mine.script(&[table.oid]));
+                script.extend(deed);
+                script.extend(state.iter().cloned());
+                let Answer::Done(done) = self.session.attempt(&script).await? else { continue };
                 let same = done.get(before).map(|d| &d.rows) == done.last().map(|d| &d.rows);
                 let outcome = Outcome::Rows(u64::from(!same));
                 self.note(&table, Attempt::SideEffect, &context, outcome, &script);
+                if !same {
+                    break;
+                }
             }
         }
         Ok(())
     }
 
-    /// The target's marked rows in a relation, as one value.
-    pub(super) fn digest(&self, table: &Reached) -> Sql {
-        let text = table.text(&super::duel::row());
-        sql!(
-            "SELECT pg_catalog.md5(pg_catalog.string_agg({}, '|' ORDER BY {})) FROM {} WHERE {}",
-            text,
-            text,
-            aliased(table),
-            self.marked(table, &self.target)
-        )
+    /// Whether a row that was made up for the target can be told from all others.
+    pub(super) fn is_made_up(&self, oid: Oid) -> bool {
+        self.theirs.is_marked(oid)
+            || self.theirs.planted().contains(&oid)
+                && self.shapes.get(&oid).is_some_and(|shape| !shape.key.is_empty())
     }
 
     /// A change of a row of one's own that leaves it one's own.
