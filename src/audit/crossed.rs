@@ -16,7 +16,7 @@ pub(super) fn crossed(
 ) -> Vec<Finding> {
     hits(survey)
         .filter(|probe| attempts.contains(&probe.attempt) && !probe.context.open())
-        .map(|probe| finding(survey, rule, probe, said(probe)))
+        .map(|probe| finding(survey, rule, probe, &said(probe)))
         .collect()
 }
 
@@ -36,7 +36,7 @@ pub(super) fn crossed_open(
     hits(survey)
         .filter(|probe| probe.context.open())
         .filter(closed)
-        .map(|probe| finding(survey, rule, probe, said(probe)))
+        .map(|probe| finding(survey, rule, probe, &said(probe)))
         .collect()
 }
 
@@ -44,7 +44,7 @@ fn hits<'a>(survey: &Survey<'a>) -> impl Iterator<Item = &'a Probe> {
     survey.probes.iter().filter(|probe| probe.crossed())
 }
 
-fn finding(survey: &Survey<'_>, rule: &Rule, probe: &Probe, said: String) -> Finding {
+fn finding(survey: &Survey<'_>, rule: &Rule, probe: &Probe, said: &str) -> Finding {
     let message = format!(
         "{} can {said} in {} {}: {}",
         probe.role,

@@ -92,9 +92,7 @@ impl Context {
     pub fn phrase(&self) -> String {
         match self {
             Self::Own => "in its own context".to_owned(),
-            Self::Prepared => {
-                "in its own context, by a statement prepared in another's".to_owned()
-            }
+            Self::Prepared => "in its own context, by a statement prepared in another's".to_owned(),
             Self::Stranger => "in the context of a tenant that does not exist".to_owned(),
             Self::Unset => "with the tenant setting never set".to_owned(),
             Self::Empty => "with the tenant setting empty".to_owned(),

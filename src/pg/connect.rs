@@ -18,11 +18,11 @@ use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
 
 use crate::error::Error;
-use crate::model::secret::Secret;
 use crate::model::connection::{
     ChannelBinding, ConnectionSettings, Host, LoadBalanceHosts, Server, SslMode, SslNegotiation,
     TargetSessionAttrs,
 };
+use crate::model::secret::Secret;
 
 use super::attempt::{self, Cause, Failure};
 use super::cancel::Canceller;

@@ -165,9 +165,10 @@ pub enum Verdict {
 
 /// The attempts that say nothing where no other one answers.
 fn unanswered(probes: &[Probe]) -> impl Iterator<Item = (&Probe, String)> {
-    probes.iter().filter_map(|probe| Some((probe, probe.silent()?))).filter(|(silent, _)| {
-        !probes.iter().any(|probe| probe.answers(silent))
-    })
+    probes
+        .iter()
+        .filter_map(|probe| Some((probe, probe.silent()?)))
+        .filter(|(silent, _)| !probes.iter().any(|probe| probe.answers(silent)))
 }
 
 #[cfg(test)]

@@ -66,9 +66,10 @@ impl Fragment for QualifiedName {
 impl Fragment for Setting {
     /// Part by part: one may be a word of SQL, as in `app.user`.
     fn fragment(&self) -> String {
-        let parts = self.as_str().split('.').map(|part| {
-            Ident::new(part).map_or_else(|_| part.to_owned(), |part| part.to_string())
-        });
+        let parts = self
+            .as_str()
+            .split('.')
+            .map(|part| Ident::new(part).map_or_else(|_| part.to_owned(), |part| part.to_string()));
         parts.collect::<Vec<_>>().join(".")
     }
 }

@@ -68,7 +68,9 @@ impl Duel<'_> {
                 Some("its language is not trusted".to_owned())
             } else {
                 outside.iter().find(|(oid, _)| *oid == routine.oid).map(|(_, word)| {
-                    format!("it was not called: it says {word}, which a rollback does not take back")
+                    format!(
+                        "it was not called: it says {word}, which a rollback does not take back"
+                    )
                 })
             };
             if let Some(why) = why {
@@ -93,34 +95,34 @@ impl Duel<'_> {
     ) -> Result<(), Error> {
         let context = self.own();
         let staged = self.staged(&self.theirs.planted());
-        let watched: Vec<Sql> = self
-            .reached
-            .iter()
-            .filter(|one| self.controlled.contains(&one.oid) && self.is_made_up(one.oid))
-            .map(|one| sql!("({})", self.state(one)))
-            .collect();
-        let state: Vec<Sql> = if watched.is_empty() {
-            vec![sql!("SELECT 1")]
-        } else {
-            [self.target.enter(&self.session.who), vec![sql!("SELECT {}", List(&watched))]].concat()
-        };
+        let witness = self.witness();
         let mut silent = None;
         let mut said = false;
-        for arguments in self.arguments(routine) {
-            let call = self.statement(routine, &arguments);
-            let mut script = [staged.as_slice(), state.as_slice()].concat();
-            let before = script.len() - 1;
+        // What runs as somebody else and looks names up where its caller says is sent to the target's.
+        let schema = &self.target.tenant.placement.schema;
+        let sent = [speak, &[sql!("SET LOCAL search_path = {}, public", schema)]].concat();
+        let follows = routine.definer && !routine.pinned && self.tenancy().is_none();
+        let ways = if follows { vec![speak, sent.as_slice()] } else { vec![speak] };
+        let arguments = self.arguments(routine);
+        for (speak, arguments) in
+            ways.iter().flat_map(|way| arguments.iter().map(move |one| (*way, one)))
+        {
+            let call = self.statement(routine, arguments);
+            let mut script = staged.clone();
+            let told = script.len();
+            script.extend(witness.iter().cloned());
             script.extend_from_slice(speak);
             script.push(call.clone());
             let at = script.len() - 1;
-            script.extend(state.iter().cloned());
+            script.extend(witness.iter().cloned());
             let answer = self.session.attempt(&script).await?;
             let Answer::Done(all) = answer else {
                 silent = silent.or_else(|| answer.hurried().then(|| answer.trouble()).flatten());
                 continue;
             };
             said = true;
-            let hits = all.get(at).and_then(|done| done.rows.first()?.first()?.as_deref()?.parse().ok());
+            let hits =
+                all.get(at).and_then(|done| done.rows.first()?.first()?.as_deref()?.parse().ok());
             let hits: u64 = if routine.procedure { 0 } else { hits.unwrap_or(0) };
             if hits > 0 {
                 // A routine may give back what it was given.
@@ -134,8 +136,7 @@ impl Duel<'_> {
                     return Ok(());
                 }
             }
-            let changed = all.get(before).map(|d| &d.rows) != all.last().map(|d| &d.rows);
-            if changed {
+            if Self::changed(&all[told..], witness.len()) {
                 let probe = self.probe(object, Attempt::Call, &context, Outcome::Rows(1), &script);
                 self.probes.push(probe);
                 return Ok(());
@@ -146,7 +147,8 @@ impl Duel<'_> {
                 if self.differs(&without, &with).await? == Some(true) {
                     let mut probe =
                         self.probe(object, Attempt::Influence, &context, Outcome::Rows(1), &with);
-                    probe.reproduce = format!("{}\n{}", reproduction(&without), reproduction(&with));
+                    probe.reproduce =
+                        format!("{}\n{}", reproduction(&without), reproduction(&with));
                     self.probes.push(probe);
                     return Ok(());
                 }
@@ -156,7 +158,9 @@ impl Duel<'_> {
             _ if said => Outcome::Rows(0),
             Some(why) => Outcome::NotProbed(why),
             // No arguments that it takes were found; only what runs as somebody else is missed.
-            None if routine.definer => Outcome::NotProbed("no arguments that it takes were found".to_owned()),
+            None if routine.definer => {
+                Outcome::NotProbed("no arguments that it takes were found".to_owned())
+            }
             None => return Ok(()),
         };
         let probe = self.probe(object, Attempt::Call, &context, outcome, &[]);
@@ -221,9 +225,15 @@ impl Duel<'_> {
         let tenant = self.target.tenant;
         let name = name.to_ascii_lowercase();
         let mut values: Vec<(bool, String)> = Vec::new();
-        let key = name.contains("tenant") || name.contains("org") || name.contains("account") || name.contains("customer");
+        let key = name.contains("tenant")
+            || name.contains("org")
+            || name.contains("account")
+            || name.contains("customer");
         let mut add = |fits: bool, value: &str| values.push((fits, value.to_owned()));
-        let textual = matches!(guess::base(kind), "text" | "character varying" | "name" | "character" | "citext");
+        let textual = matches!(
+            guess::base(kind),
+            "text" | "character varying" | "name" | "character" | "citext"
+        );
         if kind == "uuid" {
             if tenant.key.parse::<uuid::Uuid>().is_ok() {
                 add(key, &tenant.key);
@@ -234,23 +244,31 @@ impl Duel<'_> {
             add(name.contains("schema"), tenant.placement.schema.as_str());
             add(name.contains("slug") || name.contains("name"), tenant.id.as_str());
             add(name.contains("role"), self.target.role.as_str());
-        } else if matches!(kind, "integer" | "bigint" | "smallint" | "numeric") && tenant.key.parse::<i64>().is_ok() {
+        } else if matches!(kind, "integer" | "bigint" | "smallint" | "numeric")
+            && tenant.key.parse::<i64>().is_ok()
+        {
             add(key, &tenant.key);
         }
         for table in self.theirs.planted() {
             let Some(shape) = self.shapes.get(&table) else { continue };
             if kind == "regclass" || (textual && name.contains("table")) {
-                let said = if textual { shape.name.name.as_str().to_owned() } else { shape.name.to_string() };
+                let said = if textual {
+                    shape.name.name.as_str().to_owned()
+                } else {
+                    shape.name.to_string()
+                };
                 add(true, &said);
             }
             let known = self.theirs.values(table);
-            for column in shape.columns.iter().filter(|column| column.type_name == kind || textual) {
+            for column in shape.columns.iter().filter(|column| column.type_name == kind || textual)
+            {
                 let Some(value) = known.get(&column.name) else { continue };
                 // A mark that comes back is no news; ids are tried without one as well.
                 if textual && self.target.mark.stands_in(value) {
                     continue;
                 }
-                let fits = name.trim_start_matches("p_").trim_start_matches('_') == column.name.as_str();
+                let fits =
+                    name.trim_start_matches("p_").trim_start_matches('_') == column.name.as_str();
                 add(fits || shape.key.contains(&column.name) && name.ends_with("id"), value);
             }
         }
@@ -260,7 +278,12 @@ impl Duel<'_> {
         }
         values.sort_by_key(|(fits, _)| !fits);
         let mut seen = BTreeSet::new();
-        values.into_iter().map(|(_, value)| value).filter(|value| seen.insert(value.clone())).take(6).collect()
+        values
+            .into_iter()
+            .map(|(_, value)| value)
+            .filter(|value| seen.insert(value.clone()))
+            .take(6)
+            .collect()
     }
 }
 

@@ -56,7 +56,10 @@ pub(super) fn values(
                 values.insert(column.name.clone(), value);
             }
             None if needed && kind.letter != 'c' => {
-                return Err(format!("no value of {} is known for column {}", column.type_name, column.name));
+                return Err(format!(
+                    "no value of {} is known for column {}",
+                    column.type_name, column.name
+                ));
             }
             None => {}
         }
@@ -93,7 +96,9 @@ fn number(kind: &Kind) -> Option<String> {
     match guess::base(&kind.type_name) {
         "smallint" => Some((20_000 + random % 12_000).to_string()),
         "integer" => Some((2_000_000_000 + random % 147_000_000).to_string()),
-        "bigint" | "numeric" => Some((4_000_000_000_000_000 + random % 1_000_000_000_000).to_string()),
+        "bigint" | "numeric" => {
+            Some((4_000_000_000_000_000 + random % 1_000_000_000_000).to_string())
+        }
         _ => None,
     }
 }
@@ -110,7 +115,10 @@ pub(super) fn insert_into(name: &QualifiedName, shape: &Shape, values: &Known) -
     for column in &shape.columns {
         let field = match values.get(&column.name) {
             Some(value) => typed(column, value),
-            None if column.not_null && column.fill == Fill::Null && shape.kind(column).letter == 'c' => {
+            None if column.not_null
+                && column.fill == Fill::Null
+                && shape.kind(column).letter == 'c' =>
+            {
                 null_row(column)
             }
             None => continue,
@@ -144,7 +152,9 @@ pub(super) fn made_up(shape: &Shape, rows: &[Known]) -> Sql {
                 .iter()
                 .map(|column| match values.get(&column.name) {
                     Some(value) => sql!("{} AS {}", typed(column, value), column.name),
-                    None => sql!("NULL::{} AS {}", Sql::from_catalog(&column.type_name), column.name),
+                    None => {
+                        sql!("NULL::{} AS {}", Sql::from_catalog(&column.type_name), column.name)
+                    }
                 })
                 .collect();
             sql!("SELECT {}", List(&fields))

@@ -87,7 +87,11 @@ impl<'a> Doors<'a> {
             let closure = self.survey.reach.closure(oid, &std::collections::BTreeSet::new());
             roles.iter().all(|role| {
                 *role == login
-                    || self.survey.number(role).and_then(|role| closure.get(&role)).is_some_and(|p| p.becomes)
+                    || self
+                        .survey
+                        .number(role)
+                        .and_then(|role| closure.get(&role))
+                        .is_some_and(|p| p.becomes)
             })
         };
         let mut ways: Vec<Way<'a>> = Vec::new();
@@ -115,11 +119,21 @@ impl<'a> Doors<'a> {
         let catalog = self.survey.catalog;
         // Code of one of them could become the other, in a session that is a member of both.
         if roles.len() > 1
-            && let Some((role, function)) = roles
-                .iter()
-                .find_map(|role| Some((role, trust::written_by(self.survey, role)?)))
+            && let Some((role, function)) =
+                roles.iter().find_map(|role| Some((role, trust::written_by(self.survey, role)?)))
         {
-            return Ok(Some(format!("{role} can rewrite {}, which might run", function.signature())));
+            return Ok(Some(format!(
+                "{role} can rewrite {}, which might run",
+                function.signature()
+            )));
+        }
+        // Who is a member of a superuser's role is one.
+        let superuser = roles.iter().find(|role| {
+            let facts = self.survey.number(role).and_then(|oid| catalog.roles.get(&oid));
+            facts.is_some_and(|facts| facts.superuser)
+        });
+        if let Some(role) = superuser.filter(|_| roles.len() > 1) {
+            return Ok(Some(format!("{role} is a superuser")));
         }
         let able = catalog
             .roles
@@ -157,7 +171,11 @@ impl<'a> Doors<'a> {
         }
         let operator = Ident::new(catalog.role_name(catalog.reader).trim_matches('"').to_owned())?;
         let session = self.servers.dedicated(&catalog.cluster, Some(database)).await?;
-        let how = if roles.iter().all(|role| **role == operator) { How::Application } else { How::Operator };
+        let how = if roles.iter().all(|role| **role == operator) {
+            How::Application
+        } else {
+            How::Operator
+        };
         let who = Who::new(self.survey, operator.clone(), how, roles);
         let session = Session::begin(session, who, self.timeout).await?;
         for role in roles {
@@ -221,7 +239,11 @@ impl<'a> Doors<'a> {
     /// # Errors
     ///
     /// When the session breaks.
-    pub(super) async fn admits(&self, database: &Ident, role: &Ident) -> Result<Option<bool>, Error> {
+    pub(super) async fn admits(
+        &self,
+        database: &Ident,
+        role: &Ident,
+    ) -> Result<Option<bool>, Error> {
         let cluster = &self.survey.catalog.cluster;
         let roles = [role];
         let mut tried = false;
@@ -298,7 +320,8 @@ fn refused_connect(error: &Error) -> bool {
 /// When the session breaks.
 pub(super) async fn tidy(servers: &Servers, survey: &Survey<'_>) -> Result<(), Error> {
     let catalog = survey.catalog;
-    let left = catalog.roles.values().any(|role| role.name.as_str().starts_with("tenantctl_probe_"));
+    let left =
+        catalog.roles.values().any(|role| role.name.as_str().starts_with("tenantctl_probe_"));
     let able =
         catalog.roles.get(&catalog.reader).is_some_and(|role| role.superuser || role.create_role);
     if left && able {

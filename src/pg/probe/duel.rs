@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::canary;
 use super::enter::reproduction;
 use super::inventory::Reached;
-use super::plant::{Plot, Side};
-use super::session::{Answer, Session};
+use super::plant::{Plot, Root, Side};
+use super::session::{Answer, Done, Session};
 use super::shape::Shape;
 use crate::audit::Survey;
 use crate::error::Error;
@@ -121,25 +121,62 @@ impl<'a> Duel<'a> {
 
     /// The statements by which the target puts rows into some tables, in its own name.
     pub(super) fn staged(&self, tables: &[Oid]) -> Vec<Sql> {
-        let inserts = self.theirs.script(tables);
-        if inserts.is_empty() {
-            return inserts;
+        self.theirs.script(tables)
+    }
+
+    /// The statements that tell what became of the target's rows, each as whoever sees them: the
+    /// target, and where it may not look, the owner in its name.
+    pub(super) fn witness(&self) -> Vec<Sql> {
+        let who = &self.session.who;
+        let seen: Vec<Sql> = self
+            .reached
+            .iter()
+            .filter(|one| self.controlled.contains(&one.oid) && self.is_made_up(one.oid))
+            .map(|one| sql!("({})", self.state(one)))
+            .collect();
+        let mut script = Vec::new();
+        if !seen.is_empty() {
+            script.extend(self.target.enter(who));
+            script.push(sql!("SELECT {}", List(&seen)));
         }
-        [self.target.enter(&self.session.who), inserts].concat()
+        for table in self.theirs.planted() {
+            let known = self.reached.iter().any(|one| one.oid == table);
+            let (Some(owner), Some(shape)) = (self.theirs.owner(table), self.shapes.get(&table))
+            else {
+                continue;
+            };
+            if !known && self.is_made_up(table) {
+                script.extend(self.target.enter_as(who, owner));
+                script.push(self.state(&Reached::whole(table, &shape.name)));
+            }
+        }
+        script
+    }
+
+    /// Whether a script changed what a witness tells before and after it.
+    pub(super) fn changed(done: &[Done], witness: usize) -> bool {
+        let rows = |part: &[Done]| part.iter().map(|one| one.rows.clone()).collect::<Vec<_>>();
+        let (before, after) = (done.get(..witness), done.get(done.len().saturating_sub(witness)..));
+        before.map(rows) != after.map(rows)
     }
 
     /// The first row of a relation that is a tenant's, counted: 0 or 1.
     pub(super) fn look(&self, reached: &Reached, side: &Side<'_>) -> Sql {
         let found = self.belongs(reached, side);
-        sql!("SELECT count(*) FROM (SELECT FROM {} WHERE {} LIMIT 1) AS seen", aliased(reached), found)
+        sql!(
+            "SELECT count(*) FROM (SELECT FROM {} WHERE {} LIMIT 1) AS seen",
+            aliased(reached),
+            found
+        )
     }
 
     /// The condition on a row that is a tenant's: it holds its mark, or its key where the key stands.
     fn belongs(&self, reached: &Reached, side: &Side<'_>) -> Sql {
-        let key = self.column(reached.oid).filter(|column| reached.shows(&column.name)).map(|column| {
-            sql!("{}.{} = {}", row(), column.name, canary::typed(column, &side.tenant.key))
-        });
-        let marked = self.marked(reached, side);
+        let key =
+            self.column(reached.oid).filter(|column| reached.shows(&column.name)).map(|column| {
+                sql!("{}.{} = {}", row(), column.name, canary::typed(column, &side.tenant.key))
+            });
+        let marked = Self::marked(reached, side);
         match key {
             Some(key) if reached.rows > SMALL => key,
             Some(key) => sql!("({} OR {})", key, marked),
@@ -148,7 +185,7 @@ impl<'a> Duel<'a> {
     }
 
     /// The condition on a row that holds a tenant's mark: that was made up, and is nobody's loss.
-    pub(super) fn marked(&self, reached: &Reached, side: &Side<'_>) -> Sql {
+    pub(super) fn marked(reached: &Reached, side: &Side<'_>) -> Sql {
         let [text, uuid] = side.mark.patterns();
         let patterns = [sql!("{}", Literal(&text)), sql!("{}", Literal(&uuid))];
         sql!("{} LIKE ANY (ARRAY[{}])", reached.text(&row()), List(&patterns))
@@ -157,8 +194,15 @@ impl<'a> Duel<'a> {
     /// The condition on the row that was made up for a tenant: by its mark, or where no column can
     /// hold one, by its key; where it has none, on all of the tenant's rows.
     pub(super) fn made_up(&self, reached: &Reached, side: &Side<'_>, plot: &Plot) -> Sql {
-        if plot.is_marked(reached.oid) || !plot.planted().contains(&reached.oid) {
-            return self.marked(reached, side);
+        if plot.is_marked(reached.oid) {
+            return Self::marked(reached, side);
+        }
+        if matches!(plot.of(reached.oid), Ok(Root::Existing(_))) {
+            return self.belongs(reached, side);
+        }
+        // A partition holds what was put into the whole.
+        if !plot.planted().contains(&reached.oid) {
+            return Self::marked(reached, side);
         }
         let values = plot.values(reached.oid);
         let equal = self.shapes.get(&reached.oid).into_iter().flat_map(|shape| {
@@ -190,7 +234,8 @@ impl<'a> Duel<'a> {
 
     /// Whether a relation holds too many rows for statements that name none.
     pub(super) fn too_big(&self, reached: &Reached) -> Option<String> {
-        let children = self.survey.catalog.relations.values().filter(|one| one.parent == Some(reached.oid));
+        let children =
+            self.survey.catalog.relations.values().filter(|one| one.parent == Some(reached.oid));
         let below: f64 = children.map(|child| f64::from(child.rows.max(0.0))).sum();
         let rows = reached.rows.max(below);
         (rows > SMALL).then(|| format!("it has about {rows:.0} rows"))
@@ -212,7 +257,13 @@ impl<'a> Duel<'a> {
         outcome: Outcome,
         script: &[Sql],
     ) {
-        let probe = self.probe((reached.kind.word(), reached.name.to_string()), attempt, context, outcome, script);
+        let probe = self.probe(
+            (reached.kind.word(), reached.name.to_string()),
+            attempt,
+            context,
+            outcome,
+            script,
+        );
         self.probes.push(probe);
     }
 

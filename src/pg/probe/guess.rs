@@ -256,12 +256,8 @@ fn numbers(clues: &Clues) -> Vec<String> {
     let near =
         known.flat_map(|number| [*number, number.saturating_add(1), number.saturating_sub(1)]);
     let middle = clues.numbers.windows(2).map(|pair| pair[0].midpoint(pair[1]));
-    let found = [1, 0, 10]
-        .into_iter()
-        .chain(near)
-        .chain(middle)
-        .chain([100, -1])
-        .map(|n| n.to_string());
+    let found =
+        [1, 0, 10].into_iter().chain(near).chain(middle).chain([100, -1]).map(|n| n.to_string());
     found.collect()
 }
 

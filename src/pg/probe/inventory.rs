@@ -30,6 +30,22 @@ pub(super) struct Reached {
 }
 
 impl Reached {
+    /// A table as its owner sees it.
+    pub(super) fn whole(oid: Oid, name: &QualifiedName) -> Self {
+        Self {
+            oid,
+            name: name.clone(),
+            kind: RelationKind::Table,
+            rows: -1.0,
+            readable: None,
+            reads: true,
+            inserts: false,
+            deletes: false,
+            truncates: false,
+            updatable: Vec::new(),
+        }
+    }
+
     /// Everything that may be read of one row, as text in lower case.
     pub(super) fn text(&self, alias: &Ident) -> Sql {
         match &self.readable {
@@ -62,6 +78,8 @@ pub(super) struct Routine {
     pub(super) signature: String,
     pub(super) procedure: bool,
     pub(super) definer: bool,
+    /// It says itself where names are looked up.
+    pub(super) pinned: bool,
     /// The arguments that must be given: name and type.
     pub(super) arguments: Vec<(String, String)>,
     /// Its language is trusted.
@@ -147,7 +165,8 @@ pub(super) async fn routines(session: &Session, enter: &[Sql]) -> Result<Vec<Rou
                         pg_catalog.format_type(o.type, NULL)) ORDER BY o.at) \
                  FROM pg_catalog.unnest(f.proargtypes::oid[]) WITH ORDINALITY AS o (type, at) \
                  WHERE o.at <= f.pronargs - f.pronargdefaults), \
-                l.lanpltrusted, coalesce(pg_catalog.pg_get_function_sqlbody(f.oid), f.prosrc, '') \
+                l.lanpltrusted, coalesce(pg_catalog.pg_get_function_sqlbody(f.oid), f.prosrc, ''), \
+                coalesce(pg_catalog.array_to_string(f.proconfig, ','), '') ~ 'search_path=' \
          FROM pg_catalog.pg_proc AS f JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace \
          JOIN pg_catalog.pg_language AS l ON l.oid = f.prolang \
          WHERE f.prokind IN ('f', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)' \
@@ -174,6 +193,7 @@ fn routine(row: &Row) -> Option<Routine> {
         arguments: text(6).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
         trusted: yes(7),
         body: text(8)?.to_owned(),
+        pinned: yes(9),
     })
 }
 

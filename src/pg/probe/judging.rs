@@ -48,15 +48,19 @@ impl Duel<'_> {
     }
 
     async fn judge_table(&mut self, table: &Reached, context: &Context) -> Result<(), Error> {
-        let (Some(role), Some(facts)) = (self.survey.number(self.acting.role), self.relation(table.oid))
+        let (Some(role), Some(facts)) =
+            (self.survey.number(self.acting.role), self.relation(table.oid))
         else {
             return Ok(());
         };
         let Some(speak) = self.speak(context, Some(table.oid)) else { return Ok(()) };
         // Policies may look at rows of other tables. Where nobody ever set a tenant, nobody can put
         // any there.
-        let staged =
-            if *context == Context::Unset { Vec::new() } else { self.staged(&self.theirs.planted()) };
+        let staged = if *context == Context::Unset {
+            Vec::new()
+        } else {
+            self.staged(&self.theirs.planted())
+        };
         let mut base = self.theirs.values(table.oid);
         let tenant = self.column(table.oid).map(|column| column.name.clone());
         if let Some(column) = &tenant {
@@ -89,7 +93,9 @@ impl Duel<'_> {
                     Answer::Failed { sqlstate, .. } if context.open() && closes(&sqlstate) => {
                         Outcome::Refused
                     }
-                    Answer::Failed { sqlstate, message, .. } => Outcome::Failed { sqlstate, message },
+                    Answer::Failed { sqlstate, message, .. } => {
+                        Outcome::Failed { sqlstate, message }
+                    }
                     done @ Answer::Done(_) => Outcome::Rows(done.number().unwrap_or(0)),
                 };
                 // One of the varied rows may make the condition fail, where the first does not.

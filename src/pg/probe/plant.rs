@@ -30,15 +30,21 @@ pub(super) struct Side<'a> {
 impl Side<'_> {
     /// The statements that make a session this tenant.
     pub(super) fn enter(&self, who: &Who) -> Vec<Sql> {
-        who.enter(self.role, self.tenancy.map(|tenancy| (&tenancy.setting, self.tenant.key.as_str())))
+        self.enter_as(who, self.role)
+    }
+
+    /// The same, as another role.
+    pub(super) fn enter_as(&self, who: &Who, role: &Ident) -> Vec<Sql> {
+        let setting = self.tenancy.map(|tenancy| &tenancy.setting);
+        who.enter(role, setting.map(|setting| (setting, self.tenant.key.as_str())))
     }
 }
 
 /// How a tenant comes to have a row.
 #[derive(Clone, Debug)]
 pub(super) enum Root {
-    /// It adds it: after the rows of these tables.
-    Planted { values: Known, insert: Sql, parents: Vec<Oid> },
+    /// It adds it, after the rows of these tables; or the table's owner does, in its name.
+    Planted { values: Known, insert: Sql, parents: Vec<Oid>, owner: Option<Ident> },
     /// It has one: with these keys.
     Existing(Known),
 }
@@ -46,6 +52,9 @@ pub(super) enum Root {
 /// The plans of one tenant, by table.
 pub(super) struct Plot {
     mark: Mark,
+    /// The statements that make a session the tenant, as its own role and as owners of tables.
+    enter: Vec<Sql>,
+    owners: BTreeMap<Ident, Vec<Sql>>,
     roots: BTreeMap<Oid, Result<Root, String>>,
     /// Tables in the order in which rows can be added.
     order: Vec<Oid>,
@@ -62,6 +71,7 @@ impl Plot {
         side: &Side<'_>,
         shapes: &BTreeMap<Oid, Shape>,
         wanted: &BTreeSet<Oid>,
+        owners: &BTreeMap<Oid, Ident>,
     ) -> Result<Self, Error> {
         let edges: Vec<(Oid, Oid)> = shapes
             .iter()
@@ -70,13 +80,18 @@ impl Plot {
         let tables: Vec<Oid> = shapes.keys().copied().collect();
         let mut plot = Self {
             mark: side.mark.clone(),
+            enter: side.enter(&session.who),
+            owners: owners
+                .values()
+                .map(|owner| (owner.clone(), side.enter_as(&session.who, owner)))
+                .collect(),
             roots: BTreeMap::new(),
             order: canary::parents_first(&tables, &edges),
         };
         for table in plot.order.clone() {
             let Some(shape) = shapes.get(&table) else { continue };
             let root = if wanted.contains(&table) {
-                plot.root(session, side, (table, shape), shapes).await?
+                plot.root(session, side, (table, shape), shapes, owners.get(&table)).await?
             } else {
                 plot.existing(session, side, shape).await?
             };
@@ -87,7 +102,13 @@ impl Plot {
 
     /// No plans at all.
     pub(super) fn none(side: &Side<'_>) -> Self {
-        Self { mark: side.mark.clone(), roots: BTreeMap::new(), order: Vec::new() }
+        Self {
+            mark: side.mark.clone(),
+            enter: Vec::new(),
+            owners: BTreeMap::new(),
+            roots: BTreeMap::new(),
+            order: Vec::new(),
+        }
     }
 
     /// How the tenant gets a row into a table; why it does not.
@@ -121,18 +142,41 @@ impl Plot {
         }
     }
 
-    /// The statements that add the tenant's row to some tables, and before it those that it needs.
-    pub(super) fn script(&self, tables: &[Oid]) -> Vec<Sql> {
-        let mut needed: BTreeSet<Oid> = BTreeSet::new();
-        let mut todo = tables.to_vec();
-        while let Some(table) = todo.pop() {
-            if let Some(Ok(Root::Planted { parents, .. })) = self.roots.get(&table)
-                && needed.insert(table)
-            {
-                todo.extend(parents);
-            }
+    /// The tables into which the tenant puts a row by its own hand.
+    pub(super) fn own(&self) -> Vec<Oid> {
+        let own = |table: &Oid| {
+            matches!(self.roots.get(table), Some(Ok(Root::Planted { owner: None, .. })))
+        };
+        self.order.iter().copied().filter(own).collect()
+    }
+
+    /// Who puts the tenant's row into a table, when it is the table's owner.
+    pub(super) fn owner(&self, table: Oid) -> Option<&Ident> {
+        match self.roots.get(&table) {
+            Some(Ok(Root::Planted { owner, .. })) => owner.as_ref(),
+            _ => None,
         }
-        self.inserts(&needed)
+    }
+
+    /// The statements that make a session the tenant and add its row to some tables, and before it
+    /// those that it needs. None for none.
+    pub(super) fn script(&self, tables: &[Oid]) -> Vec<Sql> {
+        let mut script = Vec::new();
+        let mut current: Option<Option<&Ident>> = None;
+        for (insert, owner) in self.inserts(tables) {
+            if current != Some(owner) {
+                let enter = owner.and_then(|owner| self.owners.get(owner)).unwrap_or(&self.enter);
+                script.extend(enter.iter().cloned());
+                current = Some(owner);
+            }
+            script.push(insert.clone());
+        }
+        script
+    }
+
+    /// The same without becoming anybody: in whosever name the session is.
+    pub(super) fn bare(&self, table: Oid) -> Vec<Sql> {
+        self.inserts(&[table]).into_iter().map(|(insert, _)| insert.clone()).collect()
     }
 
     /// The statements that add what a table's row needs, without the row itself.
@@ -143,12 +187,30 @@ impl Plot {
         }
     }
 
-    fn inserts(&self, needed: &BTreeSet<Oid>) -> Vec<Sql> {
+    /// The statement that adds the row itself.
+    pub(super) fn insert(&self, table: Oid) -> Option<Sql> {
+        match self.roots.get(&table) {
+            Some(Ok(Root::Planted { insert, .. })) => Some(insert.clone()),
+            _ => None,
+        }
+    }
+
+    /// The rows of some tables and those that they need, in order, each with the owner that adds it.
+    fn inserts(&self, tables: &[Oid]) -> Vec<(&Sql, Option<&Ident>)> {
+        let mut needed: BTreeSet<Oid> = BTreeSet::new();
+        let mut todo = tables.to_vec();
+        while let Some(table) = todo.pop() {
+            if let Some(Ok(Root::Planted { parents, .. })) = self.roots.get(&table)
+                && needed.insert(table)
+            {
+                todo.extend(parents);
+            }
+        }
         self.order
             .iter()
             .filter(|table| needed.contains(table))
             .filter_map(|table| match self.roots.get(table) {
-                Some(Ok(Root::Planted { insert, .. })) => Some(insert.clone()),
+                Some(Ok(Root::Planted { insert, owner, .. })) => Some((insert, owner.as_ref())),
                 _ => None,
             })
             .collect()
@@ -160,43 +222,27 @@ impl Plot {
         side: &Side<'_>,
         (table, shape): (Oid, &Shape),
         shapes: &BTreeMap<Oid, Shape>,
+        owner: Option<&Ident>,
     ) -> Result<Result<Root, String>, Error> {
         let (given, parents, missing) = self.given(side, (table, shape), shapes);
         let mut why = missing;
         if why.is_none() {
             let number = self.order.iter().position(|one| *one == table).unwrap_or(0);
             let mark = (&side.mark, number);
-            let enter = side.enter(&session.who);
-            let before = [enter.clone(), self.script(&parents)].concat();
-            let rich = canary::values(shape, &given, mark, Extent::Everywhere);
-            let lean = canary::values(shape, &given, mark, Extent::Sparing);
-            for values in [rich, lean] {
-                match values {
-                    Ok(values) => match self.try_insert(session, &before, shape, values, &parents).await? {
-                        Ok(root) => return Ok(Ok(root)),
-                        Err((trouble, hopeless)) => {
-                            why.get_or_insert(trouble);
-                            if hopeless {
-                                break;
-                            }
-                        }
-                    },
-                    Err(unknown) => {
-                        why.get_or_insert(unknown);
+            // The application first, whose trouble says most.
+            for hand in [None, owner] {
+                if hand.is_none() && why.is_some() {
+                    break;
+                }
+                let place = Place { shape, given: &given, mark, parents: &parents, hand };
+                match self.by_hand(session, &place).await? {
+                    Ok(root) => return Ok(Ok(root)),
+                    Err(trouble) => {
+                        why.get_or_insert(trouble);
                     }
                 }
-            }
-            let broken = why.as_deref().is_some_and(|why| why.contains("(23514)") || why.contains("(22"));
-            if broken {
-                // Once more with values that fit the constraints.
-                let settled = shape.settle(session, &given, &enter).await?;
-                for extent in [Extent::Everywhere, Extent::Sparing] {
-                    if let Ok(values) = canary::values(shape, &settled, mark, extent)
-                        && let Ok(root) =
-                            self.try_insert(session, &before, shape, values, &parents).await?
-                    {
-                        return Ok(Ok(root));
-                    }
+                if owner.is_none() {
+                    break;
                 }
             }
         }
@@ -206,25 +252,50 @@ impl Plot {
         })
     }
 
-    async fn try_insert(
+    /// Finds values with which somebody can add a row: as many marks as can be, then as few, then
+    /// values that fit the constraints.
+    async fn by_hand(
         &self,
         session: &Session,
-        before: &[Sql],
-        shape: &Shape,
-        values: Known,
-        parents: &[Oid],
-    ) -> Result<Result<Root, (String, bool)>, Error> {
-        let insert = canary::insert(shape, &values);
-        let mut script = before.to_vec();
-        script.push(insert.clone());
-        let answer = session.attempt(&script).await?;
-        Ok(match answer {
-            Answer::Done(_) => Ok(Root::Planted { values, insert, parents: parents.to_vec() }),
-            other => {
-                let refused = matches!(other, Answer::Refused { .. });
-                Err((other.trouble().unwrap_or_default(), refused))
+        place: &Place<'_>,
+    ) -> Result<Result<Root, String>, Error> {
+        let enter = place.hand.and_then(|owner| self.owners.get(owner)).unwrap_or(&self.enter);
+        let before = [self.script(place.parents), enter.clone()].concat();
+        let mut why: Option<String> = None;
+        let mut given = place.given.clone();
+        for settled in [false, true] {
+            if settled {
+                let broken = why
+                    .as_deref()
+                    .is_some_and(|why| why.contains("(23514)") || why.contains("(22"));
+                if !broken {
+                    break;
+                }
+                given = place.shape.settle(session, place.given, enter).await?;
             }
-        })
+            for extent in [Extent::Everywhere, Extent::Sparing] {
+                let values = match canary::values(place.shape, &given, place.mark, extent) {
+                    Ok(values) => values,
+                    Err(unknown) => {
+                        why.get_or_insert(unknown);
+                        continue;
+                    }
+                };
+                let insert = canary::insert(place.shape, &values);
+                let script = [before.as_slice(), std::slice::from_ref(&insert)].concat();
+                let answer = session.attempt(&script).await?;
+                let Some(trouble) = answer.trouble() else {
+                    let owner = place.hand.cloned();
+                    let parents = place.parents.to_vec();
+                    return Ok(Ok(Root::Planted { values, insert, parents, owner }));
+                };
+                why.get_or_insert(trouble);
+                if matches!(answer, Answer::Refused { .. }) {
+                    return Ok(Err(why.unwrap_or_default()));
+                }
+            }
+        }
+        Ok(Err(why.unwrap_or_else(|| "nobody may add a row".to_owned())))
     }
 
     /// The values that a row must have: the tenant, and what it points at; the tables in which that
@@ -298,9 +369,20 @@ impl Plot {
         let Some(row) = answer.last().and_then(|done| done.rows.first()) else {
             return Ok(Err(answer.trouble().unwrap_or_else(|| "it has no row".to_owned())));
         };
-        let known = wanted.iter().zip(row).filter_map(|(name, value)| {
-            Some(((*name).clone(), value.clone()?))
-        });
+        let known = wanted
+            .iter()
+            .zip(row)
+            .filter_map(|(name, value)| Some(((*name).clone(), value.clone()?)));
         Ok(Ok(Root::Existing(known.collect())))
     }
+}
+
+/// Where a row is to be put, and what is known about it.
+struct Place<'p> {
+    shape: &'p Shape,
+    given: &'p Known,
+    mark: (&'p Mark, usize),
+    parents: &'p [Oid],
+    /// Who adds it, when it is not the tenant's own role.
+    hand: Option<&'p Ident>,
 }

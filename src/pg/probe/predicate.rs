@@ -123,7 +123,8 @@ pub(super) fn switches(texts: &[&str], tenancy: &Tenancy) -> Vec<(Setting, Vec<S
                 continue;
             }
             let mut values: Vec<String> = ["on", "true", "1"].map(str::to_owned).into();
-            values.extend(Clues::of([*text]).texts().iter().filter(|text| text.len() <= 40).cloned());
+            values
+                .extend(Clues::of([*text]).texts().iter().filter(|text| text.len() <= 40).cloned());
             values.retain(|value| !value.is_empty() && *value != setting.as_str());
             values.dedup();
             values.truncate(8);

@@ -51,7 +51,8 @@ impl Prober {
         let id = Uuid::new_v4().simple().to_string();
         let digits = &id[..12];
         let name = Ident::new(format!("{PREFIX}{digits}"))?;
-        let password = Secret::new(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()));
+        let password =
+            Secret::new(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()));
         let verifier = postgres_protocol::password::scram_sha_256(password.expose().as_bytes());
         let lock = sql!("SELECT pg_catalog.pg_advisory_lock({})", key(digits));
         if let Err(why) = run(&keeper, &lock).await? {

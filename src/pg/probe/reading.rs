@@ -34,7 +34,8 @@ impl Duel<'_> {
         let script = [staged, enter].concat();
         let readable = self.readable();
         let seen = self.search(&script, &readable, &self.target).await?;
-        self.controlled = seen.iter().filter(|(_, answer)| **answer == Ok(1)).map(|(oid, _)| *oid).collect();
+        self.controlled =
+            seen.iter().filter(|(_, answer)| **answer == Ok(1)).map(|(oid, _)| *oid).collect();
         let tables: Vec<Reached> =
             self.reached.iter().filter(|one| self.is_ground(one.oid)).cloned().collect();
         for table in tables {
@@ -61,7 +62,7 @@ impl Duel<'_> {
             .filter(|one| planted.contains(&one.oid) && self.controlled.contains(&one.oid))
             .collect();
         let enter = self.acting.enter(&self.session.who);
-        let script = [enter, self.mine.script(&planted)].concat();
+        let script = [self.mine.script(&planted), enter].concat();
         let seen = self.search(&script, &tables, &self.acting).await?;
         for table in tables.iter().filter(|one| seen.get(&one.oid) == Some(&Ok(0))) {
             self.note(table, Attempt::Control, &self.own(), Outcome::Rows(0), &[]);
@@ -206,7 +207,8 @@ impl Duel<'_> {
             relations.iter().filter(|one| one.kind != RelationKind::Foreign).collect();
         let mut seen = BTreeMap::new();
         for chunk in near.chunks(AT_ONCE) {
-            let script = self.prepared(&self.theirs.planted(), speak, self.batch(chunk, &self.target));
+            let script =
+                self.prepared(&self.theirs.planted(), speak, &self.batch(chunk, &self.target));
             // What cannot be prepared together was answered in the tenant's own context.
             if let Answer::Done(all) = self.session.attempt(&script).await? {
                 let answer = all.iter().rev().nth(1);
@@ -219,11 +221,9 @@ impl Duel<'_> {
         Ok(seen)
     }
 
-    fn prepared(&self, tables: &[Oid], speak: &[Sql], query: Sql) -> Vec<Sql> {
+    fn prepared(&self, tables: &[Oid], speak: &[Sql], query: &Sql) -> Vec<Sql> {
         let mut script = self.staged(tables);
-        if script.is_empty() {
-            script = self.target.enter(&self.session.who);
-        }
+        script.extend(self.target.enter(&self.session.who));
         script.push(sql!("PREPARE tenantctl_look AS {}", query));
         script.push(sql!("EXECUTE tenantctl_look"));
         script.extend_from_slice(speak);
@@ -242,7 +242,7 @@ impl Duel<'_> {
         let look = self.look(relation, &self.target);
         let script = |tables: &[Oid]| -> Vec<Sql> {
             if *context == Context::Prepared {
-                return self.prepared(tables, speak, look.clone());
+                return self.prepared(tables, speak, &look);
             }
             [self.staged(tables).as_slice(), speak, std::slice::from_ref(&look)].concat()
         };
@@ -279,7 +279,9 @@ impl Duel<'_> {
         let views: Vec<Reached> = self
             .readable()
             .into_iter()
-            .filter(|one| one.kind == RelationKind::View && !crossed.contains(&one.name.to_string()))
+            .filter(|one| {
+                one.kind == RelationKind::View && !crossed.contains(&one.name.to_string())
+            })
             .collect();
         let context = self.own();
         let Some(speak) = self.speak(&context, None) else { return Ok(()) };
@@ -312,7 +314,11 @@ impl Duel<'_> {
 
     /// Whether two scripts that differ in the target's rows end in two answers, each time again;
     /// none when it cannot be told.
-    pub(super) async fn differs(&self, without: &[Sql], with: &[Sql]) -> Result<Option<bool>, Error> {
+    pub(super) async fn differs(
+        &self,
+        without: &[Sql],
+        with: &[Sql],
+    ) -> Result<Option<bool>, Error> {
         let mut answers = Vec::new();
         for script in [without, with, without, with] {
             let answer = self.session.attempt(script).await?;
@@ -347,7 +353,7 @@ impl Duel<'_> {
             let lock = sql!(
                 "SELECT count(*) FROM (SELECT FROM {} WHERE {} FOR UPDATE SKIP LOCKED) AS held",
                 aliased(&table),
-                self.marked(&table, &self.target)
+                Self::marked(&table, &self.target)
             );
             let script = [self.staged(&[table.oid]), speak.clone(), vec![lock]].concat();
             let outcome = self.count(&script, false).await?;
@@ -357,7 +363,9 @@ impl Duel<'_> {
     }
 }
 
-fn counted(rows: &[super::session::Row]) -> impl Iterator<Item = (Oid, Result<u64, (String, String)>)> {
+fn counted(
+    rows: &[super::session::Row],
+) -> impl Iterator<Item = (Oid, Result<u64, (String, String)>)> {
     rows.iter().filter_map(|row| {
         let oid = row.first()?.as_deref()?.parse().ok()?;
         Some((oid, Ok(row.get(1)?.as_deref()?.parse().ok()?)))

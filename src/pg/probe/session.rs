@@ -191,7 +191,9 @@ fn answer(messages: Vec<SimpleQueryMessage>, count: usize) -> Answer {
         let Some(current) = done.last_mut() else { break };
         match message {
             SimpleQueryMessage::Row(row) => {
-                current.rows.push((0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect());
+                current
+                    .rows
+                    .push((0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect());
             }
             SimpleQueryMessage::CommandComplete(hit) => {
                 current.hit = hit;

@@ -1,9 +1,10 @@
 //! Tenants that share tables, two at a time, as every role that the application uses on them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
+use super::canary;
 use super::door::Doors;
 use super::duel::Duel;
 use super::inventory::{self, Reached};
@@ -34,10 +35,7 @@ const SWITCHES: usize = 24;
 /// # Errors
 ///
 /// When the cluster cannot be reached.
-pub(super) async fn probe(
-    doors: &Doors<'_>,
-    manner: &Manner,
-) -> Result<Vec<Probe>, Error> {
+pub(super) async fn probe(doors: &Doors<'_>, manner: &Manner) -> Result<Vec<Probe>, Error> {
     let survey = doors.survey;
     let Some(tenancy) = &survey.estate.tenancy else { return Ok(Vec::new()) };
     let here = |tenant: &&Tenant| {
@@ -67,7 +65,8 @@ pub(super) async fn probe(
         let readonly = survey.estate.readonly_roles.iter();
         roles.extend(readonly.map(|role| (role, target.role())));
         for (role, home) in roles {
-            let side = |tenant, role| Side { tenant, role, tenancy: Some(tenancy), mark: Mark::new() };
+            let side =
+                |tenant, role| Side { tenant, role, tenancy: Some(tenancy), mark: Mark::new() };
             let sides = (side(acting, role), side(target, home));
             // What does not depend on who the tenants are is tried once.
             let round = Round { doors, tenancy, truncate: manner.truncate, whole: number == 0 };
@@ -129,16 +128,20 @@ impl<'a> Round<'_, 'a> {
             Err(why) => {
                 // Alone it can at least try what its policies admit.
                 return match self.doors.open(&roles[..1]).await? {
-                    Ok(session) if roles.len() > 1 => self.alone(session, acting, target, &why).await,
+                    Ok(session) if roles.len() > 1 => {
+                        self.alone(session, acting, target, &why).await
+                    }
                     Ok(session) => {
                         session.end().await?;
                         Ok(silent(survey, (acting.tenant, target.tenant), acting.role, &why))
                     }
-                    Err(why) => Ok(silent(survey, (acting.tenant, target.tenant), acting.role, &why)),
+                    Err(why) => {
+                        Ok(silent(survey, (acting.tenant, target.tenant), acting.role, &why))
+                    }
                 };
             }
         };
-        let mut duel = match self.duel(session, acting, target).await? {
+        let mut duel = match self.duel(session, acting, target, &BTreeMap::new()).await? {
             Ok(duel) => duel,
             Err(probes) => return Ok(probes),
         };
@@ -162,6 +165,7 @@ impl<'a> Round<'_, 'a> {
         duel.write(self.truncate).await?;
         let Duel { mut probes, session, acting, target, shapes, mine, theirs, reached, .. } = duel;
         session.end().await?;
+        probes.extend(self.by_owners(&acting, &target, &theirs).await?);
         if self.whole {
             // The state of a session in which nobody ever set the tenant ends with the first canary.
             let roles = [acting.role];
@@ -189,12 +193,67 @@ impl<'a> Round<'_, 'a> {
         Ok(probes)
     }
 
+    /// Once more with rows that the tables' owners put there in the target's name, where the
+    /// application may not: it may see them all the same, through views and functions.
+    async fn by_owners(
+        &self,
+        acting: &Side<'a>,
+        target: &Side<'a>,
+        theirs: &Plot,
+    ) -> Result<Vec<Probe>, Error> {
+        let survey = self.doors.survey;
+        let owners: BTreeMap<Oid, Ident> = survey
+            .tables()
+            .filter(|(oid, table)| {
+                !theirs.planted().contains(oid) && table.parent.is_none() && !self.elsewhere(*oid)
+            })
+            .filter_map(|(oid, table)| Some((oid, survey.ident(table.owner)?.clone())))
+            .collect();
+        if owners.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut roles = vec![acting.role];
+        for role in std::iter::once(target.role).chain(owners.values()) {
+            if !roles.contains(&role) {
+                roles.push(role);
+            }
+        }
+        let session = match self.doors.open(&roles).await? {
+            Ok(session) => session,
+            Err(why) => {
+                log::debug!("nobody puts rows where the application may not: {why}");
+                return Ok(Vec::new());
+            }
+        };
+        let again = |side: &Side<'a>| Side { mark: Mark::new(), ..*side };
+        let Ok(mut duel) = self.duel(session, again(acting), again(target), &owners).await? else {
+            return Ok(Vec::new());
+        };
+        if duel.theirs.planted().iter().any(|table| owners.contains_key(table)) {
+            duel.control().await?;
+            duel.read(&Context::Own).await?;
+            if self.whole {
+                duel.read(&Context::Empty).await?;
+                self.become_others(&mut duel).await?;
+                duel.influence().await?;
+                duel.call().await?;
+            }
+            duel.write(false).await?;
+        }
+        let Duel { mut probes, session, .. } = duel;
+        session.end().await?;
+        // What it could not try either was said before.
+        probes.retain(|probe| probe.silent().is_none());
+        Ok(probes)
+    }
+
     /// Plans everything for a pair; the probes that say why not.
     async fn duel(
         &self,
         session: Session,
         acting: Side<'a>,
         target: Side<'a>,
+        owners: &BTreeMap<Oid, Ident>,
     ) -> Result<Result<Duel<'a>, Vec<Probe>>, Error> {
         let survey = self.doors.survey;
         let enter = acting.enter(&session.who);
@@ -205,17 +264,23 @@ impl<'a> Round<'_, 'a> {
                 return Ok(Err(silent(survey, (acting.tenant, target.tenant), acting.role, &why)));
             }
         };
-        let wanted = self.ground(&reached);
+        let mut wanted = self.ground(&reached);
+        wanted.extend(owners.keys());
         let mut around = wanted.clone();
         around.extend(
-            survey.catalog.foreign_keys.iter().filter(|key| wanted.contains(&key.child)).map(|key| key.parent),
+            survey
+                .catalog
+                .foreign_keys
+                .iter()
+                .filter(|key| wanted.contains(&key.child))
+                .map(|key| key.parent),
         );
-        around.extend(reached.iter().filter(|one| one.kind.is_view() && one.writes()).map(|one| one.oid));
+        around.extend(
+            reached.iter().filter(|one| one.kind.is_view() && one.writes()).map(|one| one.oid),
+        );
         let shapes = Shape::read(&session, &around).await?;
-        let plantable: BTreeSet<Oid> =
-            wanted.iter().copied().filter(|oid| reached.iter().any(|one| one.oid == *oid && one.kind.is_table())).collect();
-        let theirs = Plot::plan(&session, &target, &shapes, &plantable).await?;
-        let mine = Plot::plan(&session, &acting, &shapes, &plantable).await?;
+        let theirs = Plot::plan(&session, &target, &shapes, &wanted, owners).await?;
+        let mine = Plot::plan(&session, &acting, &shapes, &wanted, owners).await?;
         Ok(Ok(Duel {
             survey,
             session,
@@ -236,7 +301,8 @@ impl<'a> Round<'_, 'a> {
     fn ground(&self, reached: &[Reached]) -> BTreeSet<Oid> {
         let survey = self.doors.survey;
         let tables = inventory::tables(reached);
-        let mut ground: BTreeSet<Oid> = survey.tenant_tables.iter().copied().filter(|oid| tables.contains(oid)).collect();
+        let mut ground: BTreeSet<Oid> =
+            survey.tenant_tables.iter().copied().filter(|oid| tables.contains(oid)).collect();
         loop {
             let more: Vec<Oid> = survey
                 .catalog
@@ -256,7 +322,11 @@ impl<'a> Round<'_, 'a> {
     /// Whether a table lies on one tenant's own ground.
     fn elsewhere(&self, table: Oid) -> bool {
         let survey = self.doors.survey;
-        survey.catalog.relations.get(&table).is_some_and(|facts| survey.territories.contains_key(&facts.schema))
+        survey
+            .catalog
+            .relations
+            .get(&table)
+            .is_some_and(|facts| survey.territories.contains_key(&facts.schema))
     }
 
     /// What the acting role sees once it has become another that it can.
@@ -285,7 +355,12 @@ impl<'a> Round<'_, 'a> {
         for policy in &catalog.policies {
             texts.extend(policy.using.as_deref());
             texts.extend(policy.check.as_deref());
-            texts.extend(policy.functions.iter().filter_map(|oid| Some(catalog.functions.get(oid)?.body.as_str())));
+            texts.extend(
+                policy
+                    .functions
+                    .iter()
+                    .filter_map(|oid| Some(catalog.functions.get(oid)?.body.as_str())),
+            );
         }
         let views = catalog.relations.values().filter_map(|relation| relation.view.as_ref());
         texts.extend(views.map(|view| view.definition.as_str()));
@@ -322,7 +397,7 @@ impl<'a> Round<'_, 'a> {
         let (tenant, other, role) = (acting.tenant, target.tenant, acting.role);
         let side = |side: Side<'a>| Side { role, ..side };
         // The target's rows are looked for; none is made, as nobody here is the target.
-        let duel = self.duel(session, side(acting), side(target)).await?;
+        let duel = self.duel(session, side(acting), side(target), &BTreeMap::new()).await?;
         let mut duel = match duel {
             Ok(duel) => duel,
             Err(probes) => return Ok(probes),
@@ -344,7 +419,9 @@ impl<'a> Round<'_, 'a> {
         let context = Context::Unset;
         let enter = duel.session.who.enter(duel.acting.role, None);
         let setting = Literal(self.tenancy.setting.as_str());
-        let script = [enter.as_slice(), &[sql!("SELECT pg_catalog.current_setting({}, true)", setting)]].concat();
+        let script =
+            [enter.as_slice(), &[sql!("SELECT pg_catalog.current_setting({}, true)", setting)]]
+                .concat();
         let answer = duel.session.attempt(&script).await?;
         let begins = answer.last().and_then(|done| done.rows.first()?.first()?.clone());
         duel.judge_policies(&context).await?;
@@ -355,24 +432,39 @@ impl<'a> Round<'_, 'a> {
             .cloned()
             .collect();
         for table in tables {
-            let Some(column) = duel.column(table.oid).map(|column| column.name.clone()) else { continue };
+            let Some(column) = duel.column(table.oid).map(|column| column.name.clone()) else {
+                continue;
+            };
             if table.shows(&column) {
+                // Where roles tell tenants apart, it sees its own rows by right.
+                let whose = match duel.column(table.oid) {
+                    Some(column) if duel.acting.role != duel.target.role => {
+                        sql!("= {}", canary::typed(column, &duel.target.tenant.key))
+                    }
+                    _ => sql!("IS NOT NULL"),
+                };
                 let look = sql!(
-                    "SELECT count(*) FROM (SELECT FROM {} WHERE {} IS NOT NULL LIMIT 1) AS seen",
+                    "SELECT count(*) FROM (SELECT FROM {} WHERE {} {} LIMIT 1) AS seen",
                     table.name,
-                    column
+                    column,
+                    whose
                 );
                 let script = [enter.as_slice(), &[look]].concat();
                 let outcome = duel.count(&script, true).await?;
                 duel.note(&table, Attempt::Read, &context, outcome, &script);
             }
-            if !table.inserts || !duel.theirs.planted().contains(&table.oid) {
+            if !table.inserts || !duel.theirs.own().contains(&table.oid) {
                 continue;
             }
-            let script = [enter.clone(), duel.theirs.script(&[table.oid])].concat();
+            let script = [enter.clone(), duel.theirs.bare(table.oid)].concat();
             let answer = duel.session.attempt(&script).await?;
-            let stamps = duel.survey.catalog.triggers.iter().any(|t| t.relation == table.oid && t.before_row);
-            let outcome = match duel.judge(&answer, true) {
+            let stamps = duel
+                .survey
+                .catalog
+                .triggers
+                .iter()
+                .any(|t| t.relation == table.oid && t.before_row);
+            let outcome = match Duel::judge(&answer, true) {
                 // What came before it may have broken as well.
                 Outcome::Constraint(_) => continue,
                 Outcome::Rows(1..) if stamps => continue,
@@ -395,7 +487,8 @@ impl<'a> Round<'_, 'a> {
         probes.truncate(1);
         for probe in &mut probes {
             probe.kind = "setting";
-            probe.object = format!("{} of {}, which begins as {key:?}", self.tenancy.setting, probe.role);
+            probe.object =
+                format!("{} of {}, which begins as {key:?}", self.tenancy.setting, probe.role);
         }
         Ok(probes)
     }
@@ -412,9 +505,11 @@ fn silent(
     survey
         .tables()
         .filter(|(_, table)| {
-            let partition = table.parent.is_some_and(|parent| survey.tenant_tables.contains(&parent));
+            let partition =
+                table.parent.is_some_and(|parent| survey.tenant_tables.contains(&parent));
             !partition
-                && subject.is_some_and(|s| !survey.usable(s, table).and(Privileges::ROWS).is_empty())
+                && subject
+                    .is_some_and(|s| !survey.usable(s, table).and(Privileges::ROWS).is_empty())
         })
         .map(|(_, table)| Probe {
             isolation: Isolation::Shared,

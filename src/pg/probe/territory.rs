@@ -32,10 +32,7 @@ use crate::sql::{Literal, Sql};
 /// # Errors
 ///
 /// When the cluster cannot be reached.
-pub(super) async fn probe(
-    doors: &Doors<'_>,
-    manner: &Manner,
-) -> Result<Vec<Probe>, Error> {
+pub(super) async fn probe(doors: &Doors<'_>, manner: &Manner) -> Result<Vec<Probe>, Error> {
     let survey = doors.survey;
     let mut inside: BTreeMap<Oid, Vec<&Relation>> = BTreeMap::new();
     for relation in survey.catalog.relations.values() {
@@ -146,19 +143,20 @@ async fn whole(
         .filter(|(_, ground)| ground.tenants.iter().any(|one| one.id == target.tenant.id))
         .map(|(schema, _)| *schema)
         .collect();
-    let theirs = match inventory::relations(&session, &target.enter(&session.who)).await? {
-        Ok(theirs) => theirs,
-        Err(_) => Vec::new(),
-    };
+    let theirs =
+        inventory::relations(&session, &target.enter(&session.who)).await?.unwrap_or_default();
+    let inserts: BTreeSet<Oid> =
+        theirs.iter().filter(|one| one.inserts).map(|one| one.oid).collect();
     // The target writes on its own ground, and on common ground that it may write to.
     let wanted: BTreeSet<Oid> = theirs
         .iter()
         .filter(|one| one.kind.is_table() && one.inserts)
         .filter(|one| {
             survey.catalog.relations.get(&one.oid).is_some_and(|facts| {
-                facts.parent.is_none()
+                facts.parent.is_none_or(|parent| !inserts.contains(&parent))
                     && !Survey::is_history(facts)
-                    && (home.contains(&facts.schema) || !survey.territories.contains_key(&facts.schema))
+                    && (home.contains(&facts.schema)
+                        || !survey.territories.contains_key(&facts.schema))
             })
         })
         .map(|one| one.oid)
@@ -168,7 +166,7 @@ async fn whole(
     let mut around = wanted.clone();
     around.extend(theirs.iter().filter(|one| one.kind.is_table()).map(|one| one.oid));
     let shapes = Shape::read(&session, &around).await?;
-    let theirs = Plot::plan(&session, &target, &shapes, &wanted).await?;
+    let theirs = Plot::plan(&session, &target, &shapes, &wanted, &BTreeMap::new()).await?;
     let mut duel = Duel {
         survey,
         session,
@@ -210,7 +208,8 @@ impl Raid<'_, '_> {
             return Ok(true);
         }
         let script = [sql!("SET LOCAL ROLE {}", self.role)];
-        Ok(session.who.is_application() && matches!(session.attempt(&script).await?, Answer::Done(_)))
+        Ok(session.who.is_application()
+            && matches!(session.attempt(&script).await?, Answer::Done(_)))
     }
 
     /// Logs in to the target's database; none when that cannot be tried.
@@ -218,7 +217,8 @@ impl Raid<'_, '_> {
         let database = &self.target.placement.database;
         let Some(admitted) = doors.admits(database, self.role).await? else { return Ok(None) };
         let outcome = if admitted { Outcome::Allowed } else { Outcome::Refused };
-        let mut probe = self.probe(("database", database.to_string()), Attempt::Connect, outcome, &[]);
+        let mut probe =
+            self.probe(("database", database.to_string()), Attempt::Connect, outcome, &[]);
         if admitted {
             probe.reproduce = format!("-- as {}:\n\\connect {database}", self.role);
         }
@@ -265,9 +265,13 @@ impl Raid<'_, '_> {
             // A closed schema closes all that is in it: one statement shows it.
             let tried = if enters { relations } else { &relations[..1] };
             for relation in tried {
-                for attempt in
-                    [Attempt::Read, Attempt::Insert, Attempt::Update, Attempt::Delete, Attempt::Truncate]
-                {
+                for attempt in [
+                    Attempt::Read,
+                    Attempt::Insert,
+                    Attempt::Update,
+                    Attempt::Delete,
+                    Attempt::Truncate,
+                ] {
                     if let Some(statement) = harmless(relation, attempt) {
                         let (outcome, script) = self.attempt(session, statement, attempt).await?;
                         let object = (relation.kind.word(), relation.name.to_string());
@@ -340,7 +344,8 @@ fn harmless(relation: &Relation, attempt: Attempt) -> Option<Sql> {
         Attempt::Delete => Some(sql!("DELETE FROM {} WHERE false", name)),
         // There is no such form of TRUNCATE, and it locks a table against everybody.
         Attempt::Truncate => {
-            let granted = relation.grants.iter().any(|grant| grant.privileges.has(Privilege::Truncate));
+            let granted =
+                relation.grants.iter().any(|grant| grant.privileges.has(Privilege::Truncate));
             let text = name.to_string();
             granted.then(|| {
                 sql!("SELECT CASE WHEN pg_catalog.has_table_privilege({}, 'TRUNCATE') THEN 1 ELSE 0 END", Literal(&text))

@@ -54,6 +54,14 @@ impl Duel<'_> {
         self.side_effects().await
     }
 
+    /// Whether a table lies on the target's own ground.
+    fn is_home(&self, oid: Oid) -> bool {
+        let ground =
+            self.relation(oid).and_then(|facts| self.survey.territories.get(&facts.schema));
+        ground
+            .is_some_and(|ground| ground.tenants.iter().any(|one| one.id == self.target.tenant.id))
+    }
+
     /// Whether a table holds rows of tenants, itself or as a part of one that does.
     fn is_target(&self, table: &Reached) -> bool {
         self.is_ground(table.oid) || self.column(table.oid).is_some()
@@ -104,16 +112,15 @@ impl Duel<'_> {
             }
         };
         let statement = canary::insert(shape, &values);
+        // On common ground a row is nobody's in particular: it is not added in another's name.
+        if self.tenancy().is_none() && !self.is_home(table.oid) {
+            return Ok(());
+        }
         let contexts = match self.tenancy() {
             Some(_) => vec![Context::Own, Context::Empty, Context::Malformed],
             None => vec![Context::Role],
         };
         let ground = self.theirs.ground(table.oid);
-        let ground = if ground.is_empty() {
-            ground
-        } else {
-            [self.target.enter(&self.session.who), ground].concat()
-        };
         for context in contexts {
             self.plant(table, &context, &ground, &statement).await?;
         }
@@ -134,23 +141,36 @@ impl Duel<'_> {
         let Some(speak) = self.speak(context, Some(table.oid)) else { return Ok(()) };
         let mut script = [ground, speak.as_slice(), std::slice::from_ref(statement)].concat();
         let answer = self.session.attempt(&script).await?;
-        let stamps = self.survey.catalog.triggers.iter().any(|t| t.relation == table.oid && t.before_row);
-        let mut outcome = self.judge(&answer, context.open());
+        let stamps =
+            self.survey.catalog.triggers.iter().any(|t| t.relation == table.oid && t.before_row);
+        let mut outcome = Self::judge(&answer, context.open());
         match outcome {
             // A trigger may have put the acting tenant's key in: only the target can tell.
             Outcome::Rows(1..) if stamps || self.tenancy().is_none() => {
                 let mut seen = script.clone();
                 seen.extend(self.target.enter(&self.session.who));
-                seen.push(self.look(table, &self.target));
+                // A row that is the acting tenant's after all may be seen by everybody.
+                let own = match self.column(table.oid) {
+                    Some(column) => {
+                        let key = canary::typed(column, &self.target.tenant.key);
+                        sql!(" AND {} = {}", column.name, key)
+                    }
+                    None => sql!(""),
+                };
+                let marked = Self::marked(table, &self.target);
+                seen.push(sql!("SELECT count(*) FROM {} WHERE {}{}", aliased(table), marked, own));
                 if self.controlled.contains(&table.oid) && self.theirs.is_marked(table.oid) {
                     outcome = self.count(&seen, false).await?;
                     script = seen;
                 } else if stamps {
-                    outcome = Outcome::NotProbed("a trigger may have changed the row's tenant".to_owned());
+                    outcome = Outcome::NotProbed(
+                        "a trigger may have changed the row's tenant".to_owned(),
+                    );
                 }
             }
             Outcome::Constraint(_) if stamps => {
-                outcome = Outcome::NotProbed("a trigger may have changed the row's tenant".to_owned());
+                outcome =
+                    Outcome::NotProbed("a trigger may have changed the row's tenant".to_owned());
             }
             _ => {}
         }
@@ -161,7 +181,8 @@ impl Duel<'_> {
     /// Adds a row without a tenant, and looks whether the target sees it.
     async fn insert_for_all(&mut self, table: &Reached, column: &Ident) -> Result<(), Error> {
         let context = self.own();
-        let (Some(shape), Some(speak)) = (self.shapes.get(&table.oid), self.speak(&context, None)) else {
+        let (Some(shape), Some(speak)) = (self.shapes.get(&table.oid), self.speak(&context, None))
+        else {
             return Ok(());
         };
         if !self.mine.is_marked(table.oid) || !self.controlled.contains(&table.oid) {
@@ -169,14 +190,14 @@ impl Duel<'_> {
         }
         let mut values = self.mine.values(table.oid);
         values.remove(column);
-        let mut script = speak;
-        script.extend(self.mine.ground(table.oid));
+        let mut script = self.mine.ground(table.oid);
+        script.extend(speak);
         script.push(canary::insert(shape, &values));
         script.extend(self.target.enter(&self.session.who));
         script.push(sql!(
             "SELECT count(*) FROM {} WHERE {}",
             aliased(table),
-            self.marked(table, &self.acting)
+            Self::marked(table, &self.acting)
         ));
         let outcome = match self.session.attempt(&script).await? {
             done @ Answer::Done(_) => Outcome::Rows(done.number().unwrap_or(0)),
@@ -256,7 +277,9 @@ impl Duel<'_> {
         }
         let shape = self.shapes.get(&table.oid)?;
         let free = |column: &&Ident| {
-            !shape.pointed_at.contains(column) && !shape.is_reference(column) && !shape.is_checked(column)
+            !shape.pointed_at.contains(column)
+                && !shape.is_reference(column)
+                && !shape.is_checked(column)
         };
         let column = table.updatable.iter().find(free).or_else(|| table.updatable.first())?;
         let column = shape.named(column)?;
@@ -275,7 +298,8 @@ impl Duel<'_> {
         let Some(speak) = self.speak(context, Some(base.oid)) else { return Ok(None) };
         let root = self.root_of(base.oid);
         let staged = self.staged(&[root]);
-        let look = |duel: &Self| [duel.target.enter(&duel.session.who), vec![duel.state(base)]].concat();
+        let look =
+            |duel: &Self| [duel.target.enter(&duel.session.who), vec![duel.state(base)]].concat();
         let observed = self.controlled.contains(&base.oid) && base.reads;
         let mut script = staged;
         if observed {
@@ -291,7 +315,8 @@ impl Duel<'_> {
         let answer = self.session.attempt(&script).await?;
         let outcome = match &answer {
             Answer::Done(all) if observed => {
-                let same = all.get(before).map(|done| &done.rows) == all.last().map(|done| &done.rows);
+                let same =
+                    all.get(before).map(|done| &done.rows) == all.last().map(|done| &done.rows);
                 Outcome::Rows(if same { 0 } else { all.get(at).map_or(1, |done| done.hit.max(1)) })
             }
             // Where roles tell tenants apart, the acting role's own rows are hit by right.
@@ -300,7 +325,7 @@ impl Duel<'_> {
                 hit if self.acting.role == self.target.role => Outcome::Rows(hit),
                 _ => Outcome::NotProbed(format!("it is not seen what was hit in {}", table.name)),
             },
-            other => match self.judge(other, context.open()) {
+            other => match Self::judge(other, context.open()) {
                 Outcome::Constraint(sqlstate) if self.acting.role != self.target.role => {
                     Outcome::NotProbed(format!("a constraint stopped it ({sqlstate})"))
                 }
@@ -313,7 +338,8 @@ impl Duel<'_> {
     /// Gives rows of one's own to the target.
     async fn give(&mut self, table: &Reached) -> Result<(), Error> {
         let context = self.own();
-        let Some(column) = self.column(table.oid).filter(|c| table.updatable.contains(&c.name)).cloned()
+        let Some(column) =
+            self.column(table.oid).filter(|c| table.updatable.contains(&c.name)).cloned()
         else {
             return Ok(());
         };
@@ -335,11 +361,12 @@ impl Duel<'_> {
         } else {
             sql!("")
         };
-        let Some(mut script) = self.speak(&context, None) else { return Ok(()) };
-        script.extend(self.mine.script(&[root]));
+        let Some(speak) = self.speak(&context, None) else { return Ok(()) };
+        let mut script = self.mine.script(&[root]);
+        script.extend(speak);
         script.push(sql!("UPDATE {} SET {} = {}{}", aliased(table), column.name, value, condition));
         let answer = self.session.attempt(&script).await?;
-        let mut outcome = self.judge(&answer, false);
+        let mut outcome = Self::judge(&answer, false);
         // A trigger may have taken it back: the target can tell.
         if matches!(outcome, Outcome::Rows(1..))
             && self.controlled.contains(&table.oid)
@@ -360,7 +387,7 @@ impl Duel<'_> {
     /// The condition on the row that was the acting tenant's, once it is the target's.
     fn moved(&self, table: &Reached, column: &Ident) -> Sql {
         if self.mine.is_marked(table.oid) || self.mine.is_marked(self.root_of(table.oid)) {
-            return self.marked(table, &self.acting);
+            return Self::marked(table, &self.acting);
         }
         let mut values = self.mine.values(table.oid);
         values.insert(column.clone(), self.target.tenant.key.clone());
@@ -369,7 +396,9 @@ impl Duel<'_> {
             .columns
             .iter()
             .filter(|one| shape.key.contains(&one.name) || one.name == *column)
-            .filter_map(|one| Some(sql!("{} = {}", one.name, canary::typed(one, values.get(&one.name)?))))
+            .filter_map(|one| {
+                Some(sql!("{} = {}", one.name, canary::typed(one, values.get(&one.name)?)))
+            })
             .collect();
         Sql::joined(&equal, " AND ")
     }
@@ -379,12 +408,19 @@ impl Duel<'_> {
         let context = self.own();
         let Some(shape) = self.shapes.get(&table.oid) else { return Ok(()) };
         let planted = self.theirs.planted().contains(&table.oid);
-        if !planted || !table.inserts || table.updatable.is_empty() || shape.key.is_empty() || !table.reads {
+        if !planted
+            || !table.inserts
+            || table.updatable.is_empty()
+            || shape.key.is_empty()
+            || !table.reads
+        {
             return Ok(());
         }
         let Some((target, value)) = self.assignment(table) else { return Ok(()) };
         let mut values = self.theirs.values(table.oid);
-        if let Some(column) = self.column(table.oid).filter(|column| !shape.key.contains(&column.name)) {
+        if let Some(column) =
+            self.column(table.oid).filter(|column| !shape.key.contains(&column.name))
+        {
             values.insert(column.name.clone(), self.acting.tenant.key.clone());
         }
         let statement = sql!(
@@ -396,7 +432,9 @@ impl Duel<'_> {
         );
         if let Some((outcome, script)) = self.change(table, table, &context, statement).await? {
             let outcome = match outcome {
-                Outcome::Failed { .. } | Outcome::Constraint(_) | Outcome::NotProbed(_) => return Ok(()),
+                Outcome::Failed { .. } | Outcome::Constraint(_) | Outcome::NotProbed(_) => {
+                    return Ok(());
+                }
                 other => other,
             };
             self.note(table, Attempt::Upsert, &context, outcome, &script);
@@ -423,7 +461,10 @@ impl Duel<'_> {
 
     /// Adds, changes and removes the target's rows through a view.
     async fn through(&mut self, view: &Reached) -> Result<(), Error> {
-        let reads = self.relation(view.oid).and_then(|facts| facts.view.as_ref()).map(|view| view.reads.clone());
+        let reads = self
+            .relation(view.oid)
+            .and_then(|facts| facts.view.as_ref())
+            .map(|view| view.reads.clone());
         let base = reads.unwrap_or_default().into_iter().find_map(|oid| {
             let planted = self.theirs.planted().contains(&oid);
             self.reached.iter().find(|one| one.oid == oid && planted).cloned()
@@ -436,15 +477,18 @@ impl Duel<'_> {
         {
             let mut values = self.theirs.values(base.oid);
             values.retain(|column, _| shape.named(column).is_some());
-            let ground = self.theirs.ground(base.oid);
-            let mut script = if ground.is_empty() { ground } else { [self.target.enter(&self.session.who), ground].concat() };
+            let mut script = self.theirs.ground(base.oid);
             script.extend(speak);
             script.push(canary::insert_into(&view.name, shape, &values));
             script.extend(self.target.enter(&self.session.who));
-            script.push(sql!("SELECT count(*) FROM {} WHERE {}", aliased(&base), self.marked(&base, &self.target)));
+            script.push(sql!(
+                "SELECT count(*) FROM {} WHERE {}",
+                aliased(&base),
+                Self::marked(&base, &self.target)
+            ));
             let outcome = match self.session.attempt(&script).await? {
                 done @ Answer::Done(_) => Outcome::Rows(done.number().unwrap_or(0)),
-                other => self.judge(&other, true),
+                other => Self::judge(&other, true),
             };
             if !matches!(outcome, Outcome::Constraint(_) | Outcome::Failed { .. }) {
                 self.note(view, Attempt::Insert, &own, outcome, &script);
@@ -455,10 +499,15 @@ impl Duel<'_> {
         }
         for context in self.contexts() {
             for attempt in [Attempt::Update, Attempt::Delete] {
-                let possible = if attempt == Attempt::Delete { view.deletes } else { !view.updatable.is_empty() };
+                let possible = if attempt == Attempt::Delete {
+                    view.deletes
+                } else {
+                    !view.updatable.is_empty()
+                };
                 let statement = self.sweeping(view, attempt, false).filter(|_| possible);
                 let Some(statement) = statement else { continue };
-                if let Some((outcome, script)) = self.change(view, &base, &context, statement).await?
+                if let Some((outcome, script)) =
+                    self.change(view, &base, &context, statement).await?
                     && !matches!(outcome, Outcome::Failed { .. } | Outcome::NotProbed(_))
                 {
                     self.note(view, attempt, &context, outcome, &script);
@@ -472,22 +521,15 @@ impl Duel<'_> {
     async fn side_effects(&mut self) -> Result<(), Error> {
         let context = self.own();
         let Some(speak) = self.speak(&context, None) else { return Ok(()) };
-        let watched: Vec<Reached> = self
-            .reached
-            .iter()
-            .filter(|one| self.controlled.contains(&one.oid) && self.is_made_up(one.oid))
-            .cloned()
-            .collect();
-        if watched.is_empty() {
+        let witness = self.witness();
+        if witness.is_empty() {
             return Ok(());
         }
-        let all: Vec<Sql> = watched.iter().map(|one| sql!("({})", self.state(one))).collect();
-        let state = [self.target.enter(&self.session.who), vec![sql!("SELECT {}", List(&all))]].concat();
         let staged = self.staged(&self.theirs.planted());
         let written: Vec<Reached> = self
             .reached
             .iter()
-            .filter(|one| one.kind.is_table() && self.mine.planted().contains(&one.oid))
+            .filter(|one| one.kind.is_table() && self.mine.own().contains(&one.oid))
             .cloned()
             .collect();
         for table in written {
@@ -497,21 +539,24 @@ impl Duel<'_> {
                 && !table.updatable.is_empty()
                 && let Some((column, value)) = self.harmless(&table)
             {
-                let change = sql!("UPDATE {} SET {} = {} WHERE {}", aliased(&table), column, value, own);
+                let change =
+                    sql!("UPDATE {} SET {} = {} WHERE {}", aliased(&table), column, value, own);
                 deeds.push(Some(change));
             }
             if table.reads && table.deletes {
                 deeds.push(Some(sql!("DELETE FROM {} WHERE {}", aliased(&table), own)));
             }
             for deed in deeds {
-                let mut script = [staged.as_slice(), state.as_slice()].concat();
-                let before = script.len() - 1;
+                let mut script = self.mine.ground(table.oid);
+                script.extend(staged.iter().cloned());
+                let told = script.len();
+                script.extend(witness.iter().cloned());
                 script.extend(speak.iter().cloned());
-                script.extend(self.mine.script(&[table.oid]));
+                script.extend(self.mine.insert(table.oid));
                 script.extend(deed);
-                script.extend(state.iter().cloned());
+                script.extend(witness.iter().cloned());
                 let Answer::Done(done) = self.session.attempt(&script).await? else { continue };
-                let same = done.get(before).map(|d| &d.rows) == done.last().map(|d| &d.rows);
+                let same = !Self::changed(&done[told..], witness.len());
                 let outcome = Outcome::Rows(u64::from(!same));
                 self.note(&table, Attempt::SideEffect, &context, outcome, &script);
                 if !same {
@@ -535,13 +580,15 @@ impl Duel<'_> {
         let values = self.mine.values(table.oid);
         let own = self.column(table.oid).map(|column| column.name.clone());
         let column = table.updatable.iter().find(|column| {
-            Some(*column) != own.as_ref() && values.contains_key(column) && !shape.pointed_at.contains(column)
+            Some(*column) != own.as_ref()
+                && values.contains_key(column)
+                && !shape.pointed_at.contains(column)
         })?;
         Some((column.clone(), canary::typed(shape.named(column)?, values.get(column)?)))
     }
 
     /// Reads an answer to a statement that writes.
-    pub(super) fn judge(&self, answer: &Answer, open: bool) -> Outcome {
+    pub(super) fn judge(answer: &Answer, open: bool) -> Outcome {
         match answer {
             Answer::Done(_) => Outcome::Rows(answer.last().map_or(0, |done| done.hit)),
             Answer::Refused { .. } => Outcome::Refused,
@@ -555,7 +602,9 @@ impl Duel<'_> {
             }
             Answer::Failed { sqlstate, .. } if open && closes(sqlstate) => Outcome::Refused,
             // A trigger that says no is as good as a policy.
-            Answer::Failed { sqlstate, inside: true, .. } if sqlstate == "P0001" => Outcome::Refused,
+            Answer::Failed { sqlstate, inside: true, .. } if sqlstate == "P0001" => {
+                Outcome::Refused
+            }
             Answer::Failed { sqlstate, message, .. } => {
                 Outcome::Failed { sqlstate: sqlstate.clone(), message: message.clone() }
             }
