@@ -16,6 +16,7 @@ pub(super) static RULE: Rule = Rule {
     example: "GRANT CONNECT ON DATABASE tenant_acme TO PUBLIC;",
     fix: "REVOKE CONNECT ON DATABASE … FROM PUBLIC, and grant it to the tenant's own roles.",
     references: &["https://www.postgresql.org/docs/current/ddl-priv.html"],
+    covers: &["database-connect"],
     check,
 };
 

@@ -16,6 +16,7 @@ pub(super) static RULE: Rule = Rule {
     example: "CREATE VIEW app.totals AS SELECT count(*) FROM app.notes;",
     fix: "Make the view security_invoker, or filter by the tenant setting before anything is added up.",
     references: &["https://www.postgresql.org/docs/current/sql-createview.html"],
+    covers: &["code-view", "code-definer"],
     check,
 };
 

@@ -16,6 +16,7 @@ pub(super) static RULE: Rule = Rule {
     example: "CREATE POLICY p ON app.notes FOR INSERT WITH CHECK (true);",
     fix: "Tie WITH CHECK to the tenant, or USING in its place; give a view WITH CHECK OPTION, and the tenant column NOT NULL.",
     references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    covers: &["write-insert", "policy-role", "policy-command", "table-nullable", "code-check"],
     check,
 };
 

@@ -16,6 +16,7 @@ pub(super) static RULE: Rule = Rule {
     example: "CREATE POLICY p ON app.notes FOR UPDATE USING (tenant_id = app.tenant()) WITH CHECK (true);",
     fix: "Tie WITH CHECK of the UPDATE policy to the tenant, or leave it out: USING then stands in for it.",
     references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    covers: &["write-move"],
     check,
 };
 

@@ -16,6 +16,7 @@ pub(super) static RULE: Rule = Rule {
     example: "CREATE POLICY p ON app.notes USING (tenant_id = coalesce(nullif(current_setting('app.tenant_id', true), '')::uuid, tenant_id));",
     fix: "Write policies that fail closed: tenant_id = (SELECT nullif(current_setting('app.tenant_id', true), '')::uuid). Give the setting no default on roles or databases.",
     references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html", "https://www.postgresql.org/docs/current/runtime-config-custom.html"],
+    covers: &["policy-unset", "policy-empty", "context-default"],
     check,
 };
 

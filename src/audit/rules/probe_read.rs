@@ -16,6 +16,7 @@ pub(super) static RULE: Rule = Rule {
     example: "ALTER TABLE app.notes DISABLE ROW LEVEL SECURITY;",
     fix: "See the static findings on the object: they say what let it through.",
     references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    covers: &["who-superuser", "who-bypassrls", "who-owner", "who-path", "table-off", "table-child", "table-copy", "table-partition", "table-column-grant", "policy-extra", "policy-constant", "policy-capture", "policy-logic", "policy-pattern", "policy-role", "policy-inherited", "policy-switch", "code-view", "code-materialized", "code-foreign", "code-large-object", "code-system", "code-immutable", "schema-grant", "schema-public", "schema-member", "schema-common", "schema-parent", "database-grant"],
     check,
 };
 

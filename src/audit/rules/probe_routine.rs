@@ -16,6 +16,7 @@ pub(super) static RULE: Rule = Rule {
     example: "CREATE FUNCTION app.note(id uuid) RETURNS SETOF app.notes LANGUAGE sql SECURITY DEFINER AS 'SELECT * FROM app.notes WHERE id = $1';",
     fix: "Make it SECURITY INVOKER, or filter by the tenant setting inside; revoke EXECUTE from PUBLIC.",
     references: &["https://www.postgresql.org/docs/current/sql-createfunction.html"],
+    covers: &["code-definer", "code-dynamic", "code-search-path"],
     check,
 };
 

@@ -16,6 +16,7 @@ pub(super) static RULE: Rule = Rule {
     example: "CREATE TRIGGER t AFTER INSERT ON app.notes FOR EACH ROW EXECUTE FUNCTION app.touch_all_notes();",
     fix: "Make trigger functions SECURITY INVOKER or filter by the tenant of the row, and put the tenant column into foreign keys.",
     references: &["https://www.postgresql.org/docs/current/trigger-definition.html"],
+    covers: &["code-trigger", "code-rule", "key-cascade"],
     check,
 };
 

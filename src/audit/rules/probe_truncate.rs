@@ -16,6 +16,7 @@ pub(super) static RULE: Rule = Rule {
     example: "GRANT TRUNCATE ON app.notes TO app_rw;",
     fix: "Revoke TRUNCATE. DELETE is governed by policies.",
     references: &["https://www.postgresql.org/docs/current/sql-truncate.html"],
+    covers: &["write-truncate"],
     check,
 };
 

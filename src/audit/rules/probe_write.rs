@@ -16,6 +16,7 @@ pub(super) static RULE: Rule = Rule {
     example: "CREATE POLICY p ON app.notes FOR DELETE USING (true);",
     fix: "See the static findings on the object: they say what let it through.",
     references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    covers: &["write-blind", "policy-command", "table-off", "who-bypassrls"],
     check,
 };
 

@@ -189,6 +189,7 @@ impl Shape {
             type_kind: letter,
             first_label: labels.first().cloned(),
             not_null: yes(7),
+            default: default.map(str::to_owned),
             fill: match (generated, identity || default.is_some()) {
                 (true, _) => Fill::Always,
                 (_, true) => Fill::Default,
