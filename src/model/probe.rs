@@ -109,6 +109,11 @@ impl Context {
         matches!(self, Self::Unset | Self::Empty | Self::Malformed)
     }
 
+    /// Whether a sound policy may stumble over it: it is no tenant's.
+    pub fn nobodys(&self) -> bool {
+        self.open() || matches!(self, Self::Alike | Self::Stranger)
+    }
+
     /// Whether it takes a statement that the application may issue, and ordinarily does not.
     pub fn contrived(&self) -> bool {
         matches!(self, Self::Malformed | Self::Switched(..) | Self::Became(_))

@@ -153,6 +153,19 @@ impl<'a> Duel<'a> {
         script
     }
 
+    /// The statements that tell what became of the target's row in one table; none when nobody sees it.
+    pub(super) fn witness_of(&self, table: &Reached) -> Vec<Sql> {
+        let who = &self.session.who;
+        let enter = if self.controlled.contains(&table.oid) && table.reads {
+            self.target.enter(who)
+        } else if let Some(owner) = self.theirs.owner(table.oid) {
+            self.target.enter_as(who, owner)
+        } else {
+            return Vec::new();
+        };
+        [enter, vec![self.state(table)]].concat()
+    }
+
     /// Whether a script changed what a witness tells before and after it.
     pub(super) fn changed(done: &[Done], witness: usize) -> bool {
         let rows = |part: &[Done]| part.iter().map(|one| one.rows.clone()).collect::<Vec<_>>();

@@ -90,7 +90,7 @@ impl Duel<'_> {
                 let failed = matches!(answer, Answer::Failed { .. });
                 outcome = match answer {
                     Answer::Refused { .. } => Outcome::Refused,
-                    Answer::Failed { sqlstate, .. } if context.open() && closes(&sqlstate) => {
+                    Answer::Failed { sqlstate, .. } if context.nobodys() && closes(&sqlstate) => {
                         Outcome::Refused
                     }
                     Answer::Failed { sqlstate, message, .. } => {

@@ -319,10 +319,17 @@ impl Plot {
             });
             let whole = key.columns.iter().all(|(here, _)| Some(here) == own);
             let root = self.roots.get(&key.parent);
+            // It points at the tenant's own entry, which may have to be there first.
+            if whole {
+                if matches!(root, Some(Ok(Root::Planted { .. }))) {
+                    parents.push(key.parent);
+                }
+                continue;
+            }
             if let Some(Ok(root)) = root {
                 let (Root::Planted { values, .. } | Root::Existing(values)) = root;
                 let known = key.columns.iter().all(|(_, there)| values.contains_key(there));
-                if known && !whole {
+                if known {
                     for (here, there) in &key.columns {
                         if let Some(value) = values.get(there) {
                             given.insert(here.clone(), value.clone());

@@ -102,7 +102,7 @@ impl Duel<'_> {
                 }
                 Ok(rows) => Outcome::Rows(*rows),
                 Err((sqlstate, _)) if sqlstate == "42501" => Outcome::Refused,
-                Err((sqlstate, _)) if context.open() && closes(sqlstate) => Outcome::Refused,
+                Err((sqlstate, _)) if context.nobodys() && closes(sqlstate) => Outcome::Refused,
                 Err((sqlstate, message)) => {
                     Outcome::Failed { sqlstate: sqlstate.clone(), message: message.clone() }
                 }

@@ -143,7 +143,7 @@ impl Duel<'_> {
         let answer = self.session.attempt(&script).await?;
         let stamps =
             self.survey.catalog.triggers.iter().any(|t| t.relation == table.oid && t.before_row);
-        let mut outcome = Self::judge(&answer, context.open());
+        let mut outcome = Self::judge(&answer, context.nobodys());
         match outcome {
             // A trigger may have put the acting tenant's key in: only the target can tell.
             Outcome::Rows(1..) if stamps || self.tenancy().is_none() => {
@@ -298,25 +298,19 @@ impl Duel<'_> {
         let Some(speak) = self.speak(context, Some(base.oid)) else { return Ok(None) };
         let root = self.root_of(base.oid);
         let staged = self.staged(&[root]);
-        let look =
-            |duel: &Self| [duel.target.enter(&duel.session.who), vec![duel.state(base)]].concat();
-        let observed = self.controlled.contains(&base.oid) && base.reads;
+        let witness = self.witness_of(base);
+        let observed = !witness.is_empty();
         let mut script = staged;
-        if observed {
-            script.extend(look(self));
-        }
-        let before = script.len().saturating_sub(1);
+        let told = script.len();
+        script.extend(witness.iter().cloned());
         script.extend(speak);
         script.push(statement);
         let at = script.len() - 1;
-        if observed {
-            script.extend(look(self));
-        }
+        script.extend(witness.iter().cloned());
         let answer = self.session.attempt(&script).await?;
         let outcome = match &answer {
             Answer::Done(all) if observed => {
-                let same =
-                    all.get(before).map(|done| &done.rows) == all.last().map(|done| &done.rows);
+                let same = !Self::changed(&all[told..], witness.len());
                 Outcome::Rows(if same { 0 } else { all.get(at).map_or(1, |done| done.hit.max(1)) })
             }
             // Where roles tell tenants apart, the acting role's own rows are hit by right.
@@ -325,7 +319,7 @@ impl Duel<'_> {
                 hit if self.acting.role == self.target.role => Outcome::Rows(hit),
                 _ => Outcome::NotProbed(format!("it is not seen what was hit in {}", table.name)),
             },
-            other => match Self::judge(other, context.open()) {
+            other => match Self::judge(other, context.nobodys()) {
                 Outcome::Constraint(sqlstate) if self.acting.role != self.target.role => {
                     Outcome::NotProbed(format!("a constraint stopped it ({sqlstate})"))
                 }
@@ -465,9 +459,11 @@ impl Duel<'_> {
             .relation(view.oid)
             .and_then(|facts| facts.view.as_ref())
             .map(|view| view.reads.clone());
-        let base = reads.unwrap_or_default().into_iter().find_map(|oid| {
-            let planted = self.theirs.planted().contains(&oid);
-            self.reached.iter().find(|one| one.oid == oid && planted).cloned()
+        let planted = self.theirs.planted();
+        let base = reads.unwrap_or_default().into_iter().find(|oid| planted.contains(oid));
+        let base = base.and_then(|oid| {
+            let known = self.reached.iter().find(|one| one.oid == oid && one.reads).cloned();
+            known.or_else(|| Some(Reached::whole(oid, &self.shapes.get(&oid)?.name)))
         });
         let Some(base) = base else { return Ok(()) };
         let Some(shape) = self.shapes.get(&view.oid) else { return Ok(()) };
@@ -480,7 +476,11 @@ impl Duel<'_> {
             let mut script = self.theirs.ground(base.oid);
             script.extend(speak);
             script.push(canary::insert_into(&view.name, shape, &values));
-            script.extend(self.target.enter(&self.session.who));
+            let who = &self.session.who;
+            script.extend(match self.theirs.owner(base.oid) {
+                Some(owner) => self.target.enter_as(who, owner),
+                None => self.target.enter(who),
+            });
             script.push(sql!(
                 "SELECT count(*) FROM {} WHERE {}",
                 aliased(&base),
