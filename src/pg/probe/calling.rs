@@ -7,7 +7,7 @@ use super::enter::reproduction;
 use super::guess::{self, Kind};
 use super::inventory::{self, Routine};
 use super::session::Answer;
-use crate::audit::survey::calls;
+use crate::audit::calls;
 use crate::error::Error;
 use crate::model::probe::{Attempt, Outcome};
 use crate::sql;
