@@ -34,6 +34,7 @@ mod viewed;
 pub use allow::{Allow, Expiry};
 pub use assumption::assumptions;
 pub use baseline::{Baseline, Known};
+pub use bound::calls;
 pub use cause::{Causes, subject};
 pub use finding::{Evidence, Finding, Fix, Object, Severity};
 pub use matrix::{Access, Reached, matrix};

@@ -99,7 +99,9 @@ pub fn servers(fleet: &Fleet, command: &str) -> Arc<Servers> {
         .map(|(name, cluster)| (name.clone(), cluster.connection.clone(), cluster.max_connections));
     let servers =
         fleet.clusters.iter().fold(Servers::new(clusters, command), |servers, (name, cluster)| {
-            servers.behind(name, cluster.pooler, cluster.direct.clone())
+            servers
+                .behind(name, cluster.pooler, cluster.direct.clone())
+                .with_logins(name, cluster.logins.clone())
         });
     Arc::new(servers)
 }

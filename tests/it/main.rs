@@ -63,3 +63,4 @@ mod verify_rls_command;
 mod verify_rls_foreign;
 mod verify_rls_matrix;
 mod verify_rls_operable;
+mod verify_rls_probes;

@@ -44,8 +44,9 @@ pub async fn matrix(cx: &Context<'_>, options: &MatrixOptions) -> anyhow::Result
     };
     let mut reached = Vec::new();
     let look = async |session: &pg::Session, target: &super::targets::Target<'_>| {
-        let estate = cx.fleet.estate(target.tenants());
+        let mut estate = cx.fleet.estate(target.tenants());
         let catalog = pg::read_catalog(session, &estate).await?;
+        estate.add_second_logins(catalog.roles.values().map(|role| &role.name));
         let mut found = audit::matrix(&Survey::new(&catalog, &estate, &[]));
         found.retain(shown);
         let outcome = crate::model::count(found.len(), "grant");
