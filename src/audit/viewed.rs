@@ -26,9 +26,7 @@ pub(super) struct Shown<'a> {
 
 /// The base tables that a view shows a subject with somebody else's rights.
 ///
-/// Who reads a base table is the owner of the nearest view that does not read as its caller. A view
-/// with security_invoker reads as whoever runs the query, also inside of another view; inside of a
-/// materialized view that is its owner.
+/// Who reads a base table is the owner of the nearest view that does not read as its caller.
 pub(super) fn shown<'a>(
     survey: &Survey<'a>,
     view: &'a Relation,
@@ -37,9 +35,8 @@ pub(super) fn shown<'a>(
 ) -> Vec<Shown<'a>> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
-    let mut todo: Vec<(&Relation, Guard)> = vec![(view, Guard::None)];
-    let refreshed = (view.kind == RelationKind::Materialized).then_some(view.owner);
-    while let Some((relation, guard)) = todo.pop() {
+    let mut todo: Vec<(&Relation, Option<Oid>, Guard)> = vec![(view, None, Guard::None)];
+    while let Some((relation, reader, guard)) = todo.pop() {
         let Some(facts) = &relation.view else { continue };
         let materialized = relation.kind == RelationKind::Materialized;
         let invoker = facts.security_invoker && !materialized;
@@ -48,12 +45,12 @@ pub(super) fn shown<'a>(
             Guard::None if filters => Guard::Filter { barrier: facts.security_barrier },
             other => other,
         };
-        let reader = if invoker { refreshed } else { Some(relation.owner) };
+        let reader = if invoker { reader } else { Some(relation.owner) };
         for oid in &facts.reads {
             let Some(base) = survey.catalog.relations.get(oid) else { continue };
             if base.kind.is_view() {
-                if seen.insert(*oid) {
-                    todo.push((base, guard));
+                if seen.insert((*oid, reader)) {
+                    todo.push((base, reader, guard));
                 }
                 continue;
             }

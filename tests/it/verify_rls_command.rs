@@ -14,7 +14,7 @@ use crate::verify_rls::{fleet, rules};
 fn broken() -> World {
     let world = fleet(World::new(), OPERATOR, "app_rw");
     world.sql(
-        "ALTER TABLE app.tags DISABLE ROW LEVEL SECURITY; ALTER TABLE app.users NO FORCE ROW LEVEL SECURITY;
+        "ALTER TABLE app.tags DISABLE ROW LEVEL SECURITY; GRANT TRIGGER ON app.tags TO app_rw;
          GRANT CREATE ON SCHEMA tenant_dan TO app_tenant_cat",
     );
     world
@@ -81,7 +81,7 @@ fn flags_choose_the_evidence_the_tenants_and_the_limit() {
     let looked = run(&["--static"], 2);
     assert_eq!(
         looked,
-        ["rls-disabled", "rls-not-forced", "schema-cross-access"].map(str::to_owned).into()
+        ["rls-disabled", "schema-cross-access", "trigger-granted"].map(str::to_owned).into()
     );
     let tried = run(&["--probe"], 2);
     assert!(!tried.is_empty() && tried.iter().all(|rule| rule.starts_with("probe-")), "{tried:?}");
@@ -89,7 +89,7 @@ fn flags_choose_the_evidence_the_tenants_and_the_limit() {
     assert_eq!(run(&["--tenant", "eve"], 0), [].into());
     assert!(run(&["--static", "--tenant", "dan"], 2).contains("schema-cross-access"));
     world.sql("ALTER TABLE app.tags ENABLE ROW LEVEL SECURITY; REVOKE CREATE ON SCHEMA tenant_dan FROM app_tenant_cat");
-    assert_eq!(run(&[], 0), ["rls-not-forced".to_owned()].into());
+    assert_eq!(run(&[], 0), ["trigger-granted".to_owned()].into());
     run(&["--fail-on", "medium"], 2);
     drop(world.run(["verify-rls", "--fail-on", "grave"]).code(64));
     drop(world.run(["verify-rls", "--static", "--probe"]).code(64));
@@ -129,7 +129,7 @@ fn people_read_what_was_looked_at_and_what_is_wrong() {
     let world = broken();
     drop(world.run(["verify-rls", "-q"]).code(2).snapshot("verify_rls_broken"));
     world.sql(
-        "ALTER TABLE app.tags ENABLE ROW LEVEL SECURITY; ALTER TABLE app.users FORCE ROW LEVEL SECURITY;
+        "ALTER TABLE app.tags ENABLE ROW LEVEL SECURITY; REVOKE TRIGGER ON app.tags FROM app_rw;
          REVOKE CREATE ON SCHEMA tenant_dan FROM app_tenant_cat",
     );
     drop(world.run(["verify-rls", "-q"]).ok().snapshot("verify_rls_clean"));

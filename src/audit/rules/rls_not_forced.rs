@@ -12,7 +12,7 @@ pub(super) static RULE: Rule = Rule {
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "row-level security does not bind the owner of a table that tenants share",
-    what: "A table that tenants share has row-level security without FORCE. Critical when a role of the application inherits the owner, high when it can become it, and medium when nobody of the application can and the table is an exception among forced ones. Not reported: a schema whose tables are all without FORCE, and whose owner the application cannot reach.",
+    what: "A table that tenants share has row-level security without FORCE. Critical when a role of the application inherits the owner, high when it can become it, and high when the table is an exception among forced ones. Not reported: a schema whose tables are all without FORCE, and whose owner the application cannot reach.",
     why: "Without FORCE the owner of a table, and every role that inherits it, skips all policies. Owners run migrations, definer functions and jobs.",
     example: "ALTER TABLE app.notes NO FORCE ROW LEVEL SECURITY;",
     fix: "ALTER TABLE … FORCE ROW LEVEL SECURITY.",
@@ -53,11 +53,7 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
                 "no policy of {} binds its owner {owner}, while other tables of the schema bind theirs",
                 table.name
             );
-            found.push(
-                RULE.finding(survey.relation(table), message, fix)
-                    .severity(Severity::Medium)
-                    .role(owner),
-            );
+            found.push(RULE.finding(survey.relation(table), message, fix).role(owner));
         }
     }
     found
@@ -84,7 +80,6 @@ mod tests {
     fn an_exception_among_forced_tables_is_reported_and_a_whole_schema_without_is_not() {
         let mut world = World::new();
         world.table_mut("app.notes").forced = false;
-        assert_eq!(world.findings("rls-not-forced")[0].severity, Severity::Medium);
         assert_eq!(world.rules(), ["rls-not-forced"]);
         world.table_mut("app.tasks").forced = false;
         assert!(world.rules().is_empty(), "nobody can become the owner");
