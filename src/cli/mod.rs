@@ -4,6 +4,7 @@ mod app;
 mod args;
 mod consent;
 mod exit;
+mod living;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,11 @@ commands! {
     create => Create,
     list => List,
     show => Show,
+    suspend => Suspend,
+    resume => Resume,
+    delete => Delete,
+    undelete => Undelete,
+    hold => Hold,
     migrate => Migrate,
     runs => Runs,
     audit => Audit,

@@ -12,6 +12,7 @@ mod execute;
 mod home;
 mod identity;
 pub mod ledger;
+pub mod life;
 mod load;
 mod lock;
 mod many;

@@ -8,10 +8,12 @@ pub mod event;
 mod explained;
 mod findings;
 mod linted;
+mod lived;
 mod migration;
 mod new_migration;
 mod planned;
 mod provisioned;
+mod receipt;
 mod rewritten;
 mod rollout;
 mod runs;
@@ -25,6 +27,7 @@ pub use demo::{Demo, End, Kept, KeptTenant, Scene, Trial};
 pub use doctor::{Check, Doctor, Health};
 pub use explained::Explained;
 pub use findings::{Coverage, FindingsReport, NotProbed, Summary as FindingsSummary};
+pub use lived::{Lived, LivedTarget};
 pub use linted::{Linted, LintedSet};
 pub use migration::{
     Failure, MigrationRun, PastFailure, Status, Summary, TargetReport, Verb, VersionCount,
@@ -32,6 +35,7 @@ pub use migration::{
 pub use new_migration::NewMigration;
 pub use planned::{Planned, PlannedStep};
 pub use provisioned::{Credential, Outcome, Provisioned};
+pub use receipt::{PurgeReceipt, Receipt, ReceiptTable};
 pub use rewritten::{Counts, Rewriting, Rewritten, RewrittenTarget};
 pub use rollout::{PlannedSql, RolloutPlan};
 pub use runs::{Runs, ShownRun};
@@ -58,6 +62,8 @@ pub enum Report {
     Runs(Runs),
     /// `runs show`.
     Run(Box<ShownRun>),
+    /// `suspend`, `resume`, `delete`, `undelete`, `hold`, `rename`, `purge`.
+    Lived(Box<Lived>),
     /// `audit log`.
     Log(Log),
     /// `audit verify`.
@@ -126,6 +132,7 @@ impl Report {
             Self::Rewritten(rewritten) => rewritten.verdict(),
             Self::Rollout(rollout) => rollout.verdict(),
             Self::Compared(compared) => compared.verdict(),
+            Self::Lived(lived) => lived.verdict(),
             Self::LogVerified(verified) => verified.verdict(),
             Self::Doctor(doctor) => doctor.verdict(),
             Self::Findings(verified) => verified.verdict(),

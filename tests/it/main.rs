@@ -22,6 +22,7 @@ mod foundation;
 mod harness;
 mod holdings;
 mod ledger;
+mod life;
 mod lint;
 mod many;
 mod migrate;

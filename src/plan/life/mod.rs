@@ -1,5 +1,11 @@
 //! Which step of a tenant's life may follow which: one table, and what to type instead.
 
+mod doors;
+mod tasks;
+
+pub use doors::{OPEN_POLICY, close, close_table, reopen, whose};
+pub use tasks::tasks;
+
 use crate::error::{Code, Error};
 use crate::model::life::Life;
 use crate::model::tenant::{State, TenantId};
