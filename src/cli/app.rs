@@ -3,6 +3,8 @@
 use std::io::IsTerminal as _;
 use std::sync::{Arc, OnceLock};
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use super::args::{self, Global};
 use crate::config::conninfo::Environment;
 use crate::config::{Fleet, Sources};
@@ -94,12 +96,15 @@ impl App {
         let interrupt = self.interrupt.clone();
         let (style, progress) = (self.error_style, self.progress.clone());
         tokio::spawn(async move {
+            let Ok(mut stops) = Stops::listen() else {
+                return;
+            };
             let tell = |what: &str| {
                 let line = format!("{}: {what}\n", style.attention("interrupted"));
                 // Above the bars, which would draw over it.
                 progress.suspend(|| output::story(&line));
             };
-            while tokio::signal::ctrl_c().await.is_ok() {
+            while stops.next().await.is_some() {
                 if !interrupt.is_raised() {
                     interrupt.raise();
                     tell("finishing what was begun; interrupt again to stop at once");
@@ -187,4 +192,24 @@ impl App {
 /// Whether stderr is a terminal on which lines can be drawn anew.
 fn draws() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// What asks a program to stop: Ctrl-C, and SIGTERM of a machine that shuts down.
+struct Stops {
+    typed: Signal,
+    sent: Signal,
+}
+
+impl Stops {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { typed: signal(SignalKind::interrupt())?, sent: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for the next.
+    async fn next(&mut self) -> Option<()> {
+        tokio::select! {
+            typed = self.typed.recv() => typed,
+            sent = self.sent.recv() => sent,
+        }
+    }
 }

@@ -2,21 +2,21 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::beginnings::Beginnings;
 use super::journal::Journal;
 use super::lanes::{Ended, Queue};
 use super::seats::Seats;
-use super::targets::{Known, Unit};
+use super::targets::Unit;
 use super::{UpOptions, answer};
 use crate::error::Error;
 use crate::model::count;
-use crate::model::migration::{History, Version};
+use crate::model::migration::Version;
 use crate::model::run::RunState;
 use crate::model::tenant::{ClusterName, Isolation};
 use crate::model::trail::Outcome;
@@ -49,8 +49,8 @@ pub(super) struct Run<'r, 'a> {
     pub(super) units: RefCell<Vec<Unit<'a>>>,
     pub(super) seats: Seats,
     pub(super) journal: Journal,
-    /// Histories that many schemas have alike, by model and length.
-    beginnings: RefCell<BTreeMap<(Isolation, usize), Rc<History>>>,
+    /// Histories that many schemas have alike.
+    pub(super) beginnings: Beginnings,
     /// The files, by model, after which a session must be cleaned.
     traces: BTreeMap<Isolation, BTreeSet<Version>>,
     started: Instant,
@@ -78,7 +78,7 @@ impl<'r, 'a> Run<'r, 'a> {
             units: RefCell::new(units),
             seats: Seats::default(),
             journal,
-            beginnings: RefCell::default(),
+            beginnings: Beginnings::default(),
             traces: traces(files),
             started,
             targets: Cell::new(0),
@@ -366,19 +366,6 @@ impl<'r, 'a> Run<'r, 'a> {
 
     pub(super) async fn pause(&self, time: Duration) {
         tokio::time::sleep(time).await;
-    }
-
-    /// The history of a unit, shared with all that have the same.
-    pub(super) fn history_of(&self, unit: &Unit<'_>) -> Option<Rc<History>> {
-        match &unit.known {
-            Known::First(count) => Some(Rc::clone(
-                self.beginnings
-                    .borrow_mut()
-                    .entry((unit.isolation, *count))
-                    .or_insert_with(|| Rc::new(History::of_first(unit.set, *count))),
-            )),
-            known => known.history(unit.set).map(Rc::new),
-        }
     }
 
     /// Whether what a unit needs leaves something in the session that applies it.
