@@ -57,7 +57,7 @@ async fn found(client: &Client, whose: &Whose) -> Result<BTreeMap<String, Vec<i3
     let rows = client
         .query_typed(
             "SELECT usename::text, pid FROM pg_catalog.pg_stat_activity \
-             WHERE backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid() \
+             WHERE pid <> pg_catalog.pg_backend_pid() AND usename IS NOT NULL \
                AND (usename = ANY ($1) OR datname = $2) \
                AND NOT (usename = session_user AND application_name LIKE 'tenantctl/%')",
             &parameters,

@@ -59,8 +59,10 @@ fn shut(house: &Household, life: &Life, facts: &OpenDoors, entry: Entry) -> Vec<
     let mut tasks = vec![enter(life, entry)];
     let shuts = !doors.is_empty() || life.closed.is_none();
     tasks.extend(doors);
-    if shuts {
-        let act = Act::EndSessions(whose(house));
+    let whose = whose(house);
+    // Roles that serve everybody have everybody's sessions.
+    if shuts && (!whose.roles.is_empty() || whose.database.is_some()) {
+        let act = Act::EndSessions(whose);
         let what = format!("end the sessions of tenant {}", house.tenant.id);
         tasks.push(Task { place: Place::Server, what, act });
     }
