@@ -215,7 +215,8 @@ pub(super) fn days(text: &str) -> Result<Duration, String> {
     let Some(days) = text.strip_suffix('d') else {
         return duration(text);
     };
-    let days: u32 = days.parse().map_err(|_| format!("{text:?} is no duration; write 30d or 12h"))?;
+    let days: u32 =
+        days.parse().map_err(|_| format!("{text:?} is no duration; write 30d or 12h"))?;
     Ok(Duration::from_secs(u64::from(days) * 24 * 60 * 60))
 }
 

@@ -122,7 +122,8 @@ fn failed(target: &LivedTarget, style: &Style) -> String {
     let Some(failure) = &target.error else {
         return String::new();
     };
-    let mut text = format!("{}: {}\n", style.bad(&format!("failed {}", target.tenant.id)), failure.message);
+    let mut text =
+        format!("{}: {}\n", style.bad(&format!("failed {}", target.tenant.id)), failure.message);
     if let Some(sqlstate) = &failure.sqlstate {
         text.push_str(&format!("  sqlstate: {sqlstate}\n"));
     }
@@ -159,7 +160,11 @@ fn several(answer: &Lived, targets: &[LivedTarget], style: &Style) -> String {
             text.push_str(&format!("{}: {}: {note}\n", style.attention("note"), target.tenant.id));
         }
         if let Some(receipt) = &target.receipt {
-            text.push_str(&format!("receipt of {}: {}\n", target.tenant.id, receipt.file.display()));
+            text.push_str(&format!(
+                "receipt of {}: {}\n",
+                target.tenant.id,
+                receipt.file.display()
+            ));
         }
         text.push_str(&failed(target, style));
     }
@@ -213,12 +218,12 @@ fn target(answer: &Lived, target: &LivedTarget) -> Value {
         "steps": target.steps.iter().map(|step| json!({
             "step": step.what,
             "site": step.site,
-            "sql": step.statements.iter().map(|sql| sql.as_str()).collect::<Vec<_>>(),
+            "sql": step.statements.iter().map(crate::sql::Sql::as_str).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
         "sessions_ended": target.ended,
         "delete_after": target.delete_after,
         "holds": target.holds,
-        "renamed_to": target.renamed.as_ref().map(|id| id.as_str()),
+        "renamed_to": target.renamed.as_ref().map(crate::model::tenant::TenantId::as_str),
         "receipt": target.receipt.as_ref().map(|one| json!({
             "file": one.file.display().to_string(),
             "sha256": one.sha256,

@@ -27,8 +27,8 @@ pub use demo::{Demo, End, Kept, KeptTenant, Scene, Trial};
 pub use doctor::{Check, Doctor, Health};
 pub use explained::Explained;
 pub use findings::{Coverage, FindingsReport, NotProbed, Summary as FindingsSummary};
-pub use lived::{Lived, LivedTarget};
 pub use linted::{Linted, LintedSet};
+pub use lived::{Lived, LivedTarget};
 pub use migration::{
     Failure, MigrationRun, PastFailure, Status, Summary, TargetReport, Verb, VersionCount,
 };

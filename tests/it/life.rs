@@ -22,7 +22,10 @@ fn two(world: &World, model: Model) {
 /// What the application of a tenant sees: how many tags there are.
 fn tags(world: &World, model: Model, id: &str) -> Result<String, SqlFailure> {
     let Some(mut session) = try_session(world, model, id) else {
-        return Err(SqlFailure { sqlstate: "login".to_owned(), message: "may not log in".to_owned() });
+        return Err(SqlFailure {
+            sqlstate: "login".to_owned(),
+            message: "may not log in".to_owned(),
+        });
     };
     if model == Model::Shared {
         let key = world.rows(&format!("SELECT key FROM tenantctl.tenants WHERE id = '{id}'"));
@@ -98,7 +101,11 @@ fn a_suspended_tenant_is_shut_and_opened_exactly_as_it_was() {
             assert!(deleted["targets"][0]["delete_after"].is_string(), "{deleted}");
             assert!(closed(&world, model, "acme"), "{model:?}");
             let refused = world.run(["create", "acme", "--isolation", model.word()]).code(4);
-            assert!(refused.stderr().contains("tenantctl undelete acme"), "{}", refused.transcript());
+            assert!(
+                refused.stderr().contains("tenantctl undelete acme"),
+                "{}",
+                refused.transcript()
+            );
             world.run(["undelete", "acme"]).ok();
             assert_eq!(tags(&world, model, "acme").unwrap(), "3", "{model:?}");
             assert_eq!(standing(&world), before, "{model:?}");
@@ -117,7 +124,9 @@ fn a_suspended_tenant_is_shut_and_opened_exactly_as_it_was() {
             world.sql("DROP SCHEMA tenantctl CASCADE; DROP SCHEMA IF EXISTS app CASCADE");
             for id in ["acme", "globex", "later"] {
                 match model {
-                    Model::Database => world.sql(&format!("DROP DATABASE tenant_{id} WITH (FORCE)")),
+                    Model::Database => {
+                        world.sql(&format!("DROP DATABASE tenant_{id} WITH (FORCE)"))
+                    }
                     Model::Schema => world.sql(&format!("DROP SCHEMA tenant_{id} CASCADE")),
                     Model::Shared => continue,
                 }
@@ -137,8 +146,11 @@ fn what_is_suspended_is_migrated_and_stays_shut() {
         "CREATE TABLE notes (tenant_id uuid NOT NULL, id uuid DEFAULT gen_random_uuid(), PRIMARY KEY (tenant_id, id));\n",
     );
     let with = |args: &[&str]| {
-        let words: Vec<String> =
-            ["--migrations", "migrations"].iter().chain(args).map(|word| (*word).to_owned()).collect();
+        let words: Vec<String> = ["--migrations", "migrations"]
+            .iter()
+            .chain(args)
+            .map(|word| (*word).to_owned())
+            .collect();
         world.run(words)
     };
     for id in ["acme", "globex"] {
@@ -222,7 +234,10 @@ fn steps_that_are_out_of_order_say_why_and_what_to_type() {
     refused(&["resume", "acme"], "resume tenant acme: it was deleted", "tenantctl undelete acme");
     let dry = world.run(["undelete", "acme", "--dry-run"]).ok().snapshot("undelete_dry_run");
     assert!(dry.stdout().contains("nothing is done"));
-    assert_eq!(world.run(["show", "acme", "-o", "json"]).ok().json()["tenant"]["state"], "deleting");
+    assert_eq!(
+        world.run(["show", "acme", "-o", "json"]).ok().json()["tenant"]["state"],
+        "deleting"
+    );
     world.run(["undelete", "acme"]).ok();
     world.run(["suspend", "acme", "--dry-run"]).ok().snapshot("suspend_dry_run");
     world.run(["suspend", "acme"]).ok().snapshot("suspend");
@@ -236,7 +251,8 @@ fn steps_that_are_out_of_order_say_why_and_what_to_type() {
     assert!(held.stdout().starts_with("nothing to do"), "{}", held.transcript());
     world.run(["hold", "clear", "acme"]).code(64);
     world.run(["hold", "clear", "acme", "--reason", "case 14"]).code(1);
-    let left = world.run(["hold", "clear", "acme", "--reason", "case 12", "-o", "json"]).ok().json();
+    let left =
+        world.run(["hold", "clear", "acme", "--reason", "case 12", "-o", "json"]).ok().json();
     assert_eq!(left["targets"][0]["holds"][0]["reason"], "case 13");
     world.run(["hold", "clear", "acme", "--all"]).ok();
     let log = world.run(["audit", "log", "--tenant", "acme", "-o", "json"]).ok().json();
@@ -307,7 +323,9 @@ fn survives_kills(model: Model, there: &'static [&'static str], back: &'static [
                     if at >= ways {
                         return;
                     }
-                    for (args, requests, expected) in [(there, to_shut, &shut), (back, to_open, &open)] {
+                    for (args, requests, expected) in
+                        [(there, to_shut, &shut), (back, to_open, &open)]
+                    {
                         let done = if at < requests {
                             kill_and_finish(&world, args, at, expected)
                         } else {

@@ -75,7 +75,8 @@ async fn one(
                     return Err(told_holds(Error::new(Code::NotFound, what), &before.holds).into());
                 }
                 _ => {
-                    let what = format!("clear the hold of tenant {id}: it has {}", before.holds.len());
+                    let what =
+                        format!("clear the hold of tenant {id}: it has {}", before.holds.len());
                     return Err(told_holds(Error::new(Code::Usage, what), &before.holds).into());
                 }
             }
@@ -92,8 +93,12 @@ async fn one(
     let mut target = LivedTarget { holds: before.holds.clone(), ..LivedTarget::new(tenant) };
     target.to = before.state;
     if let Some(what) = what {
-        let step =
-            PlannedStep { what, site: "registry".to_owned(), hazards: Vec::new(), statements: Vec::new() };
+        let step = PlannedStep {
+            what,
+            site: "registry".to_owned(),
+            hazards: Vec::new(),
+            statements: Vec::new(),
+        };
         target.steps.push(step);
         if !options.dry_run {
             let deed = Deed::new(cx, change.verb(), Some(&id))

@@ -111,9 +111,7 @@ pub(super) async fn each(
         let target = match work(&control, tenant.clone()).await {
             Ok(target) => target,
             Err(error) if alone => return Err(error),
-            Err(error) => {
-                LivedTarget { error: Some(failure(&error)), ..LivedTarget::new(tenant) }
-            }
+            Err(error) => LivedTarget { error: Some(failure(&error)), ..LivedTarget::new(tenant) },
         };
         if !alone {
             cx.observer.on(&Event::TargetDone {
@@ -273,9 +271,7 @@ pub(super) async fn inside(
     let cluster = &house.tenant.placement.cluster;
     match house.tenant.isolation {
         Isolation::Database => cx.servers.dedicated(cluster, Some(&database)).await,
-        Isolation::Shared | Isolation::Schema => {
-            cx.servers.session(cluster, Some(&database)).await
-        }
+        Isolation::Shared | Isolation::Schema => cx.servers.session(cluster, Some(&database)).await,
     }
 }
 
@@ -340,11 +336,15 @@ fn refuse_open(house: &Household, facts: &OpenDoors) -> Result<(), Error> {
     }
     let left: Vec<&str> = open.iter().map(|task| task.what.as_str()).collect();
     let what = format!("close tenant {}: still to do: {}", house.tenant.id, left.join("; "));
-    Err(Error::new(Code::Refused, what)
-        .hint("somebody else granted it, or grants it meanwhile: have them revoke it, and run it again"))
+    Err(Error::new(Code::Refused, what).hint(
+        "somebody else granted it, or grants it meanwhile: have them revoke it, and run it again",
+    ))
 }
 
-pub(super) fn steps(tasks: &[Task], placement: &crate::model::tenant::Placement) -> Vec<PlannedStep> {
+pub(super) fn steps(
+    tasks: &[Task],
+    placement: &crate::model::tenant::Placement,
+) -> Vec<PlannedStep> {
     tasks
         .iter()
         .map(|task| PlannedStep {

@@ -1,6 +1,7 @@
 //! The life of a tenant: what the registry keeps of it, its doors, its sessions, and its end.
 
 mod doors;
+pub mod purge;
 mod registry;
 mod sessions;
 mod work;

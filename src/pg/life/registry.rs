@@ -36,7 +36,8 @@ pub async fn life(session: &Session, id: &TenantId) -> Result<Life, Error> {
         return Err(Error::new(Code::NotFound, format!("there is no tenant {id}"))
             .hint("see them all with: tenantctl list"));
     };
-    let unreadable = |error: serde_json::Error| Error::new(Code::RegistryNewer, attempt()).because(error);
+    let unreadable =
+        |error: serde_json::Error| Error::new(Code::RegistryNewer, attempt()).because(error);
     let closed: Option<serde_json::Value> = row.get(2);
     Ok(Life {
         state: row.get::<_, &str>(0).parse()?,
@@ -137,11 +138,7 @@ pub async fn hold(session: &Session, id: &TenantId, reason: &str) -> Result<bool
 /// # Errors
 ///
 /// Whatever the server refuses.
-pub async fn release(
-    session: &Session,
-    id: &TenantId,
-    hold: Option<&Hold>,
-) -> Result<(), Error> {
+pub async fn release(session: &Session, id: &TenantId, hold: Option<&Hold>) -> Result<(), Error> {
     session
         .client()
         .query_typed(

@@ -50,10 +50,8 @@ pub async fn end_sessions(session: &Session, whose: &Whose) -> Result<Ended, Err
 /// The sessions, by their role.
 async fn found(client: &Client, whose: &Whose) -> Result<BTreeMap<String, Vec<i32>>, Error> {
     let roles: Vec<&str> = whose.roles.iter().map(Ident::as_str).collect();
-    let parameters: [(&(dyn ToSql + Sync), Type); 2] = [
-        (&roles, Type::TEXT_ARRAY),
-        (&whose.database.as_ref().map(Ident::as_str), Type::TEXT),
-    ];
+    let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&roles, Type::TEXT_ARRAY), (&whose.database.as_ref().map(Ident::as_str), Type::TEXT)];
     let rows = client
         .query_typed(
             "SELECT usename::text, pid FROM pg_catalog.pg_stat_activity \

@@ -73,12 +73,18 @@ pub fn reopen(house: &Household, before: &Doors, facts: &OpenDoors) -> Vec<Task>
         let table = closed_table(&house.tenant.placement.schema);
         let statements = vec![
             in_context(sharing, &house.tenant.key),
-            sql!("DELETE FROM {} WHERE {} = {}", table, sharing.tenancy.column, key(house, sharing)),
+            sql!(
+                "DELETE FROM {} WHERE {} = {}",
+                table,
+                sharing.tenancy.column,
+                key(house, sharing)
+            ),
         ];
         let what = format!("let tenant {} at its rows again", house.tenant.id);
         tasks.push(as_owner(house, what, statements));
     }
-    let is_there = |grant: &Grant| grant.role.as_ref().is_none_or(|role| !facts.gone.contains(role));
+    let is_there =
+        |grant: &Grant| grant.role.as_ref().is_none_or(|role| !facts.gone.contains(role));
     let usage: Vec<&Usage> = before
         .usage
         .iter()
@@ -148,7 +154,9 @@ fn option(grant: &Grant) -> Sql {
 
 fn told<'a>(grants: impl Iterator<Item = &'a Grant>) -> String {
     let mut names: Vec<String> = grants
-        .map(|grant| grant.role.as_ref().map_or_else(|| "everybody".to_owned(), ToString::to_string))
+        .map(|grant| {
+            grant.role.as_ref().map_or_else(|| "everybody".to_owned(), ToString::to_string)
+        })
         .collect();
     names.sort();
     names.dedup();
@@ -187,12 +195,7 @@ fn in_context(sharing: &Sharing, key: &str) -> Sql {
 
 /// The row first where everything stands already; otherwise the table, its readers, its policies,
 /// and the row last: the policies let everybody through until then.
-fn close_rows(
-    house: &Household,
-    open: bool,
-    shared: &SharedDoor,
-    sharing: &Sharing,
-) -> Vec<Task> {
+fn close_rows(house: &Household, open: bool, shared: &SharedDoor, sharing: &Sharing) -> Vec<Task> {
     let table = closed_table(&house.tenant.placement.schema);
     let owner = &house.tenant.owner;
     let mut tasks = Vec::new();
@@ -210,8 +213,10 @@ fn close_rows(
     let readers = shared.readers.clone().unwrap_or_default();
     let lacking: Vec<&Ident> = shared.users.difference(&readers).collect();
     if !lacking.is_empty() {
-        let statements =
-            lacking.iter().map(|role| sql!("GRANT SELECT ON TABLE {} TO {}", table, role)).collect();
+        let statements = lacking
+            .iter()
+            .map(|role| sql!("GRANT SELECT ON TABLE {} TO {}", table, role))
+            .collect();
         let names: Vec<String> = lacking.iter().map(ToString::to_string).collect();
         tasks.push(as_owner(house, format!("let {} read {table}", names.join(", ")), statements));
     }
@@ -327,7 +332,8 @@ mod tests {
     #[test]
     fn shared_tables_are_prepared_once_and_then_closing_is_a_row() {
         let house = house(Isolation::Shared);
-        let table = |name: &str| QualifiedName::new(house.tenant.placement.schema.clone(), ident(name));
+        let table =
+            |name: &str| QualifiedName::new(house.tenant.placement.schema.clone(), ident(name));
         let first = OpenDoors {
             doors: Doors { rows: true, ..Doors::default() },
             shared: Some(SharedDoor {

@@ -24,14 +24,16 @@ pub fn tasks(
         return Vec::new();
     };
     match wish {
-        Wish::Suspend => shut(house, life, facts, Entry { grace: Grace::None, ..Entry::of(life, state) }),
+        Wish::Suspend => {
+            shut(house, life, facts, &Entry { grace: Grace::None, ..Entry::of(life, state) })
+        }
         Wish::Delete => {
             let before = match life.state {
                 State::Deleting => life.before,
                 before => Some(before),
             };
             let entry = Entry { before, grace: Grace::FromNow(grace), ..Entry::of(life, state) };
-            shut(house, life, facts, entry)
+            shut(house, life, facts, &entry)
         }
         Wish::Resume | Wish::Undelete => {
             let opens = state != State::Suspended;
@@ -46,10 +48,10 @@ pub fn tasks(
     }
 }
 
-fn shut(house: &Household, life: &Life, facts: &OpenDoors, entry: Entry) -> Vec<Task> {
+fn shut(house: &Household, life: &Life, facts: &OpenDoors, entry: &Entry) -> Vec<Task> {
     let doors = close(house, facts);
     let closed = Some(together(life.closed.as_ref(), &facts.doors));
-    let entry = Entry { closed, ..entry };
+    let entry = Entry { closed, ..entry.clone() };
     let stands = life.state == entry.state
         && life.closed == entry.closed
         && !matches!(entry.grace, Grace::FromNow(_));
@@ -78,7 +80,9 @@ fn together(before: Option<&Doors>, now: &Doors) -> Doors {
     let new = |known: bool| !known;
     doors.logins.extend(now.logins.iter().filter(|one| new(before.logins.contains(one))).cloned());
     doors.usage.extend(now.usage.iter().filter(|one| new(before.usage.contains(one))).cloned());
-    doors.connect.extend(now.connect.iter().filter(|one| new(before.connect.contains(one))).cloned());
+    doors
+        .connect
+        .extend(now.connect.iter().filter(|one| new(before.connect.contains(one))).cloned());
     doors.rows |= now.rows;
     doors
 }
@@ -174,13 +178,15 @@ mod tests {
     fn a_suspended_tenant_that_is_deleted_comes_back_suspended_and_then_whole() {
         let active = Life::new(State::Active);
         let suspended = entered(&active, &planned(Wish::Suspend, &active, &open()));
-        let deleting = entered(&suspended, &planned(Wish::Delete, &suspended, &OpenDoors::default()));
+        let deleting =
+            entered(&suspended, &planned(Wish::Delete, &suspended, &OpenDoors::default()));
         assert_eq!((deleting.state, deleting.before), (State::Deleting, Some(State::Suspended)));
         let back = planned(Wish::Undelete, &deleting, &OpenDoors::default());
         assert_eq!(back.len(), 1, "no door is opened: {back:?}");
         let suspended = entered(&deleting, &back);
         assert_eq!((suspended.state, suspended.before), (State::Suspended, None));
-        let resumed = entered(&suspended, &planned(Wish::Resume, &suspended, &OpenDoors::default()));
+        let resumed =
+            entered(&suspended, &planned(Wish::Resume, &suspended, &OpenDoors::default()));
         assert_eq!(resumed, active);
     }
 
