@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 
 use super::app::App;
 use crate::error::{Code, Error};
-use crate::ops::Consent;
+use crate::ops::{Consent, TypedConsent};
 use crate::output::{self, Format};
 use crate::report::Report;
 
@@ -33,6 +33,37 @@ impl Consent for Asked<'_> {
             .read_line()
             .map_err(|error| Error::new(Code::Io, "read the confirmation").because(error))?;
         if typed.trim() == self.word {
+            Ok(())
+        } else {
+            Err(refused("it was not confirmed").hint("nothing was done"))
+        }
+    }
+}
+
+/// Whoever sits at the terminal, who types the tenant's id, unless `--yes` has spoken.
+pub(super) struct Typed<'a> {
+    pub(super) app: &'a App,
+    /// The command, as it is typed.
+    pub(super) verb: &'static str,
+}
+
+impl TypedConsent for Typed<'_> {
+    fn given(&self, what: &Report, word: &str) -> Result<(), Error> {
+        if self.app.yes() {
+            return Ok(());
+        }
+        let refused = |why: &str| Error::new(Code::Refused, format!("{}: {why}", self.verb));
+        if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+            return Err(refused("it wants to be confirmed, and there is no terminal to ask on")
+                .hint("see what would be removed with --dry-run")
+                .hint("then run it again with --yes"));
+        }
+        output::story(&output::render(what, Format::Human, self.app.error_style()));
+        output::story(&format!("this cannot be taken back; type {word} to go on: "));
+        let typed = console::Term::stderr()
+            .read_line()
+            .map_err(|error| Error::new(Code::Io, "read the confirmation").because(error))?;
+        if typed.trim() == word {
             Ok(())
         } else {
             Err(refused("it was not confirmed").hint("nothing was done"))

@@ -49,6 +49,8 @@ commands! {
     resume => Resume,
     delete => Delete,
     undelete => Undelete,
+    purge => Purge,
+    rename => Rename,
     hold => Hold,
     migrate => Migrate,
     runs => Runs,

@@ -37,7 +37,10 @@ pub use doctor::doctor;
 pub use down::{DownTo, down};
 pub use explain::explain;
 pub use init::init;
-pub use life::{HoldChange, LifeOptions, LifeVerb, change_hold, change_life};
+pub use life::{
+    HoldChange, LifeOptions, LifeVerb, PurgeOptions, RenameOptions, TypedConsent, change_hold,
+    change_life, purge, rename,
+};
 pub use lint::{LintOptions, lint, lint_pending, refuse_findings};
 pub use list::{list, show};
 pub use metrics::metrics;

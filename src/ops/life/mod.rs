@@ -2,8 +2,12 @@
 
 mod hold;
 mod house;
+mod purge;
+mod rename;
 
 pub use hold::{HoldChange, change_hold};
+pub use purge::{PurgeOptions, TypedConsent, purge};
+pub use rename::{RenameOptions, rename};
 
 use std::time::{Duration, Instant};
 
@@ -191,7 +195,6 @@ async fn one(
     verb: LifeVerb,
     options: &LifeOptions,
 ) -> anyhow::Result<LivedTarget> {
-    let wish = verb.wish();
     if options.dry_run {
         let (_, _, tasks, target) = planned(cx, control, tenant, verb).await?;
         let placement = target.tenant.placement.clone();
@@ -201,9 +204,23 @@ async fn one(
     let lock = pg::hold(control, LockKey::tenant(&id), options.lock_wait).await?;
     // Under the lock: another one may have moved on meanwhile.
     let tenant = registry::find(control, &id).await?.unwrap_or(tenant);
+    let target = under_lock(cx, control, tenant, verb, options).await?;
+    lock.release().await?;
+    Ok(target)
+}
+
+/// Changes a life whose lock is held.
+async fn under_lock(
+    cx: &Context<'_>,
+    control: &Session,
+    tenant: Tenant,
+    verb: LifeVerb,
+    options: &LifeOptions,
+) -> anyhow::Result<LivedTarget> {
+    let wish = verb.wish();
+    let id = tenant.id.clone();
     let (house, was, tasks, target) = planned(cx, control, tenant, verb).await?;
     if tasks.is_empty() {
-        lock.release().await?;
         return Ok(target);
     }
     let deed = Deed::new(cx, wish.word(), Some(&id))
@@ -219,9 +236,7 @@ async fn one(
         Err(error) => (Outcome::Failed, json!({"state": was.state.word()}), Some(told(error))),
     };
     deed.close(cx, control, outcome, after, error).await;
-    let target = done?;
-    lock.release().await?;
-    Ok(target)
+    done
 }
 
 /// What is to be done with a tenant, as it stands.

@@ -182,3 +182,92 @@ pub async fn shared_roles(
         .map_err(|error| failed(error, format!("read whose the roles of tenant {} are", tenant.id)))?;
     rows.iter().map(|row| Ident::new(row.get::<_, String>(0))).collect()
 }
+
+/// Moves a life on to another state, with everything else as it is.
+///
+/// # Errors
+///
+/// Whatever the server refuses.
+pub async fn enter_state(session: &Session, id: &TenantId, state: State) -> Result<(), Error> {
+    let now = life(session, id).await?;
+    if now.state == state {
+        return Ok(());
+    }
+    enter(session, id, &Entry::of(&now, state)).await
+}
+
+/// The rows that a tenant had when its end began, by table, as the audit log keeps them.
+///
+/// # Errors
+///
+/// Whatever the server refuses.
+pub async fn purge_begun(
+    session: &Session,
+    id: &TenantId,
+) -> Result<Option<serde_json::Value>, Error> {
+    let rows = session
+        .client()
+        .query_typed(
+            "SELECT detail -> 'tables' FROM tenantctl.events \
+             WHERE tenant = $1 AND event IN ('purge', 'erase') AND outcome = 'begun' \
+               AND jsonb_typeof(detail -> 'tables') = 'object' ORDER BY id DESC LIMIT 1",
+            &[(&id.as_str(), Type::TEXT)],
+        )
+        .await
+        .map_err(|error| failed(error, format!("read what tenant {id} had when its end began")))?;
+    Ok(rows.first().map(|row| row.get(0)))
+}
+
+/// The server's clock, for a receipt.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    /// When the end began.
+    pub begun: String,
+    /// Now.
+    pub now: String,
+    /// The role that is logged in.
+    pub by: String,
+}
+
+/// Reads the clock.
+///
+/// # Errors
+///
+/// Whatever the server refuses.
+pub async fn clock(session: &Session, id: &TenantId) -> Result<Clock, Error> {
+    let query = format!(
+        "SELECT {}, {}, session_user::text FROM (SELECT max(at) AS at FROM tenantctl.events \
+           WHERE tenant = $1 AND event IN ('purge', 'erase') AND outcome = 'begun' \
+             AND jsonb_typeof(detail -> 'tables') = 'object') begun",
+        TIME.replace('$', "coalesce(at, clock_timestamp())"),
+        TIME.replace('$', "clock_timestamp()")
+    );
+    let rows = session
+        .client()
+        .query_typed(&query, &[(&id.as_str(), Type::TEXT)])
+        .await
+        .map_err(|error| failed(error, "read the clock for a receipt"))?;
+    let row = rows.first().ok_or_else(|| Error::new(Code::Bug, "read the clock for a receipt"))?;
+    Ok(Clock { begun: row.get(0), now: row.get(1), by: row.get(2) })
+}
+
+/// Reads in a transaction that sees one moment and changes nothing.
+///
+/// # Errors
+///
+/// Those of what is read, and any failure of the session.
+pub async fn within<T>(
+    session: &Session,
+    read: impl AsyncFnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let client = session.client();
+    client
+        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await
+        .map_err(|error| failed(error, "begin to read a tenant"))?;
+    let done = read().await;
+    let ended = client.batch_execute("ROLLBACK").await;
+    let done = done?;
+    ended.map_err(|error| failed(error, "end reading a tenant"))?;
+    Ok(done)
+}

@@ -2,6 +2,7 @@
 
 mod doors;
 mod emptying;
+mod renaming;
 mod tasks;
 
 pub use doors::{OPEN_POLICY, close, close_table, reopen, whose};
@@ -9,6 +10,7 @@ pub use emptying::{
     conceal, crosses, crossing, empty_at_once, empty_slice, fate, goes_at_once, hush, reveal,
     unhush,
 };
+pub use renaming::{Renaming, Standing, renamed};
 pub use tasks::tasks;
 
 use crate::error::{Code, Error};

@@ -118,3 +118,31 @@ pub async fn refuse_crossing(
     }
     Ok(())
 }
+
+/// What the tenant's own roles own in its database, outside of its schemas, in words.
+///
+/// # Errors
+///
+/// Whatever the server refuses.
+pub async fn strays(
+    session: &Session,
+    house: &Household,
+    schemas: &[Ident],
+) -> Result<Vec<String>, Error> {
+    let owner = house.owner_is_its_own.then_some(&house.tenant.owner);
+    let roles: Vec<&str> = house.own_roles.iter().chain(owner).map(Ident::as_str).collect();
+    let names: Vec<&str> = schemas.iter().map(Ident::as_str).collect();
+    let rows = session
+        .client()
+        .query_typed(
+            "SELECT pg_catalog.pg_describe_object('pg_catalog.pg_class'::regclass, c.oid, 0) || ', which is ' || r.rolname || '''s' \
+             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             JOIN pg_catalog.pg_roles r ON r.oid = c.relowner \
+             WHERE r.rolname = ANY ($1) AND n.nspname <> ALL ($2) AND n.nspname !~ '^pg_' AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') \
+             ORDER BY 1 LIMIT $3",
+            &[(&roles, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY), (&NAMED, Type::INT8)],
+        )
+        .await
+        .map_err(|error| failed(error, "look for what the tenant's roles own elsewhere"))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}

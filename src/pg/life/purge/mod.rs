@@ -6,7 +6,7 @@ mod places;
 mod roles;
 mod rows;
 
-pub use dependents::{dependents, refuse_crossing};
+pub use dependents::{dependents, refuse_crossing, strays};
 pub use places::{drop_database, drop_schemas, is_there, own_schemas, unlink_large_objects};
-pub use roles::{RoleTrace, drop_role, forget, traces};
+pub use roles::{RoleTrace, drop_role, forget, role_is_there, traces};
 pub use rows::{count, empty, reopen_rows};

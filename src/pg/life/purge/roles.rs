@@ -62,7 +62,7 @@ pub async fn forget(session: &Session, role: &Ident) -> Result<(), Error> {
              JOIN pg_catalog.pg_roles r ON r.oid = d.refobjid \
              WHERE d.refclassid = 'pg_catalog.pg_authid'::regclass AND r.rolname = $1 AND d.deptype = 'o' \
                AND d.classid <> 'pg_catalog.pg_default_acl'::regclass \
-               AND d.dbid IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())) \
+               AND d.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) \
              ORDER BY 1 LIMIT 5",
             &[(&role.as_str(), Type::TEXT)],
         )
@@ -76,12 +76,34 @@ pub async fn forget(session: &Session, role: &Ident) -> Result<(), Error> {
             "give it to somebody, as its owner or a superuser in {database}: REASSIGN OWNED BY {role} TO ...;"
         )));
     }
-    let statement = sql!("DROP OWNED BY {}", role);
+    // As the role itself: the operator may become it, and need not have its privileges.
+    let statement = sql!("BEGIN; SET LOCAL ROLE {}; DROP OWNED BY {}; COMMIT", role, role);
     until_won(|| async {
         let done = session.client().batch_execute(statement.as_str()).await;
+        if done.is_err() {
+            let ended = session.client().batch_execute("ROLLBACK").await;
+            log::debug!("rolled back: {ended:?}");
+        }
         done.map_err(|error| failed(error, attempt()))
     })
     .await
+}
+
+/// Whether a role is there.
+///
+/// # Errors
+///
+/// Whatever the server refuses.
+pub async fn role_is_there(server: &Session, role: &Ident) -> Result<bool, Error> {
+    let rows = server
+        .client()
+        .query_typed(
+            "SELECT FROM pg_catalog.pg_roles WHERE rolname = $1",
+            &[(&role.as_str(), Type::TEXT)],
+        )
+        .await
+        .map_err(|error| failed(error, format!("look for role {role}")))?;
+    Ok(!rows.is_empty())
 }
 
 /// Drops a role that nothing names any more.
