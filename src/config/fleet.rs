@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use jiff::{SignedDuration, SpanRelativeTo};
+
 use super::conninfo::{self, Environment, Source};
 use super::raw;
 use crate::error::{Code, Error, Location};
@@ -57,6 +59,8 @@ pub struct Fleet {
     pub migrations: BTreeMap<Isolation, PathBuf>,
     /// What tenants may use, by name.
     pub tiers: BTreeMap<String, Tier>,
+    /// A password that is older is old.
+    pub password_age: SignedDuration,
     /// The tenants that the file declares.
     pub(super) tenants: Vec<raw::Tenant>,
 }
@@ -70,6 +74,8 @@ pub struct Cluster {
     pub pooler: Option<Pooling>,
     /// How the server itself is reached, around a pooler.
     pub direct: Option<ConnectionSettings>,
+    /// How logins of the application reach it, by role: what probes log in with.
+    pub logins: BTreeMap<Ident, ConnectionSettings>,
     /// Where its data is.
     pub region: Option<String>,
     /// Free labels.
@@ -170,6 +176,7 @@ impl Fleet {
             database: layout(Isolation::Database, raw.isolation.database)?,
             migrations,
             tiers,
+            password_age: password_age(raw.credentials.max_age.as_deref())?,
             tenants: raw.tenants,
             file,
             given,
@@ -327,6 +334,7 @@ fn clusters(
             connection,
             pooler: None,
             direct: None,
+            logins: BTreeMap::new(),
             region: None,
             labels: BTreeMap::new(),
             max_connections: MAX_CONNECTIONS,
@@ -353,6 +361,13 @@ fn clusters(
             let written = ("direct_url", &raw.direct_url);
             url(&name, written, ("direct_url_env", &raw.direct_url_env), environment, file)?
         };
+        let mut logins = BTreeMap::new();
+        for (login, variable) in raw.login_url_env {
+            let named = ("login_url_env", &Some(variable));
+            if let Some(settings) = url(&name, ("login url", &None), named, environment, file)? {
+                logins.insert(Ident::new(login)?, settings);
+            }
+        }
         let max_connections = raw.max_connections.unwrap_or(MAX_CONNECTIONS);
         if max_connections < MIN_CONNECTIONS {
             return Err(Error::new(
@@ -366,6 +381,7 @@ fn clusters(
             connection,
             pooler: raw.pooler,
             direct,
+            logins,
             region: raw.region,
             labels: raw.labels,
             max_connections,
@@ -542,6 +558,19 @@ fn layout(isolation: Isolation, raw: raw::Layout) -> Result<Layout, Error> {
     })
 }
 
+/// When a password is old: after 90 days unless the file says otherwise.
+fn password_age(text: Option<&str>) -> Result<SignedDuration, Error> {
+    let Some(text) = text else { return Ok(SignedDuration::from_hours(90 * 24)) };
+    text.parse::<jiff::Span>()
+        .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
+        .ok()
+        .filter(SignedDuration::is_positive)
+        .ok_or_else(|| {
+            Error::new(Code::Config, format!("[credentials] max_age: {text:?} is no duration"))
+                .hint("write it in days: max_age = \"90d\"")
+        })
+}
+
 /// Settings that decide who a session is or what it sees: no tier may set them.
 const NOT_FOR_TIERS: [&str; 6] = [
     "role",
@@ -558,7 +587,9 @@ fn tier(name: &str, raw: raw::Tier) -> Result<Tier, Error> {
         ("statement_timeout", raw.statement_timeout),
         ("lock_timeout", raw.lock_timeout),
         ("idle_in_transaction_session_timeout", raw.idle_in_transaction_session_timeout),
+        ("idle_session_timeout", raw.idle_session_timeout),
         ("work_mem", raw.work_mem),
+        ("temp_file_limit", raw.temp_file_limit),
     ] {
         if let Some(value) = value {
             settings.insert(setting.to_owned(), value);

@@ -23,6 +23,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) tiers: BTreeMap<String, Tier>,
     #[serde(default)]
+    pub(super) credentials: Credentials,
+    #[serde(default)]
     pub(super) tenants: Vec<Tenant>,
 }
 
@@ -41,6 +43,8 @@ pub(super) struct Cluster {
     pub(super) pooler: Option<Pooling>,
     pub(super) direct_url: Option<String>,
     pub(super) direct_url_env: Option<String>,
+    #[serde(default)]
+    pub(super) login_url_env: BTreeMap<String, String>,
     pub(super) region: Option<String>,
     #[serde(default)]
     pub(super) labels: BTreeMap<String, String>,
@@ -106,9 +110,17 @@ pub(super) struct Tier {
     pub(super) statement_timeout: Option<String>,
     pub(super) lock_timeout: Option<String>,
     pub(super) idle_in_transaction_session_timeout: Option<String>,
+    pub(super) idle_session_timeout: Option<String>,
     pub(super) work_mem: Option<String>,
+    pub(super) temp_file_limit: Option<String>,
     #[serde(default)]
     pub(super) settings: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Credentials {
+    pub(super) max_age: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -212,6 +224,7 @@ mod tests {
         assert_eq!(keys(&below("isolation")), keys_of::<Layout>());
         assert_eq!(keys(&[&table["migrations"]]), keys_of::<Migrations>());
         assert_eq!(keys(&below("tiers")), keys_of::<Tier>());
+        assert_eq!(keys(&[&table["credentials"]]), keys_of::<Credentials>());
         let tenants: Vec<&Value> = table["tenants"].as_array().unwrap().iter().collect();
         assert_eq!(keys(&tenants), keys_of::<Tenant>());
     }

@@ -1,6 +1,7 @@
 //! Use cases, one per file: they ask the edges for facts, let `plan` and `audit` decide, and tell
 //! the observer what happens. They print nothing.
 
+mod adopt;
 mod baseline;
 mod configuration;
 mod converge;
@@ -9,6 +10,7 @@ mod credentials;
 mod demo;
 mod doctor;
 mod down;
+mod erase;
 mod explain;
 mod fleet;
 mod init;
@@ -18,23 +20,31 @@ mod list;
 mod metrics;
 mod migrate;
 mod migrate_plan;
+mod moving;
 mod new_migration;
 mod repair;
 mod rewrite;
 mod runs;
 mod select;
+mod set;
 mod trail;
 mod trail_log;
 mod verify;
 mod verify_schemas;
 mod watching;
 
+pub use adopt::{AdoptOptions, NamePattern, Quarry, adopt};
 pub use baseline::baseline;
 pub use configuration::configuration;
 pub use create::{CreateOptions, create};
+pub use credentials::{
+    ChangeOptions, Delivery, Pattern, RevokeOptions, SecretFormat, Sink, change_credentials,
+    list_credentials, revoke_credentials,
+};
 pub use demo::demo;
 pub use doctor::doctor;
 pub use down::{DownTo, down};
+pub use erase::{EraseOptions, erase};
 pub use explain::explain;
 pub use init::init;
 pub use life::{
@@ -46,11 +56,13 @@ pub use list::{list, show};
 pub use metrics::metrics;
 pub use migrate::{StatusOptions, UpOptions, status, up};
 pub use migrate_plan::{PlanOptions, plan_migrations, read_plan, refuse_stale};
+pub use moving::{MoveOptions, abort_move, finish_move, move_status, relocate};
 pub use new_migration::{NewOptions, new_migration};
 pub use repair::repair;
 pub use rewrite::{Consent, RewriteOptions};
 pub use runs::{runs, show_run};
 pub use select::{Selection, Selector};
+pub use set::{SetOptions, set};
 pub use trail_log::{audit_log, audit_verify};
 pub use verify::{VerifyOptions, verify};
 pub use verify_schemas::{SchemasOptions, verify_schemas};
@@ -92,7 +104,9 @@ pub fn servers(fleet: &Fleet, command: &str) -> Arc<Servers> {
         .map(|(name, cluster)| (name.clone(), cluster.connection.clone(), cluster.max_connections));
     let servers =
         fleet.clusters.iter().fold(Servers::new(clusters, command), |servers, (name, cluster)| {
-            servers.behind(name, cluster.pooler, cluster.direct.clone())
+            servers
+                .behind(name, cluster.pooler, cluster.direct.clone())
+                .with_logins(name, cluster.logins.clone())
         });
     Arc::new(servers)
 }

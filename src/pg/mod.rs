@@ -1,5 +1,6 @@
 //! The server: the only layer that speaks PostgreSQL's protocol.
 
+pub mod adopt;
 mod answer;
 mod attempt;
 mod audit;
@@ -8,17 +9,21 @@ mod carry;
 mod checkout;
 pub mod connect;
 pub mod copy;
+pub mod credentials;
 mod decided;
+pub mod erasing;
 mod execute;
 mod home;
 mod identity;
 pub mod ledger;
 pub mod life;
+pub mod limits;
 mod load;
 mod lock;
 mod many;
 mod message;
 mod migrate;
+pub mod moving;
 mod observe;
 mod outside;
 mod pooler;
@@ -39,7 +44,7 @@ mod trial;
 pub mod vitals;
 mod watch;
 
-pub use audit::{Manner, SESSIONS, read_catalog, run_probes};
+pub use audit::{Manner, SESSIONS, read_catalog, remove_probers, run_probes};
 pub use cancel::Canceller;
 pub use decided::Decided;
 pub use execute::{Sessions, Work, run};
@@ -51,6 +56,7 @@ pub use many::BATCH;
 pub use migrate::{
     Histories, Target, digests, histories, history, migrate_at_once, migrate_target, written,
 };
+pub use observe::logins::{clock, logins};
 pub use observe::structure::{Structures, facts, structures};
 pub use outside::Watcher;
 pub use pooler::Pooler;

@@ -7,6 +7,7 @@
     reason = "a test stops at the first surprise, and nobody imports it"
 )]
 
+mod adopt;
 mod answers;
 mod audit_log;
 mod connections;
@@ -16,7 +17,10 @@ mod create_again;
 mod create_killed;
 mod create_parallel;
 mod credentials;
+mod credentials_killed;
+mod credentials_rotate;
 mod demo;
+mod erase;
 mod fleet;
 mod foundation;
 mod harness;
@@ -42,6 +46,7 @@ mod migrate_sessions;
 mod migrate_stops;
 mod migrate_together;
 mod migrate_verify;
+mod moving;
 mod names;
 mod placement;
 mod poolers;
@@ -52,9 +57,11 @@ mod registry;
 mod rename;
 mod repeatables;
 mod runs;
+mod set;
 mod statements;
 mod template;
 mod verify_rls;
 mod verify_rls_breaks;
 mod verify_rls_command;
 mod verify_rls_foreign;
+mod verify_rls_probes;
