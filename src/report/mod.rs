@@ -12,6 +12,7 @@ mod explained;
 mod findings;
 mod linted;
 mod lived;
+mod matrix;
 mod migration;
 mod moved;
 mod new_migration;
@@ -40,6 +41,7 @@ pub use explained::Explained;
 pub use findings::{Coverage, FindingsReport, NotProbed, Summary as FindingsSummary};
 pub use linted::{Linted, LintedSet};
 pub use lived::{Lived, LivedTarget};
+pub use matrix::Matrix;
 pub use migration::{
     Failure, MigrationRun, PastFailure, Status, Summary, TargetReport, Verb, VersionCount,
 };
@@ -54,7 +56,7 @@ pub use runs::{Runs, ShownRun};
 pub use settled::{Settled, SettledStatus, SettledTarget};
 pub use tenants::{KnownPassword, Listed, Source, Tenants};
 pub use trail::{Log, LogVerified};
-pub use verified::{AuditedDatabase, Verified};
+pub use verified::{AuditedDatabase, FixFile, Verified};
 
 use crate::error::Code;
 
@@ -105,6 +107,8 @@ pub enum Report {
     Compared(Compared),
     /// `verify-rls`.
     Findings(Box<Verified>),
+    /// `verify-rls matrix`.
+    Matrix(Box<Matrix>),
     /// `explain RULE`.
     Rule(Explained),
     /// `explain`: every rule.
@@ -167,6 +171,7 @@ impl Report {
             Self::LogVerified(verified) => verified.verdict(),
             Self::Doctor(doctor) => doctor.verdict(),
             Self::Findings(verified) => verified.verdict(),
+            Self::Matrix(matrix) => matrix.verdict(),
             Self::Linted(linted) => linted.verdict(),
             Self::Demo(demo) => demo.verdict(),
             _ => Verdict::Done,
