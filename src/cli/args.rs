@@ -199,7 +199,8 @@ pub(super) fn tenant(text: &str) -> Result<TenantId, String> {
     TenantId::new(text).map_err(spoken)
 }
 
-fn selector(text: &str) -> Result<Selector, String> {
+/// Reads a selector.
+pub(super) fn selector(text: &str) -> Result<Selector, String> {
     text.parse().map_err(spoken)
 }
 
@@ -208,6 +209,22 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let refused = || format!("{text:?} is no duration; write 500ms, 30s, 2m or 1h");
     let signed: SignedDuration = text.parse().map_err(|_| refused())?;
     Duration::try_from(signed).map_err(|_| refused())
+}
+
+/// Reads a duration in which days may be meant: `30d`, `12h`, `0s`.
+pub(super) fn days(text: &str) -> Result<Duration, String> {
+    let Some(days) = text.strip_suffix('d') else {
+        return duration(text);
+    };
+    let days: u32 =
+        days.parse().map_err(|_| format!("{text:?} is no duration; write 30d or 12h"))?;
+    Ok(Duration::from_secs(u64::from(days) * 24 * 60 * 60))
+}
+
+/// Reads why something is done.
+pub(super) fn reason(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() { Err("say why".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 /// Reads a time in whole units up to days and weeks: `90d`, `2w`, `12h`, `0s`.

@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use super::app::App;
 use crate::error::{Code, Error};
 use crate::model::tenant::TenantId;
-use crate::ops::Consent;
+use crate::ops::{Consent, TypedConsent};
 use crate::output::{self, Format};
 use crate::report::Report;
 
@@ -58,5 +58,18 @@ fn ask(app: &App, command: &str, word: &str, what: &Report) -> Result<(), Error>
         Ok(())
     } else {
         Err(refused("it was not confirmed").hint("nothing was done"))
+    }
+}
+
+/// Whoever sits at the terminal, who types the tenant's id, unless `--yes` has spoken.
+pub(super) struct Typed<'a> {
+    pub(super) app: &'a App,
+    /// The command, as it is typed.
+    pub(super) verb: &'static str,
+}
+
+impl TypedConsent for Typed<'_> {
+    fn given(&self, what: &Report, word: &str) -> Result<(), Error> {
+        ask(self.app, self.verb, word, what)
     }
 }

@@ -4,6 +4,7 @@ mod app;
 mod args;
 mod consent;
 mod exit;
+mod living;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,13 @@ commands! {
     create => Create,
     list => List,
     show => Show,
+    suspend => Suspend,
+    resume => Resume,
+    delete => Delete,
+    undelete => Undelete,
+    purge => Purge,
+    rename => Rename,
+    hold => Hold,
     moving => Move,
     erase => Erase,
     set => Set,

@@ -154,6 +154,9 @@ pub const HISTORY_TABLE: &str = "refinery_schema_history";
 pub const PROGRESS_TABLE: &str = "tenantctl_progress";
 /// The table in which tenantctl records which repeatable files were applied, beside the history.
 pub const REPEATABLES_TABLE: &str = "tenantctl_repeatables";
+/// The table among shared ones that says which tenants are closed; the policies beside it consult it.
+/// It comes with the first tenant that is closed.
+pub const CLOSED_TABLE: &str = "tenantctl_closed";
 
 #[cfg(test)]
 mod tests {

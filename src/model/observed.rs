@@ -175,6 +175,8 @@ pub struct SchemaFacts {
     /// Functions of the schema's owner, our helpers excluded, with the roles that may call them; by
     /// name and arguments, as SQL reads them.
     pub functions: BTreeMap<String, BTreeSet<Ident>>,
+    /// Who may read which tenants are closed; none where no tenant was ever closed.
+    pub closing: Option<BTreeSet<Ident>>,
     /// Our helper functions, by name.
     pub helpers: BTreeMap<String, HelperFacts>,
 }
@@ -223,6 +225,8 @@ pub struct TableFacts {
     pub policy: Option<String>,
     /// Other policies on it.
     pub other_policies: usize,
+    /// Whether it is closed to tenants that are.
+    pub closes: bool,
     /// Whether it is a partition: rows reach it through its parent.
     pub partition: bool,
     /// Roles with SELECT, INSERT, UPDATE and DELETE.

@@ -14,6 +14,7 @@ mod erase;
 mod explain;
 mod fleet;
 mod init;
+mod life;
 mod lint;
 mod list;
 mod metrics;
@@ -46,6 +47,10 @@ pub use down::{DownTo, down};
 pub use erase::{EraseOptions, erase};
 pub use explain::explain;
 pub use init::init;
+pub use life::{
+    HoldChange, LifeOptions, LifeVerb, PurgeOptions, RenameOptions, TypedConsent, change_hold,
+    change_life, purge, rename,
+};
 pub use lint::{LintOptions, lint, lint_pending, refuse_findings};
 pub use list::{list, show};
 pub use metrics::metrics;

@@ -71,6 +71,11 @@ impl Deed {
         self
     }
 
+    /// What ties the events of this deed together.
+    pub(super) fn id(&self) -> Uuid {
+        self.id
+    }
+
     /// Writes down that it begins.
     ///
     /// `session` is one in the registry's database, and the registry is up to date.

@@ -19,6 +19,7 @@ mod json;
 mod junit;
 mod layout;
 mod linted;
+mod lived;
 mod log;
 mod markdown;
 mod matrix;

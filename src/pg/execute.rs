@@ -151,7 +151,7 @@ async fn carry(
 }
 
 /// Tries again what lost a race, a bounded number of times.
-async fn until_won<F: Future<Output = Result<(), Error>>>(
+pub(super) async fn until_won<F: Future<Output = Result<(), Error>>>(
     attempt_it: impl Fn() -> F,
 ) -> Result<(), Error> {
     let mut attempt = 1;

@@ -16,6 +16,7 @@ mod execute;
 mod home;
 mod identity;
 pub mod ledger;
+pub mod life;
 pub mod limits;
 mod load;
 mod lock;

@@ -242,6 +242,13 @@ pub enum Change {
     },
     /// Bind everybody, the owner included, to the policies that a table has already.
     EnforcePolicies(QualifiedName),
+    /// Keep tenants that are closed out of a table.
+    CloseTable {
+        /// The table.
+        table: QualifiedName,
+        /// The role of the operator and of nobody else, whom no tenant is closed to.
+        owner: Ident,
+    },
     /// Let a role use a table.
     GrantTable {
         /// The table.
@@ -484,6 +491,9 @@ impl Change {
             }
             Self::EnforcePolicies(table) => {
                 format!("bind everybody to the policies of {table} (ENABLE, FORCE)")
+            }
+            Self::CloseTable { table, .. } => {
+                format!("keep tenants that are closed out of {table} (policy)")
             }
             Self::GrantTable { table, role, write } => {
                 format!("let {role} {} {table}", if *write { "use" } else { "read" })

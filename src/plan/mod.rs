@@ -19,6 +19,7 @@ pub mod rewrite;
 pub mod rollout;
 mod statements;
 mod summary;
+pub mod task;
 mod traces;
 pub mod transfer;
 pub mod waves;

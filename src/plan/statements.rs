@@ -1,6 +1,7 @@
 //! The SQL that makes each change, spelled for a server's version.
 
 use super::change::{Change, CopyOf, Helper, POLICY, policy_fingerprint};
+use super::life;
 use crate::model::credential::Validity;
 use crate::model::desired::{KeyType, Sharing};
 use crate::model::ident::{Ident, QualifiedName};
@@ -162,6 +163,7 @@ impl Change {
             }
             Self::GuardTable { table, sharing, key_type } => guard(table, sharing, key_type),
             Self::EnforcePolicies(table) => enforce(table),
+            Self::CloseTable { table, owner } => life::close_table(table, owner),
             Self::GrantTable { table, role, write } => vec![if *write {
                 sql!("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {} TO {}", table, role)
             } else {
@@ -250,7 +252,7 @@ fn current_key(sharing: &Sharing, key_type: &Sql) -> Sql {
 }
 
 /// Policy first, then ENABLE and FORCE: at no moment is the table open.
-fn guard(table: &QualifiedName, sharing: &Sharing, key_type: &str) -> Vec<Sql> {
+pub(super) fn guard(table: &QualifiedName, sharing: &Sharing, key_type: &str) -> Vec<Sql> {
     let column = &sharing.tenancy.column;
     // The scalar subquery is evaluated once a statement, not once a row.
     let bound =

@@ -59,6 +59,7 @@ fn noun(change: &Change) -> &'static str {
         Change::GrantConnect { .. }
         | Change::GrantUsage { .. }
         | Change::GrantByDefault { .. }
+        | Change::CloseTable { .. }
         | Change::GrantTable { .. }
         | Change::GrantSequence { .. }
         | Change::GrantHelper { .. }

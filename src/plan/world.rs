@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use super::{Change, CopyOf, Site, Step, TEMPLATE_OWNER, TEMPLATE_PREFIX, policy_fingerprint};
 use crate::model::desired::Desired;
 use crate::model::ident::Ident;
+use crate::model::layout::CLOSED_TABLE;
 use crate::model::migration::{Applied, History, MigrationSet, Version};
 use crate::model::observed::{
     DatabaseFacts, DefaultGrant, DefaultKind, HelperFacts, MembershipFacts, Observed,
@@ -304,6 +305,14 @@ impl World {
             Change::EnforcePolicies(table) => {
                 let facts = schema.tables.get_mut(&table.name).ok_or("there is no table")?;
                 (facts.rls, facts.forced) = (true, true);
+            }
+            Change::CloseTable { table, .. } => {
+                let facts = schema.tables.get_mut(&table.name).ok_or("there is no table")?;
+                facts.closes = true;
+            }
+            Change::GrantTable { table, role, write } if table.name.as_str() == CLOSED_TABLE => {
+                assert!(!write, "{role} may write {table}");
+                schema.closing.as_mut().ok_or("no tenant was ever closed")?.insert(role.clone());
             }
             Change::GrantTable { table, role, write } => {
                 let facts = schema.tables.get_mut(&table.name).ok_or("there is no table")?;

@@ -11,12 +11,14 @@ pub mod event;
 mod explained;
 mod findings;
 mod linted;
+mod lived;
 mod matrix;
 mod migration;
 mod moved;
 mod new_migration;
 mod planned;
 mod provisioned;
+mod receipt;
 mod rewritten;
 mod rollout;
 mod runs;
@@ -38,6 +40,7 @@ pub use erased::{ErasedLink, ErasedTable, Erasing};
 pub use explained::Explained;
 pub use findings::{Coverage, FindingsReport, NotProbed, Summary as FindingsSummary};
 pub use linted::{Linted, LintedSet};
+pub use lived::{Lived, LivedTarget};
 pub use matrix::Matrix;
 pub use migration::{
     Failure, MigrationRun, PastFailure, Status, Summary, TargetReport, Verb, VersionCount,
@@ -46,6 +49,7 @@ pub use moved::{Announced, Moved, MovedHow, Moves};
 pub use new_migration::NewMigration;
 pub use planned::{Planned, PlannedStep};
 pub use provisioned::{Credential, Outcome, Provisioned};
+pub use receipt::{PurgeReceipt, Receipt, ReceiptTable};
 pub use rewritten::{Counts, Rewriting, Rewritten, RewrittenTarget};
 pub use rollout::{PlannedSql, RolloutPlan};
 pub use runs::{Runs, ShownRun};
@@ -87,6 +91,8 @@ pub enum Report {
     Runs(Runs),
     /// `runs show`.
     Run(Box<ShownRun>),
+    /// `suspend`, `resume`, `delete`, `undelete`, `hold`, `rename`, `purge`.
+    Lived(Box<Lived>),
     /// `audit log`.
     Log(Log),
     /// `audit verify`.
@@ -161,6 +167,7 @@ impl Report {
             Self::Rewritten(rewritten) => rewritten.verdict(),
             Self::Rollout(rollout) => rollout.verdict(),
             Self::Compared(compared) => compared.verdict(),
+            Self::Lived(lived) => lived.verdict(),
             Self::LogVerified(verified) => verified.verdict(),
             Self::Doctor(doctor) => doctor.verdict(),
             Self::Findings(verified) => verified.verdict(),

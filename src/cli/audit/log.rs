@@ -15,7 +15,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "ID", value_parser = args::tenant)]
     tenant: Option<TenantId>,
     /// Only what is not older than this
-    #[arg(long, value_name = "DURATION", value_parser = args::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = args::days)]
     since: Option<Duration>,
     /// So many of the newest at most
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]

@@ -11,16 +11,19 @@ use crate::model::holdings::{
     Edge, Firing, HeldColumn, HeldSequence, HeldTable, Holdings, OnDelete, Outside, Reach, SeenBy,
 };
 use crate::model::ident::{Ident, QualifiedName};
-use crate::model::layout::{HISTORY_TABLE, PROGRESS_TABLE, REPEATABLES_TABLE, Tenancy};
+use crate::model::layout::{
+    CLOSED_TABLE, HISTORY_TABLE, PROGRESS_TABLE, REPEATABLES_TABLE, Tenancy,
+};
 use crate::model::tenant::{Isolation, Tenant};
 use crate::pg::answer::failed;
 use crate::pg::refinery;
 use crate::plan::POLICY;
+use crate::plan::life::OPEN_POLICY;
 use crate::sql;
 use crate::sql::{Literal, Sql};
 
 /// Bookkeeping: what it says belongs to the schema, and travels as its version.
-const BOOKKEEPING: [&str; 3] = [HISTORY_TABLE, PROGRESS_TABLE, REPEATABLES_TABLE];
+const BOOKKEEPING: [&str; 4] = [HISTORY_TABLE, PROGRESS_TABLE, REPEATABLES_TABLE, CLOSED_TABLE];
 
 /// So many sequences are read by one statement.
 const BATCH: usize = 100;
@@ -55,7 +58,7 @@ const COLUMNS: &str = "SELECT a.attrelid AS oid, a.attname::text AS name, \
 const POLICIES: &str = "SELECT p.polrelid AS oid, p.polname::text AS name, \
         p.polpermissive AND p.polcmd IN ('r', '*') AS shows, 0 = ANY (p.polroles) AS everybody, \
         ARRAY(SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.oid = ANY (p.polroles)) AS roles, \
-        p.polname = $2 AND coalesce(pg_catalog.obj_description(p.oid, 'pg_policy'), '') LIKE 'tenantctl: policy%' AS ours \
+        (p.polname = $2 OR p.polname = $3) AND coalesce(pg_catalog.obj_description(p.oid, 'pg_policy'), '') LIKE 'tenantctl: policy%' AS ours \
  FROM pg_catalog.pg_policy p WHERE p.polrelid = ANY ($1) ORDER BY p.polname";
 
 const TRIGGERS: &str = "SELECT t.tgrelid AS oid, t.tgname::text AS name, t.tgenabled::text AS fires \
@@ -318,8 +321,8 @@ impl Reader<'_> {
 
     async fn policies(&self, found: &mut Found) -> Result<(), Error> {
         let oids = found.oids();
-        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&oids, Type::OID_ARRAY), (&POLICY, Type::TEXT)];
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&oids, Type::OID_ARRAY), (&POLICY, Type::TEXT), (&OPEN_POLICY, Type::TEXT)];
         for row in &self.rows(POLICIES, &parameters).await? {
             let Some(table) = found.table(row)? else { continue };
             if get(row, "shows")? {

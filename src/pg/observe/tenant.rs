@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Row};
 use crate::error::{Code, Error};
 use crate::model::desired::Desired;
 use crate::model::ident::Ident;
-use crate::model::layout::{HISTORY_TABLE, PROGRESS_TABLE, REPEATABLES_TABLE};
+use crate::model::layout::{CLOSED_TABLE, HISTORY_TABLE, PROGRESS_TABLE, REPEATABLES_TABLE};
 use crate::model::observed::{
     DatabaseFacts, DefaultGrant, DefaultKind, HelperFacts, MembershipFacts, Observed,
     OperatorReach, RoleFacts, SchemaFacts, ServerFacts, TableFacts, TemplateFacts,
@@ -16,6 +16,7 @@ use crate::model::observed::{
 use crate::model::tenant::Isolation;
 use crate::pg::answer::failed;
 use crate::pg::refinery;
+use crate::plan::life::OPEN_POLICY;
 use crate::plan::{POLICY, TEMPLATE_OWNER, TEMPLATE_PREFIX};
 
 /// Reads the server, the roles and the database of a tenant: everything that any database of the
@@ -290,15 +291,17 @@ async fn relations(
                     (SELECT pg_catalog.obj_description(p.oid, 'pg_policy') FROM pg_catalog.pg_policy p \
                      WHERE p.polrelid = c.oid AND p.polname = $3), \
                     EXISTS (SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid AND p.polname = $3), \
-                    (SELECT count(*) FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid AND p.polname <> $3), \
+                    (SELECT count(*) FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid AND p.polname NOT IN ($3, $4)), \
                     ARRAY(SELECT r.rolname || ' ' || x.privilege_type FROM pg_catalog.aclexplode(c.relacl) x \
-                          JOIN pg_catalog.pg_roles r ON r.oid = x.grantee WHERE x.grantee <> c.relowner) \
+                          JOIN pg_catalog.pg_roles r ON r.oid = x.grantee WHERE x.grantee <> c.relowner), \
+                    EXISTS (SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid AND p.polname = $4) \
              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'S')",
             &[
                 (&schema.as_str(), Type::TEXT),
                 (&column, Type::TEXT),
                 (&POLICY, Type::TEXT),
+                (&OPEN_POLICY, Type::TEXT),
             ],
         )
         .await
@@ -324,6 +327,7 @@ async fn relations(
             }
             // Made closed to everybody, and nobody's to use.
             _ if name.as_str() == REPEATABLES_TABLE => {}
+            _ if name.as_str() == CLOSED_TABLE => facts.closing = Some(holders(&["SELECT"])),
             _ => {
                 let ours: bool = row.get(7);
                 let fingerprint: Option<String> = row.get(6);
@@ -337,6 +341,7 @@ async fn relations(
                         partition: row.get(4),
                         policy: ours.then(|| fingerprint.unwrap_or_default()),
                         other_policies: usize::try_from(others).unwrap_or_default(),
+                        closes: row.get(10),
                         write: holders(&["SELECT", "INSERT", "UPDATE", "DELETE"]),
                         read: holders(&["SELECT"]),
                     },

@@ -1,9 +1,12 @@
 //! What stands in a tenant's schema already: tables, guarded where they are shared, sequences and
 //! functions; then granted.
 
+use std::collections::BTreeSet;
+
 use super::user_reach;
 use crate::model::desired::{Desired, Sharing};
 use crate::model::ident::{Ident, QualifiedName};
+use crate::model::layout::CLOSED_TABLE;
 use crate::model::observed::{SchemaFacts, TableFacts};
 use crate::plan::{Change, Plan, Reach, Site, policy_fingerprint};
 
@@ -19,6 +22,9 @@ pub(super) fn open(plan: &mut Plan, desired: &Desired, schema: &SchemaFacts) {
                 plan.push(Reach::Layout, site.clone(), change);
             }
         }
+    }
+    if let Some(readers) = &schema.closing {
+        close(plan, desired, schema, readers);
     }
     for (name, table) in &schema.tables {
         // Shared rows of a partition are reached through its parent, which has the policy; a table
@@ -47,6 +53,27 @@ pub(super) fn open(plan: &mut Plan, desired: &Desired, schema: &SchemaFacts) {
                 plan.push(Reach::Tenant, site.clone(), change);
             }
         }
+    }
+}
+
+/// Where a tenant was closed once, every table consults who is, and every role may.
+fn close(plan: &mut Plan, desired: &Desired, schema: &SchemaFacts, readers: &BTreeSet<Ident>) {
+    let owner = &desired.tenant.owner;
+    let site = Site::Database { role: Some(owner.clone()) };
+    let named = |name: Ident| QualifiedName::new(desired.tenant.placement.schema.clone(), name);
+    let Ok(closed) = Ident::new(CLOSED_TABLE) else {
+        return;
+    };
+    // First the right to read it: a policy that cannot consult it lets nobody in.
+    for role in desired.users().filter(|role| !readers.contains(*role)) {
+        let (table, role) = (named(closed.clone()), role.clone());
+        let change = Change::GrantTable { table, role, write: false };
+        plan.push(Reach::Layout, site.clone(), change);
+    }
+    let open = schema.tables.iter().filter(|(_, table)| table.key_type.is_some() && !table.closes);
+    for (name, _) in open {
+        let change = Change::CloseTable { table: named(name.clone()), owner: owner.clone() };
+        plan.push(Reach::Layout, site.clone(), change);
     }
 }
 

@@ -127,7 +127,7 @@ impl Seed<'_> {
              LEFT JOIN pg_class p ON p.oid = f.confrelid \
              LEFT JOIN pg_attribute pa ON pa.attrelid = f.confrelid AND pa.attnum = f.attnum \
              WHERE n.nspname = '{}' AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attgenerated = '' \
-               AND c.relname NOT IN ('refinery_schema_history', 'tenantctl_repeatables', 'tenantctl_progress') \
+               AND c.relname NOT IN ('refinery_schema_history', 'tenantctl_repeatables', 'tenantctl_progress', 'tenantctl_closed') \
              ORDER BY c.relname, a.attnum",
             self.schema
         ));

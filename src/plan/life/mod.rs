@@ -1,5 +1,18 @@
 //! Which step of a tenant's life may follow which: one table, and what to type instead.
 
+mod doors;
+mod emptying;
+mod renaming;
+mod tasks;
+
+pub use doors::{OPEN_POLICY, close, close_table, reopen, whose};
+pub use emptying::{
+    conceal, crosses, crossing, empty_at_once, empty_slice, fate, goes_at_once, hush, reveal,
+    unhush,
+};
+pub use renaming::{Renaming, Standing, renamed};
+pub use tasks::tasks;
+
 use crate::error::{Code, Error};
 use crate::model::life::Life;
 use crate::model::tenant::{State, TenantId};
