@@ -8,6 +8,7 @@ pub mod holdings;
 pub mod ident;
 pub mod interrupt;
 pub mod layout;
+pub mod manifest;
 pub mod migration;
 pub mod observed;
 pub mod passfile;
