@@ -135,7 +135,17 @@ fn new(bench: &Bench<'_>, fleet: &Fleet<'_>, url: &str, config: &str) {
                 None => limit::messages(url, &one_more(fleet, &file), *jobs).took,
                 Some(binary) => {
                     let jobs = jobs.to_string();
-                    let args = ["-c", config, "migrate", "up", "--jobs", &jobs, "-o", "ndjson"];
+                    let args = [
+                        "-c",
+                        config,
+                        "migrate",
+                        "up",
+                        "--allow-lint",
+                        "--jobs",
+                        &jobs,
+                        "-o",
+                        "ndjson",
+                    ];
                     let ran = bench.tenantctl(binary, fleet, &args).ok();
                     applied(&ran, fleet.size);
                     ran.took
@@ -254,7 +264,8 @@ fn databases(bench: &Bench<'_>) {
                     }
                     Some(binary) => {
                         let jobs = jobs.to_string();
-                        let args = ["migrate", "up", "--jobs", &jobs, "-o", "ndjson"];
+                        let args =
+                            ["migrate", "up", "--allow-lint", "--jobs", &jobs, "-o", "ndjson"];
                         let ran = bench.tenantctl(binary, &fleet, &args).ok();
                         applied(&ran, size);
                         ran.took
@@ -283,7 +294,8 @@ fn from_nothing(bench: &Bench<'_>) {
                     }
                     Some(binary) => {
                         let jobs = jobs.to_string();
-                        let args = ["migrate", "up", "--jobs", &jobs, "-o", "ndjson"];
+                        let args =
+                            ["migrate", "up", "--allow-lint", "--jobs", &jobs, "-o", "ndjson"];
                         let ran = bench.tenantctl(binary, &fleet, &args).ok();
                         applied(&ran, size);
                         ran.took
@@ -335,7 +347,7 @@ fn growth(bench: &Bench<'_>) {
                         peak = peak.max(tool::peak_kb(pid).unwrap_or_default());
                         memory.look();
                     };
-                    let args = ["migrate", "up", "--jobs", "4", "-o", "ndjson"];
+                    let args = ["migrate", "up", "--allow-lint", "--jobs", "4", "-o", "ndjson"];
                     let program = bench.binary(binary);
                     let ran =
                         tool::run(program, &fleet.directory, args, &[], Some(&mut watch)).ok();

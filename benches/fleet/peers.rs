@@ -310,7 +310,7 @@ fn by_tenantctl(bench: &Bench<'_>, size: usize, jobs: &str) -> [f64; 4] {
         }
         let args = match job {
             Job::Status => vec!["migrate", "status"],
-            _ => vec!["migrate", "up", "--jobs", jobs],
+            _ => vec!["migrate", "up", "--allow-lint", "--jobs", jobs],
         };
         let binary = &bench.options.binaries[0].1;
         per_tenant(tool::run(binary, &fleet.directory, args, &[], None).ok().took, size)

@@ -3,7 +3,9 @@
 use std::io::IsTerminal as _;
 use std::sync::{Arc, OnceLock};
 
-use super::args::Global;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::args::{self, Global};
 use crate::config::conninfo::Environment;
 use crate::config::{Fleet, Sources};
 use crate::error::{Code, Error};
@@ -94,12 +96,15 @@ impl App {
         let interrupt = self.interrupt.clone();
         let (style, progress) = (self.error_style, self.progress.clone());
         tokio::spawn(async move {
+            let Ok(mut stops) = Stops::listen() else {
+                return;
+            };
             let tell = |what: &str| {
                 let line = format!("{}: {what}\n", style.attention("interrupted"));
                 // Above the bars, which would draw over it.
                 progress.suspend(|| output::story(&line));
             };
-            while tokio::signal::ctrl_c().await.is_ok() {
+            while stops.next().await.is_some() {
                 if !interrupt.is_raised() {
                     interrupt.raise();
                     tell("finishing what was begun; interrupt again to stop at once");
@@ -134,12 +139,14 @@ impl App {
         let sets = Sets::load(&fleet)?;
         let servers = ops::servers(&fleet, &self.command);
         let observer = self.observer();
+        let asked = args::asked();
         let context = Context {
             fleet: &fleet,
             servers: &servers,
             sets: &sets,
             observer: observer.as_ref(),
             interrupt: &self.interrupt,
+            asked: &asked,
         };
         use_case(&context).await
     }
@@ -185,4 +192,24 @@ impl App {
 /// Whether stderr is a terminal on which lines can be drawn anew.
 fn draws() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// What asks a program to stop: Ctrl-C, and SIGTERM of a machine that shuts down.
+struct Stops {
+    typed: Signal,
+    sent: Signal,
+}
+
+impl Stops {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { typed: signal(SignalKind::interrupt())?, sent: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for the next.
+    async fn next(&mut self) -> Option<()> {
+        tokio::select! {
+            typed = self.typed.recv() => typed,
+            sent = self.sent.recv() => sent,
+        }
+    }
 }

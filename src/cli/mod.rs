@@ -46,6 +46,7 @@ commands! {
     show => Show,
     migrate => Migrate,
     runs => Runs,
+    audit => Audit,
     verify_rls => VerifyRls,
     explain => Explain,
     metrics => Metrics,

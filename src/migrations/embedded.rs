@@ -41,8 +41,14 @@ const SHARED: &[(&str, &str)] = files!(
     "V7__audit_log.sql",
 );
 
-const REGISTRY: &[(&str, &str)] =
-    files!("migrations/registry": "V1__tenants.sql", "V2__events.sql", "V3__runs.sql");
+const REGISTRY: &[(&str, &str)] = files!(
+    "migrations/registry":
+    "V1__tenants.sql",
+    "V2__events.sql",
+    "V3__runs.sql",
+    "V4__trail.sql",
+    "V5__life.sql",
+);
 
 /// tenantctl's own tables.
 pub fn registry() -> Result<MigrationSet, Error> {

@@ -87,6 +87,12 @@ impl fmt::Debug for Ident {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Ident {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::new(String::deserialize(from)?).map_err(serde::de::Error::custom)
+    }
+}
+
 impl FromStr for Ident {
     type Err = Error;
 

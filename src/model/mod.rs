@@ -8,6 +8,7 @@ pub mod holdings;
 pub mod ident;
 pub mod interrupt;
 pub mod layout;
+pub mod life;
 pub mod manifest;
 pub mod migration;
 pub mod observed;
@@ -21,6 +22,7 @@ pub mod severity;
 pub mod structure;
 pub mod tally;
 pub mod tenant;
+pub mod trail;
 
 /// A number and its noun: `1 tenant`, `3 tenants`.
 pub fn count(number: usize, noun: &str) -> String {

@@ -132,13 +132,27 @@ pub enum State {
     Active,
     /// Kept, and closed to its application.
     Suspended,
-    /// Waiting for the end of its grace period.
+    /// On its way to another place.
+    Moving,
+    /// Closed, and kept until its grace is over.
+    Deleting,
+    /// Being removed: there is no way back, and what is left of it is nobody's.
     Deleted,
+    /// Gone. Its id stays its own.
+    Purged,
 }
 
 impl State {
     /// All states, in the order of a life.
-    pub const ALL: [Self; 4] = [Self::Provisioning, Self::Active, Self::Suspended, Self::Deleted];
+    pub const ALL: [Self; 7] = [
+        Self::Provisioning,
+        Self::Active,
+        Self::Suspended,
+        Self::Moving,
+        Self::Deleting,
+        Self::Deleted,
+        Self::Purged,
+    ];
 
     /// The word in JSON and the registry.
     pub fn word(self) -> &'static str {
@@ -146,8 +160,16 @@ impl State {
             Self::Provisioning => "provisioning",
             Self::Active => "active",
             Self::Suspended => "suspended",
+            Self::Moving => "moving",
+            Self::Deleting => "deleting",
             Self::Deleted => "deleted",
+            Self::Purged => "purged",
         }
+    }
+
+    /// Whether its data are there to be worked on: of the others nothing is left, or nothing whole.
+    pub fn has_data(self) -> bool {
+        !matches!(self, Self::Deleted | Self::Purged)
     }
 }
 

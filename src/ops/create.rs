@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::converge::{Converged, Patience, converge};
+use super::trail::{Deed, standing, told};
 use super::{Context, credentials};
 use crate::config::Request;
 use crate::error::{Code, Error};
@@ -15,6 +17,7 @@ use crate::model::migration::Version;
 use crate::model::observed::{Observed, Registered};
 use crate::model::secret::Secret;
 use crate::model::tenant::{Placement, State, Tenant};
+use crate::model::trail;
 use crate::pg::{self, LockKey, Session, registry};
 use crate::plan;
 use crate::report::{Credential, Outcome, Planned, Provisioned, Report};
@@ -60,6 +63,7 @@ pub async fn create(
     let known = registry::find(&control, &request.id).await?;
     let mut desired = resolve(cx, request, known.as_ref())?;
     let before = known.as_ref().map(|tenant| tenant.state);
+    let known_before = known.clone();
     if let Some(known) = known.filter(|known| options.if_not_exists && known.state == State::Active)
     {
         lock.release().await?;
@@ -73,8 +77,27 @@ pub async fn create(
     let prepare = async |desired: &mut Desired, observed: &Observed, locked: bool| {
         issued.prepare(desired, observed, locked, options)
     };
-    let converged = converge(cx, &control, &mut desired, prepare, patience).await?;
-    repeat(cx, &desired, options).await?;
+    let deed = Deed::new(cx, "create", Some(&desired.tenant.id))
+        .before(known_before.as_ref().map_or(Value::Null, standing));
+    let made = async {
+        let converged = converge(cx, &control, &mut desired, prepare, patience).await?;
+        repeat(cx, &desired, options).await?;
+        Ok::<_, Error>(converged)
+    };
+    let made = made.await.map_err(anyhow::Error::from);
+    // The registry's row has answered for what was begun; of what was as it should be, nobody has to.
+    match &made {
+        Ok(converged) if converged.steps.is_empty() => {}
+        Ok(_) => {
+            let now = Tenant { state: State::Active, ..desired.tenant.clone() };
+            deed.close(cx, &control, trail::Outcome::Done, standing(&now), None).await;
+        }
+        Err(error) => {
+            let error = Some(told(error));
+            deed.close(cx, &control, trail::Outcome::Failed, Value::Null, error).await;
+        }
+    }
+    let converged = made?;
     lock.release().await?;
 
     let mut answer = answer(cx, desired.tenant.clone(), before, converged, started).await;

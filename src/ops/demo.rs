@@ -295,7 +295,8 @@ impl<T: Fn(&Scene)> Stage<'_, T> {
         servers: &'b Arc<Servers>,
         sets: &'b Sets,
     ) -> Context<'b> {
-        Context { fleet, servers, sets, observer: &self.observer, interrupt: self.interrupt }
+        let observer = &self.observer;
+        Context { fleet, servers, sets, observer, interrupt: self.interrupt, asked: "demo" }
     }
 
     /// Makes the operator and its database, the only steps that take a superuser.

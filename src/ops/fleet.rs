@@ -6,8 +6,8 @@ use crate::model::tenant::{Placement, Tenant};
 use crate::pg::registry::{self, Readiness};
 use crate::report::Source;
 
-/// Reads every tenant: from the registry, or from `tenants.toml` when there is no registry. Creates
-/// neither.
+/// Reads every tenant that has data: from the registry, or from `tenants.toml` when there is no
+/// registry. Creates neither.
 ///
 /// # Errors
 ///
@@ -15,6 +15,17 @@ use crate::report::Source;
 ///
 /// [`declared`]: crate::config::Fleet::declared
 pub(super) async fn tenants(cx: &Context<'_>) -> Result<(Vec<Tenant>, Source), Error> {
+    let (mut tenants, source) = everybody(cx).await?;
+    tenants.retain(|tenant| tenant.state.has_data());
+    Ok((tenants, source))
+}
+
+/// As [`tenants`], with those that are being removed and those that are purged.
+///
+/// # Errors
+///
+/// As [`tenants`].
+pub(super) async fn everybody(cx: &Context<'_>) -> Result<(Vec<Tenant>, Source), Error> {
     let (cluster, database) = &cx.fleet.registry;
     let session = cx.servers.session(cluster, Some(database)).await?;
     match registry::readiness(&session, cx.sets.registry()).await {

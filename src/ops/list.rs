@@ -8,20 +8,24 @@ use super::select::{Selection, unknown};
 use super::{Context, fleet};
 use crate::error::Error;
 use crate::model::ident::Ident;
-use crate::model::tenant::{ClusterName, Isolation, Tenant, TenantId};
+use crate::model::tenant::{ClusterName, Isolation, State, Tenant, TenantId};
 use crate::pg;
 use crate::report::{Listed, Report, Tenants};
 
 /// So many databases are asked at once.
 const AT_ONCE: usize = 8;
 
-/// Lists tenants with the version that their own history records.
+/// Lists tenants with the version that their own history records. Who is purged is listed when
+/// somebody asks for a state, or for the tenant.
 ///
 /// # Errors
 ///
 /// When nobody knows the tenants. A database that cannot be read is reported beside its tenants.
 pub async fn list(cx: &Context<'_>, selection: &Selection) -> anyhow::Result<Report> {
-    let (tenants, source) = fleet::tenants(cx).await?;
+    let (mut tenants, source) = fleet::everybody(cx).await?;
+    if !selection.asks_for_state() {
+        tenants.retain(|tenant| tenant.state != State::Purged);
+    }
     let tenants = versions(cx, selection.pick(tenants)?).await;
     Ok(Report::Tenants(Tenants { tenants, source }))
 }
@@ -32,7 +36,7 @@ pub async fn list(cx: &Context<'_>, selection: &Selection) -> anyhow::Result<Rep
 ///
 /// As [`list`], and `not-found` with the ids that look like it.
 pub async fn show(cx: &Context<'_>, id: &TenantId) -> anyhow::Result<Report> {
-    let (tenants, _) = fleet::tenants(cx).await?;
+    let (tenants, _) = fleet::everybody(cx).await?;
     let Some(tenant) = tenants.iter().find(|tenant| tenant.id == *id) else {
         return Err(unknown(id, &tenants).into());
     };
@@ -44,8 +48,11 @@ pub async fn show(cx: &Context<'_>, id: &TenantId) -> anyhow::Result<Report> {
 }
 
 async fn versions(cx: &Context<'_>, tenants: Vec<Tenant>) -> Vec<Listed> {
-    let histories = histories(cx, &tenants).await;
-    tenants
+    let (there, gone): (Vec<Tenant>, Vec<Tenant>) =
+        tenants.into_iter().partition(|tenant| tenant.state.has_data());
+    let histories = histories(cx, &there).await;
+    let gone = gone.into_iter().map(|tenant| Listed { version: None, unread: None, tenant });
+    let mut listed: Vec<Listed> = there
         .into_iter()
         .map(|tenant| {
             let database = (tenant.placement.cluster.clone(), tenant.placement.database.clone());
@@ -67,7 +74,10 @@ async fn versions(cx: &Context<'_>, tenants: Vec<Tenant>) -> Vec<Listed> {
                 None => Listed { version: None, unread: None, tenant },
             }
         })
-        .collect()
+        .chain(gone)
+        .collect();
+    listed.sort_by(|a, b| a.tenant.id.cmp(&b.tenant.id));
+    listed
 }
 
 /// One line of a failure, with the server's words.

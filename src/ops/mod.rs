@@ -22,6 +22,8 @@ mod repair;
 mod rewrite;
 mod runs;
 mod select;
+mod trail;
+mod trail_log;
 mod verify;
 mod verify_schemas;
 mod watching;
@@ -44,6 +46,7 @@ pub use repair::repair;
 pub use rewrite::{Consent, RewriteOptions};
 pub use runs::{runs, show_run};
 pub use select::{Selection, Selector};
+pub use trail_log::{audit_log, audit_verify};
 pub use verify::{VerifyOptions, verify};
 pub use verify_schemas::{SchemasOptions, verify_schemas};
 
@@ -71,6 +74,8 @@ pub struct Context<'a> {
     pub observer: &'a dyn Observer,
     /// Whether somebody asked to stop.
     pub interrupt: &'a Interrupt,
+    /// The command line, as it may be typed again, for the audit log. It holds no secret.
+    pub asked: &'a str,
 }
 
 /// The clusters of a fleet, connected on demand by sessions that call themselves

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::list::histories;
 use super::select::Selection;
+use super::trail::Deed;
 use super::{Context, fleet};
 use crate::error::{Code, Error};
 use crate::model::migration::{History, MigrationSet, Version};
@@ -209,6 +210,7 @@ impl Rewrite<'_> {
         self.consent
             .given(&Report::Rewritten(Rewritten { dry_run: true, ..self.report(cx, &units) }))?;
         let trail = Trail::open(cx, self).await?;
+        let deed = trail.begin(cx, &units).await?;
         let targets = units.iter().filter(|unit| unit.status == Status::Pending).count();
         cx.observer.on(&Event::RunStarted {
             what: self.verb.word(),
@@ -254,7 +256,11 @@ impl Rewrite<'_> {
             })
             .await;
         cx.observer.on(&Event::RunDone);
-        Ok(Report::Rewritten(self.report(cx, &units)))
+        let answer = Ok(Report::Rewritten(self.report(cx, &units)));
+        match (deed, &trail.session) {
+            (Some(deed), Some(session)) => deed.end(cx, session, answer, summary).await,
+            _ => answer,
+        }
     }
 
     /// One schema. The trail knows of it before it happens, so that no death of this process leaves
@@ -329,6 +335,27 @@ impl<'a> Trail<'a> {
         Ok(Self { session, rewrite })
     }
 
+    /// The whole command is one deed; what happens in each schema is noted beside it.
+    async fn begin(&self, cx: &Context<'_>, units: &[Unit<'_>]) -> Result<Option<Deed>, Error> {
+        let Some(session) = &self.session else {
+            return Ok(None);
+        };
+        let event = match self.rewrite.verb {
+            Rewriting::Baseline => "migrate baseline",
+            Rewriting::Repair => "migrate repair",
+            Rewriting::Down => "migrate down",
+        };
+        let tenants: Vec<&str> = units
+            .iter()
+            .filter(|unit| unit.status == Status::Pending)
+            .flat_map(|unit| unit.tenants.iter().map(|tenant| tenant.id.as_str()))
+            .collect();
+        let about = json!({"reason": self.rewrite.options.reason, "tenants": tenants});
+        let deed = Deed::new(cx, event, None).about(about);
+        deed.start(session).await?;
+        Ok(Some(deed))
+    }
+
     async fn note(
         &self,
         unit: &Unit<'_>,
@@ -359,6 +386,15 @@ impl<'a> Trail<'a> {
         }
         Ok(())
     }
+}
+
+/// How many tenants fared how.
+fn summary(answer: &Report) -> Value {
+    let Report::Rewritten(rewritten) = answer else {
+        return Value::Null;
+    };
+    let counts = rewritten.counts();
+    json!({"ok": counts.ok, "failed": counts.failed, "skipped": counts.skipped, "pending": counts.pending})
 }
 
 /// A row before and after, as the audit trail keeps it. Checksums are text: they are wider than the

@@ -15,6 +15,12 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Whether it names tenants, or says in which state they are.
+    pub fn asks_for_state(&self) -> bool {
+        let by_state = |selector: &Selector| selector.0.iter().any(|one| one.name == "state");
+        !self.tenants.is_empty() || self.selector.as_ref().is_some_and(by_state)
+    }
+
     /// Picks from the fleet's tenants, keeping their order.
     ///
     /// # Errors

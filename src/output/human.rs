@@ -21,6 +21,8 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
         Report::Migration(answer) => migration(answer, style),
         Report::Runs(answer) => super::runs::runs(answer, style),
         Report::Run(answer) => super::runs::run(answer, style),
+        Report::Log(answer) => super::trail::log(answer, style),
+        Report::LogVerified(answer) => super::trail::verified(answer, style),
         Report::Metrics(answer) => super::metrics::fleet(answer),
         Report::Rewritten(answer) => super::rewritten::human(answer, style),
         Report::Rollout(answer) => rollout(answer, style),

@@ -33,6 +33,7 @@ pub(super) fn lines(report: &Report) -> String {
         }
         Report::Compared(_) => Some("deviants"),
         Report::Runs(_) => Some("runs"),
+        Report::Log(_) => Some("events"),
         Report::Findings(_) | Report::Linted(_) => Some("findings"),
         Report::Metrics(_) => Some("metrics"),
         Report::Doctor(_) => Some("checks"),
@@ -70,6 +71,8 @@ fn value(report: &Report) -> Value {
         Report::Migration(run) => super::migration::json(run),
         Report::Runs(runs) => super::runs::runs_json(runs),
         Report::Run(run) => super::runs::run_json(run),
+        Report::Log(log) => super::trail::log_json(log),
+        Report::LogVerified(answer) => super::trail::verified_json(answer),
         Report::Metrics(run) => super::metrics::fleet_json(run),
         Report::Rewritten(rewritten) => super::rewritten::json(rewritten),
         Report::Rollout(answer) => super::rollout::document(answer),

@@ -32,6 +32,7 @@ mod stream;
 mod style;
 mod summary;
 mod terminal;
+mod trail;
 
 pub use artefact::Artefacts;
 pub use demo::scene;

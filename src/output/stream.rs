@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -16,7 +17,11 @@ use crate::model::tenant::{ClusterName, TenantId};
 use crate::report::event::{Event, Observer};
 use crate::report::{MigrationRun, Report, Verdict};
 
-/// Writes events as lines, each as soon as it happened. A reader that is slow holds nothing up,
+/// How long a line waits for others: a thread that is woken for each of thousands takes time from
+/// what they tell of.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// Writes events as lines, each as good as when it happened. A reader that is slow holds nothing up,
 /// and one that has gone away, such as `head`, is no failure.
 #[derive(Debug)]
 pub struct Stream(Mutex<State>);
@@ -41,8 +46,10 @@ impl Stream {
     fn to(mut sink: impl Write + Send + 'static) -> Result<Self, Error> {
         let (sender, lines) = mpsc::channel::<String>();
         let write = move || -> io::Result<()> {
-            for line in lines {
-                sink.write_all(line.as_bytes())?;
+            while let Ok(mut text) = lines.recv() {
+                thread::sleep(GATHER);
+                text.extend(lines.try_iter());
+                sink.write_all(text.as_bytes())?;
                 sink.flush()?;
             }
             Ok(())

@@ -131,6 +131,7 @@ async fn carry(
                 lock_wait: work.lock_wait,
                 repeatables: Repeating::default(),
                 watcher: None,
+                superuser: true,
             };
             migrate_target(session, &target).await.map(|_| ()).map_err(|(_, error)| error)
         }

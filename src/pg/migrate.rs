@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::answer::failed;
+use super::decided::Decided;
 use super::home::Limits;
 use super::lock::{self, LockKey};
 use super::many::{self, having};
@@ -39,6 +40,8 @@ pub struct Target<'a> {
     pub repeatables: Repeating<'a>,
     /// Who is told what a long statement outside of a transaction is doing.
     pub watcher: Option<&'a dyn Watcher>,
+    /// Whether what runs on the session may take any identity.
+    pub superuser: bool,
 }
 
 /// The histories of the schemas of one database, as far as they can be read; a schema that does not
@@ -71,7 +74,7 @@ pub async fn migrate_target(
         }
         // They follow in a transaction of their own, when the last of the files is there.
         let alone = Target { repeatables: Repeating::default(), ..*target };
-        let order = alone.order(history.as_ref(), false, Guard::Held);
+        let order = alone.order(history.as_ref(), Guard::Held);
         let applied = refinery::migrate(client, &order, &pending)
             .await
             .map_err(|not_applied| not_applied.failure(schema))?;
@@ -87,7 +90,7 @@ pub async fn migrate_target(
 
 /// Applies what is pending in one transaction, which is one message to the server: it takes the
 /// schema's lock, makes sure that the history is the `known` one (none where the table is not there
-/// yet), and does and records everything, or nothing.
+/// yet), and does and records everything that was `decided` over it, or nothing.
 ///
 /// # Errors
 ///
@@ -96,13 +99,10 @@ pub async fn migrate_at_once(
     session: &Session,
     target: &Target<'_>,
     known: Option<&History>,
+    decided: &Decided,
 ) -> Result<Vec<Version>, NotApplied> {
-    let failed = |error| NotApplied::Failed(Vec::new(), error);
-    let none = History::default();
-    let history = known.unwrap_or(&none);
-    let pending = decide(target.files.set(), history, target.to).map_err(failed)?;
     let guard = Guard::Taken(LockKey::migrations(target.placement).number());
-    refinery::migrate(session.client(), &target.order(known, true, guard), &pending).await
+    refinery::migrate_at_once(session.client(), &target.order(known, guard), decided).await
 }
 
 /// Reads the history of one schema; none where the table is not there.
@@ -124,7 +124,7 @@ pub async fn history(session: &Session, schema: &Ident) -> Result<Option<History
 }
 
 impl<'a> Target<'a> {
-    fn order(&self, history: Option<&'a History>, together: bool, guard: Guard) -> Order<'a> {
+    fn order(&self, history: Option<&'a History>, guard: Guard) -> Order<'a> {
         Order {
             schema: &self.placement.schema,
             role: Some(self.owner),
@@ -132,9 +132,9 @@ impl<'a> Target<'a> {
             files: self.files,
             history,
             to: self.to,
-            together,
             guard,
             watcher: self.watcher,
+            superuser: self.superuser,
             repeatables: self.repeatables,
         }
     }

@@ -14,7 +14,8 @@ use tokio_postgres::error::SqlState;
 
 use super::answer::failed;
 use super::carry::CarryError;
-use super::home::{Limits, become_owner, setup};
+use super::decided::Decided;
+use super::home::{Limits, setup};
 use super::message::{Message, Unsent, Whose};
 use super::outside::{self, Outside, Watcher};
 use super::refusal::{place, refused};
@@ -89,14 +90,14 @@ pub(super) struct Order<'a> {
     pub(super) history: Option<&'a History>,
     /// Up to which version; the newest without one.
     pub(super) to: Option<Version>,
-    /// Whether all that is pending is one transaction; otherwise each file is one.
-    pub(super) together: bool,
     /// Who keeps others away.
     pub(super) guard: Guard,
     /// Which repeatable files are applied behind the others, in the same transaction.
     pub(super) repeatables: Repeating<'a>,
     /// Who is told what a long statement outside of a transaction is doing.
     pub(super) watcher: Option<&'a dyn Watcher>,
+    /// Whether what runs on the session may take any identity.
+    pub(super) superuser: bool,
 }
 
 /// Repeatable files to apply to one schema.
@@ -139,15 +140,45 @@ enum Part {
     Ours,
     /// Takes the schema's lock.
     Lock,
-    /// Checks that the history has not moved.
+    /// Checks that what the history was read to end with is there.
     Unmoved,
+    /// Records files: it fails where one is recorded by now.
+    Record,
     /// A file, by its place among those pending.
     File(usize),
     /// A repeatable file, by its place among those pending.
     Repeatable(usize),
 }
 
-/// Applies pending migrations to one schema through refinery, and returns what was applied.
+/// Applies what refinery decided in one transaction, which is one message, and returns it.
+///
+/// # Errors
+///
+/// [`NotApplied`]: nothing is left of the transaction. A failure has the file's place and the
+/// server's words.
+pub(super) async fn migrate_at_once(
+    session: &Client,
+    order: &Order<'_>,
+    decided: &Decided,
+) -> Result<Vec<Version>, NotApplied> {
+    let set = order.files.set();
+    let pending: Vec<&Migration> =
+        decided.versions().filter_map(|version| set.get(version)).collect();
+    let mut target = SchemaTarget::new(session, order, &pending);
+    target.at_once = true;
+    if !pending.is_empty() && order.history.is_none() {
+        target.create_history = Some(decided.create(order.schema));
+    }
+    let records: Vec<String> = decided.records(order.schema).collect();
+    let pairs = decided.files().zip(records.iter().map(String::as_str));
+    match target.send(&target.message(pairs)).await {
+        Ok(()) => Ok(decided.versions().collect()),
+        Err(error) => Err(target.told(&error)),
+    }
+}
+
+/// Applies pending migrations to one schema through refinery, each file in a transaction of its own,
+/// and returns what was applied.
 ///
 /// The failed transaction leaves nothing; what was applied in transactions before it stays.
 ///
@@ -159,32 +190,13 @@ pub(super) async fn migrate(
     order: &Order<'_>,
     pending: &[&Migration],
 ) -> Result<Vec<Version>, NotApplied> {
-    let schema = order.schema;
-    let mut target = SchemaTarget {
-        session,
-        order,
-        setup: setup(order.role, schema, order.limits, &sql!("LOCAL")),
-        become_owner: become_owner(order.role, &sql!("LOCAL")),
-        create_history: None,
-        pending,
-        done: 0,
-        outside: None,
-    };
-    if pending.is_empty() {
-        let sent = target.send(&target.message(&[])).await;
-        return match sent {
-            Ok(()) => Ok(Vec::new()),
-            Err(error) => Err(target.told(&error)),
-        };
-    }
-    let mut runner = Runner::new(order.files.units())
-        .set_grouped(order.together)
-        .set_abort_divergent(true)
-        .set_abort_missing(true);
+    let mut target = SchemaTarget::new(session, order, pending);
+    let mut runner =
+        Runner::new(order.files.units()).set_abort_divergent(true).set_abort_missing(true);
     if let Some(version) = order.to {
         runner = runner.set_target(refinery::Target::Version(version.0));
     }
-    runner.set_migration_table_name(sql!("{}.refinery_schema_history", schema).as_str());
+    runner.set_migration_table_name(sql!("{}.refinery_schema_history", order.schema).as_str());
     match runner.run_async(&mut target).await {
         Ok(report) => {
             Ok(report.applied_migrations().iter().map(|unit| Version(unit.version())).collect())
@@ -198,10 +210,11 @@ struct SchemaTarget<'a> {
     session: &'a Client,
     order: &'a Order<'a>,
     setup: Sql,
-    become_owner: Sql,
     /// refinery's statement that makes the history, to go with the first migration.
     create_history: Option<String>,
     pending: &'a [&'a Migration],
+    /// Whether they are one transaction.
+    at_once: bool,
     done: usize,
     /// Why a file that runs outside of a transaction stopped.
     outside: Option<Error>,
@@ -225,9 +238,8 @@ impl AsyncTransaction for SchemaTarget<'_> {
                 }
                 Ok(0)
             }
-            // A file and its history row, and so on.
-            pairs => {
-                let files = pairs.len() / 2;
+            // A file and its history row.
+            [file, record, ..] => {
                 let next = self.next().filter(|next| next.runs_outside_a_transaction());
                 let message = match next {
                     Some(migration) => {
@@ -238,47 +250,65 @@ impl AsyncTransaction for SchemaTarget<'_> {
                                 return Err(CarryError::Outside);
                             }
                         };
-                        let mut message = self.message(&["", pairs[1]]);
+                        let mut message = self.message([("", *record)]);
                         message.add(Part::Ours, closing.as_str());
                         message
                     }
-                    None => self.message(pairs),
+                    None => self.message([(*file, *record)]),
                 };
                 self.send(&message).await?;
                 self.create_history = None;
-                self.done += files;
-                Ok(pairs.len())
+                self.done += 1;
+                Ok(2)
             }
         }
     }
 }
 
-impl SchemaTarget<'_> {
-    /// Everything that one transaction does.
-    fn message(&self, pairs: &[&str]) -> Message<Part> {
-        let mut message = Message::default();
-        if matches!(self.order.guard, Guard::Taken(_)) {
-            message.add(Part::Ours, FORGET);
+impl<'t> SchemaTarget<'t> {
+    fn new(session: &'t Client, order: &'t Order<'t>, pending: &'t [&'t Migration]) -> Self {
+        Self {
+            session,
+            order,
+            setup: setup(order.role, order.schema, order.limits, &sql!("LOCAL")),
+            create_history: None,
+            pending,
+            at_once: false,
+            done: 0,
+            outside: None,
         }
-        message.add(Part::Ours, self.setup.as_str());
+    }
+
+    /// Everything that one transaction does with files and their records.
+    ///
+    /// What is applied is recorded before it is done: both are one transaction, and a file that
+    /// somebody else has applied meanwhile is then found out by the history's key, before any of it
+    /// is done again.
+    fn message<'m>(&self, pairs: impl IntoIterator<Item = (&'m str, &'m str)>) -> Message<Part> {
+        let (files, records): (Vec<&str>, Vec<&str>) = pairs.into_iter().unzip();
+        let mut message = Message::default();
         if let Guard::Taken(key) = self.order.guard {
+            message.add(Part::Ours, forget(self.order.superuser));
+            message.add(Part::Ours, self.setup.as_str());
             message.add(Part::Lock, lock(key).as_str());
+        } else {
+            message.add(Part::Ours, self.setup.as_str());
         }
         if let Some(create) = &self.create_history {
             message.add(Part::Ours, create);
         }
-        let has_history = self.order.history.is_some() || self.create_history.is_some();
-        if matches!(self.order.guard, Guard::Taken(_)) && has_history {
-            message.add(Part::Unmoved, self.unmoved().as_str());
+        if let (Guard::Taken(_), Some(newest)) = (self.order.guard, self.newest()) {
+            message.add(Part::Unmoved, self.unmoved(newest).as_str());
         }
-        for (at, pair) in pairs.chunks(2).enumerate() {
+        for record in records {
+            message.add(Part::Record, record);
+        }
+        for (at, file) in files.into_iter().enumerate() {
             if at > 0 {
+                // The file before may have become another role, or gone elsewhere.
                 message.add(Part::Ours, self.setup.as_str());
             }
-            message.add(Part::File(self.done + at), pair[0]);
-            // The file may have become another role, which cannot write the history.
-            message.add(Part::Ours, self.become_owner.as_str());
-            message.add(Part::Ours, pair.get(1).copied().unwrap_or_default());
+            message.add(Part::File(self.done + at), file);
         }
         self.repeat(&mut message);
         message
@@ -316,34 +346,39 @@ impl SchemaTarget<'_> {
 
     async fn send(&self, message: &Message<Part>) -> Result<(), CarryError> {
         message.send(self.session).await.map_err(|Unsent { whose, error }| {
-            let refused = error.code() == Some(&SqlState::INVALID_TEXT_REPRESENTATION);
+            let code = error.code().cloned();
+            let is = |state| code == Some(state);
             let Some(Whose { part, done, before }) = whose else {
                 return CarryError::Ours(error);
             };
             match part {
-                Part::Lock if refused => CarryError::Busy,
-                Part::Unmoved if refused => CarryError::Moved,
+                Part::Lock if is(SqlState::INVALID_TEXT_REPRESENTATION) => CarryError::Busy,
+                Part::Unmoved if is(SqlState::DIVISION_BY_ZERO) => CarryError::Moved,
+                Part::Record if is(SqlState::UNIQUE_VIOLATION) => CarryError::Moved,
                 Part::File(at) => CarryError::File { at, done, before, error },
                 Part::Repeatable(at) => CarryError::Repeatable { at, done, before, error },
-                Part::Lock | Part::Unmoved | Part::Ours => CarryError::Ours(error),
+                Part::Lock | Part::Unmoved | Part::Record | Part::Ours => CarryError::Ours(error),
             }
         })
     }
 
-    /// Fails when the history is not as it was read: under the lock, so it stays.
-    fn unmoved(&self) -> Sql {
-        let none = History::default();
-        let known = self.order.history.unwrap_or(&none);
-        let applied = i64::try_from(known.0.len() + self.done).unwrap_or(i64::MAX);
-        let pending = self.pending.iter().take(self.done).map(|migration| migration.version);
-        let newest = known.version().max(pending.max()).map_or(-1, |version| version.0);
+    /// The version that the history ends with by now; none when it is empty.
+    fn newest(&self) -> Option<Version> {
+        let known = self.order.history.and_then(History::version);
+        let applied = self.pending.iter().take(self.done).map(|migration| migration.version).max();
+        known.max(applied)
+    }
+
+    /// Fails when the version that the history was read to end with is not there any more: under the
+    /// lock, so it stays. A key is looked up, which costs a third of what any query of the table
+    /// would: nothing is written, and what is returned for a row that were is no number.
+    fn unmoved(&self, newest: Version) -> Sql {
         sql!(
-            "SELECT CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.=) {} \
-                AND coalesce(pg_catalog.max(version), -1) OPERATOR(pg_catalog.=) {} \
-                THEN '1' ELSE 'moved' END::pg_catalog.int4 FROM {}.refinery_schema_history",
-            applied,
-            newest,
-            self.order.schema
+            "INSERT INTO {}.refinery_schema_history (version) VALUES ({}) \
+             ON CONFLICT (version) DO NOTHING \
+             RETURNING 1 OPERATOR(pg_catalog./) (version OPERATOR(pg_catalog.-) version)",
+            self.order.schema,
+            newest.0
         )
     }
 
@@ -403,7 +438,7 @@ impl SchemaTarget<'_> {
                 let files: Vec<&str> = self.pending[self.done.min(self.pending.len())..]
                     .iter()
                     .map(|migration| migration.path.as_str())
-                    .take(if self.order.together { usize::MAX } else { 1 })
+                    .take(if self.at_once { usize::MAX } else { 1 })
                     .collect();
                 let what = match files.as_slice() {
                     [] => format!("migrate {schema}"),
@@ -436,7 +471,7 @@ impl SchemaTarget<'_> {
                 migration.path
             ));
         }
-        if server.code() == Some(&SqlState::OUT_OF_MEMORY) && self.order.together {
+        if server.code() == Some(&SqlState::OUT_OF_MEMORY) && self.at_once {
             failure = failure.hint(
                 "apply one file per transaction, which holds fewer locks at once: --per-file",
             );
@@ -455,8 +490,17 @@ impl SchemaTarget<'_> {
 /// Forgets what the tenant before left in the session. What a file calls cannot be seen in its text,
 /// so this is said every time: it costs a few hundredths of a millisecond. At the beginning, because
 /// deferred triggers run at the end, and with the settings of their own tenant.
-const FORGET: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; \
-                      SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP";
+///
+/// Who is no superuser can take no other identity, and need not give one back: that would be half of
+/// the cost.
+fn forget(superuser: bool) -> &'static str {
+    if superuser {
+        "SET SESSION AUTHORIZATION DEFAULT; CLOSE ALL; RESET ALL; \
+         SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP"
+    } else {
+        "CLOSE ALL; RESET ALL; SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP"
+    }
+}
 
 /// Takes the schema's lock for the transaction, or fails at once: a session that waits for it inside
 /// a statement holds a snapshot, which CREATE INDEX CONCURRENTLY waits for.
@@ -470,21 +514,36 @@ fn lock(key: i64) -> Sql {
 impl AsyncQuery<Vec<Unit>> for SchemaTarget<'_> {
     /// The history that the caller has read; refinery asks for nothing else.
     async fn query<'a>(&'a mut self, _: &'a str) -> Result<Vec<Unit>, CarryError> {
-        let rows = self.order.history.map(|history| history.0.as_slice()).unwrap_or_default();
-        rows.iter()
-            .map(|applied| {
-                let on = time::OffsetDateTime::parse(
-                    &applied.applied_on,
-                    &time::format_description::well_known::Rfc3339,
-                )
-                .map_err(|_| CarryError::History(format!("the time {:?}", applied.applied_on)))?;
-                Ok(Unit::applied(applied.version.0, applied.name.clone(), on, applied.checksum))
-            })
-            .collect()
+        units_of(self.order.history)
     }
 }
 
 impl AsyncMigrate for SchemaTarget<'_> {}
+
+/// A history that was read, as refinery knows it.
+pub(super) fn units_of(history: Option<&History>) -> Result<Vec<Unit>, CarryError> {
+    let rows = history.map(|history| history.0.as_slice()).unwrap_or_default();
+    rows.iter()
+        .map(|applied| {
+            let on = time::OffsetDateTime::parse(
+                &applied.applied_on,
+                &time::format_description::well_known::Rfc3339,
+            )
+            .map_err(|_| CarryError::History(format!("the time {:?}", applied.applied_on)))?;
+            Ok(Unit::applied(applied.version.0, applied.name.clone(), on, applied.checksum))
+        })
+        .collect()
+}
+
+/// Why refinery does not go on with a history.
+pub(super) fn told_apart(error: &refinery::Error) -> Error {
+    let carried = match error.kind() {
+        Kind::Connection(_, source) => source.downcast_ref::<CarryError>(),
+        _ => None,
+    };
+    let why = carried.map_or_else(|| error.to_string(), ToString::to_string);
+    Error::new(Code::HistoryDiverged, format!("decide what is to be applied: {why}"))
+}
 
 /// Reads a row of the history from column `at` on.
 pub(super) fn applied(row: &tokio_postgres::Row, at: usize) -> Result<Applied, String> {

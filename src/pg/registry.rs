@@ -8,6 +8,7 @@ use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use super::answer::failed;
+use super::decided::Decided;
 use super::home::Limits;
 use super::lock::{self, LockKey};
 use super::refinery;
@@ -118,8 +119,6 @@ async fn migrate(session: &Session, set: &MigrationSet) -> Result<(), Error> {
         })?;
     }
     let history = refinery::history(client, &schema).await?;
-    let none = History::default();
-    let pending = decide(set, history.as_ref().unwrap_or(&none), None)?;
     let files = refinery::Prepared::new(set)?;
     let order = refinery::Order {
         schema: &schema,
@@ -128,12 +127,13 @@ async fn migrate(session: &Session, set: &MigrationSet) -> Result<(), Error> {
         files: &files,
         history: history.as_ref(),
         to: None,
-        together: true,
         guard: refinery::Guard::Held,
         watcher: None,
+        superuser: true,
         repeatables: refinery::Repeating::default(),
     };
-    refinery::migrate(client, &order, &pending)
+    let decided = Decided::new(&files, history.as_ref(), None).await?;
+    refinery::migrate_at_once(client, &order, &decided)
         .await
         .map_err(|not_applied| not_applied.failure(&schema).1)?;
     Ok(())
@@ -207,7 +207,7 @@ pub(super) async fn observe(
         .query_typed(
             "SELECT coalesce(bool_or(shares AND active), false), min(id) FILTER (WHERE NOT shares) \
              FROM (SELECT id, isolation = 'shared' AND $5 = 'shared' AS shares, state = 'active' AS active \
-                   FROM tenantctl.tenants WHERE id <> $1 AND cluster = $2 AND database = $3 \
+                   FROM tenantctl.tenants WHERE id <> $1 AND state <> 'purged' AND cluster = $2 AND database = $3 \
                      AND (schema = $4 OR isolation = 'database' OR $5 = 'database')) neighbours",
             &here,
         )

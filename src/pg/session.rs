@@ -28,6 +28,15 @@ enum Held {
     Own(ClientWrapper),
 }
 
+/// The server's side of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// The process.
+    pub pid: i32,
+    /// Whether what runs there may take any identity.
+    pub superuser: bool,
+}
+
 impl Session {
     pub(super) fn pooled(
         object: Object,
@@ -52,18 +61,22 @@ impl Session {
         self.connector.canceller(self.client())
     }
 
-    /// The server's process of this session.
+    /// The server's side of this session.
     ///
     /// # Errors
     ///
     /// Any failure of the session.
-    pub async fn pid(&self) -> Result<i32, Error> {
-        let rows = self
+    pub async fn backend(&self) -> Result<Backend, Error> {
+        let row = self
             .client()
-            .query_typed("SELECT pg_catalog.pg_backend_pid()", &[])
+            .query_typed_one(
+                "SELECT pg_catalog.pg_backend_pid(), \
+                        pg_catalog.current_setting('is_superuser') OPERATOR(pg_catalog.=) 'on'",
+                &[],
+            )
             .await
             .map_err(|error| failed(error, "ask a session for its process"))?;
-        Ok(rows.first().map_or(0, |row| row.get(0)))
+        Ok(Backend { pid: row.get(0), superuser: row.get(1) })
     }
 
     /// Leaves nothing of what was done on the session: no role, setting, lock or temporary object.

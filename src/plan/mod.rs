@@ -4,6 +4,7 @@ mod change;
 pub mod drift;
 pub mod endurance;
 pub mod health;
+pub mod life;
 pub mod locks;
 pub mod outside;
 pub mod pending;

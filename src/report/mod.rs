@@ -16,6 +16,7 @@ mod rewritten;
 mod rollout;
 mod runs;
 mod tenants;
+mod trail;
 mod verified;
 
 pub use compared::{Compared, ComparedGroup, Deviant, Flawed, Subject, Unread};
@@ -35,6 +36,7 @@ pub use rewritten::{Counts, Rewriting, Rewritten, RewrittenTarget};
 pub use rollout::{PlannedSql, RolloutPlan};
 pub use runs::{Runs, ShownRun};
 pub use tenants::{Listed, Source, Tenants};
+pub use trail::{Log, LogVerified};
 pub use verified::{AuditedDatabase, Verified};
 
 use crate::error::Code;
@@ -56,6 +58,10 @@ pub enum Report {
     Runs(Runs),
     /// `runs show`.
     Run(Box<ShownRun>),
+    /// `audit log`.
+    Log(Log),
+    /// `audit verify`.
+    LogVerified(LogVerified),
     /// `metrics`.
     Metrics(MigrationRun),
     /// `migrate baseline`, `migrate repair`, `migrate down`.
@@ -120,6 +126,7 @@ impl Report {
             Self::Rewritten(rewritten) => rewritten.verdict(),
             Self::Rollout(rollout) => rollout.verdict(),
             Self::Compared(compared) => compared.verdict(),
+            Self::LogVerified(verified) => verified.verdict(),
             Self::Doctor(doctor) => doctor.verdict(),
             Self::Findings(verified) => verified.verdict(),
             Self::Linted(linted) => linted.verdict(),

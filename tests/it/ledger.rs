@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use tenantctl::config::conninfo::{self, Environment};
 use tenantctl::error::Code;
+use tenantctl::migrations::embedded;
 use tenantctl::model::ident::Ident;
-use tenantctl::model::migration::Version;
+use tenantctl::model::migration::{MigrationSet, Version};
 use tenantctl::model::run::{
     NewRun, RunError, RunKind, RunReference, RunState, RunTarget, TargetState,
 };
@@ -494,13 +495,17 @@ fn a_slow_line_loses_no_note_and_keeps_nobody_waiting() {
 #[test]
 fn an_older_registry_with_tenants_gets_its_ledger() {
     on_every_version(|world| {
-        world.run(["create", "acme"]).ok();
         // As a tenantctl before ledgers left it.
-        world.sql(
-            "DROP TABLE tenantctl.run_targets, tenantctl.runs; \
-             DELETE FROM tenantctl.refinery_schema_history WHERE version > 2",
-        );
         let process = Process::of(&world);
+        let set = embedded::registry().unwrap();
+        let older = MigrationSet::new("older", set.migrations()[..2].to_vec()).unwrap();
+        process.block(registry::ensure(&process.session(), &older)).unwrap();
+        world.sql(
+            "INSERT INTO tenantctl.tenants \
+               (id, uuid, key, isolation, cluster, database, schema, owner, roles, state) \
+             VALUES ('acme', gen_random_uuid(), 'acme', 'schema', 'default', 'app', 'tenant_acme', \
+                     'tenant_acme_owner', '{app_tenant_acme}', 'active')",
+        );
         assert!(!process.block(ledger::exists(&process.session())).unwrap());
         world.run(["create", "globex"]).ok();
         assert!(process.block(ledger::exists(&process.session())).unwrap());

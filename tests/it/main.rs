@@ -8,6 +8,7 @@
 )]
 
 mod answers;
+mod audit_log;
 mod connections;
 mod corpus;
 mod create;

@@ -20,8 +20,17 @@ fn asleep(count: usize, sleep: &str, args: &[&str]) -> (Many, Running) {
 
 #[test]
 fn one_interrupt_lets_what_was_begun_finish() {
+    interrupted_once(Running::interrupt);
+}
+
+#[test]
+fn a_machine_that_shuts_down_lets_what_was_begun_finish() {
+    interrupted_once(Running::terminate);
+}
+
+fn interrupted_once(interrupt: impl Fn(&Running)) {
     let (many, running) = asleep(6, "0.7", &["--jobs", "2"]);
-    running.interrupt();
+    interrupt(&running);
     let up = running.wait().code(130);
     let ledger = many.lawful();
     assert_eq!(ledger["state"], "interrupted");

@@ -350,5 +350,5 @@ fn what_tenants_toml_says_of_a_tenant_is_what_it_becomes() {
         assert_eq!(tenant[field], value, "{listed:#}");
     }
     assert_eq!(tenant["version"], 7);
-    assert_eq!(world.session("app", OPERATOR).rows("SELECT event FROM tenantctl.events").len(), 2);
+    assert_eq!(world.session("app", OPERATOR).rows("SELECT event FROM tenantctl.events").len(), 3);
 }

@@ -13,7 +13,7 @@ use crate::error::Code;
 use crate::model::migration::Version;
 use crate::model::tenant::{Isolation, Placement};
 use crate::ops::watching::Watching;
-use crate::pg::{self, Repeating, Schema, Session, Target};
+use crate::pg::{self, Backend, Repeating, Schema, Session, Target};
 use crate::report::Status;
 
 impl Run<'_, '_> {
@@ -56,7 +56,7 @@ impl Run<'_, '_> {
             Err(error) if error.code == Code::NotFound => return Ended::Gone(error),
             Err(error) => return self.unreached(at, error),
         };
-        let (pid, history) = join(session.pid(), pg::history(&session, schema)).await;
+        let (backend, history) = join(session.backend(), pg::history(&session, schema)).await;
         match history {
             Ok(history) => {
                 if unit.wants_repeatables(self.options.scope.to) {
@@ -88,7 +88,7 @@ impl Run<'_, '_> {
             return Ended::failed(error);
         }
         let unit = self.units.borrow()[at].clone();
-        self.on_session(at, &unit, session, pid.unwrap_or_default()).await
+        self.on_session(at, &unit, session, backend.ok()).await
     }
 
     /// A shared schema, or files that cannot be one transaction.
@@ -102,15 +102,21 @@ impl Run<'_, '_> {
         };
         match session {
             Ok(session) => {
-                let pid = session.pid().await.unwrap_or_default();
-                self.on_session(at, unit, session, pid).await
+                let backend = session.backend().await.ok();
+                self.on_session(at, unit, session, backend).await
             }
             Err(error) => self.unreached(at, error),
         }
     }
 
-    async fn on_session(&self, at: usize, unit: &Unit<'_>, session: Session, pid: i32) -> Ended {
-        let seat = self.seats.take(&session, pid);
+    async fn on_session(
+        &self,
+        at: usize,
+        unit: &Unit<'_>,
+        session: Session,
+        backend: Option<Backend>,
+    ) -> Ended {
+        let seat = self.seats.take(&session, backend);
         self.seats.works_on(seat, Some(at));
         let ended = if self.options.per_file || unit.runs_outside_a_transaction() {
             self.one_by_one(at, unit, &session, seat).await
@@ -170,6 +176,7 @@ impl Run<'_, '_> {
             limits: self.options.limits,
             lock_wait: self.options.lock_wait,
             watcher: Some(&watching),
+            superuser: self.seats.is_superuser(seat),
             repeatables: Repeating::default(),
         };
         self.units.borrow_mut()[at].attempts += 1;

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::run::{LOOK, Run};
+use super::run::{DEED, LOOK, Run};
 use super::targets::Unit;
 use super::{UpOptions, targets};
 use crate::error::{Code, Error};
@@ -16,6 +17,7 @@ use crate::model::run::{
     NewRun, Run as Kept, RunError, RunKind, RunReference, RunState, RunTarget, TargetState,
 };
 use crate::model::tenant::{Tenant, TenantId};
+use crate::ops::trail::Deed;
 use crate::ops::{Context, fleet};
 use crate::pg::{Ledger, Session, ledger, registry};
 use crate::report::event::Event;
@@ -63,7 +65,12 @@ impl Journal {
         }
         registry::ensure(&session, cx.sets.registry()).await?;
         let (ledger, targets) = reopened(cx, session, found.id).await?;
-        let before = targets.into_iter().map(|target| (target.tenant.clone(), target)).collect();
+        let before: BTreeMap<TenantId, RunTarget> =
+            targets.into_iter().map(|target| (target.tenant.clone(), target)).collect();
+        let (cluster, database) = &cx.fleet.registry;
+        let session = cx.servers.session(cluster, Some(database)).await?;
+        let about = json!({"tenants": before.len(), "resumed": true});
+        Deed::new(cx, DEED, None).run(found.id).about(about).start(&session).await?;
         let journal = Self {
             id: found.id,
             ledger: OnceCell::new_with(Some(Some(ledger))),
@@ -171,6 +178,8 @@ impl Journal {
             units.iter().flat_map(|unit| self.rows(unit, state(unit))).collect()
         };
         let again = ledger::reconnect(run.cx.servers, cluster, database);
+        let about = json!({"tenants": targets.len()});
+        Deed::new(run.cx, DEED, None).run(self.id).about(about).start(&session).await?;
         let ledger = Ledger::begin(session, Some(again), &new, &targets).await?;
         // Other lanes went on meanwhile, and had nowhere to note it.
         let units = run.units.borrow();

@@ -271,8 +271,8 @@ impl Run<'_, '_> {
     async fn sit_down(&self, cluster: &ClusterName, database: &Ident) -> Result<Seat, Error> {
         let session = self.cx.servers.session(cluster, Some(database)).await?;
         session.require(Operation::Transaction, &format!("migrate tenants in {database}")).await?;
-        let pid = session.pid().await?;
-        let number = self.seats.take(&session, pid);
+        let backend = session.backend().await?;
+        let number = self.seats.take(&session, Some(backend));
         Ok(Seat {
             session,
             number,
@@ -325,7 +325,7 @@ impl Run<'_, '_> {
                 let mut units = self.units.borrow_mut();
                 let unit = &mut units[at];
                 unit.attempts += 1;
-                let known = self.history_of(unit);
+                let known = self.beginnings.of(unit);
                 let leaves_traces = self.leaves_traces(unit);
                 let repeatables = (unit.repeatables.clone(), unit.has_repeatables);
                 (unit.brief(), known, leaves_traces, repeatables)
@@ -341,9 +341,15 @@ impl Run<'_, '_> {
                 limits: self.options.limits,
                 lock_wait: self.options.lock_wait,
                 watcher: None,
+                superuser: self.seats.is_superuser(seat),
                 repeatables: Repeating { files: &repeatables, recorded },
             };
-            let done = pg::migrate_at_once(session, &target, known.as_deref()).await;
+            let decided = match known.decided(files, target.to).await {
+                Ok(decided) => decided,
+                Err(error) => return (Ended::failed(error), false),
+            };
+            let known = known.history.as_ref();
+            let done = pg::migrate_at_once(session, &target, known, &decided).await;
             if leaves_traces && let Err(error) = session.clean().await {
                 log::debug!("{error}");
             }

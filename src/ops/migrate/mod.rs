@@ -2,6 +2,7 @@
 
 mod alone;
 mod attend;
+mod beginnings;
 mod guard;
 mod journal;
 mod lanes;

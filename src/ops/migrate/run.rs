@@ -2,24 +2,28 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use serde_json::json;
+use uuid::Uuid;
 
+use super::beginnings::Beginnings;
 use super::journal::Journal;
 use super::lanes::{Ended, Queue};
 use super::seats::Seats;
-use super::targets::{Known, Unit};
+use super::targets::Unit;
 use super::{UpOptions, answer};
 use crate::error::Error;
 use crate::model::count;
-use crate::model::migration::{History, Version};
+use crate::model::migration::Version;
 use crate::model::run::RunState;
 use crate::model::tenant::{ClusterName, Isolation};
+use crate::model::trail::Outcome;
 use crate::ops::Context;
 use crate::ops::lint::{lint_pending, refuse_findings};
 use crate::ops::select::Selector;
+use crate::ops::trail::Deed;
 use crate::pg::{self, Prepared};
 use crate::plan::endurance::is_too_much;
 use crate::plan::health::complaints;
@@ -34,6 +38,9 @@ pub(super) const LOOK: Duration = Duration::from_millis(100);
 /// How often a cluster that is not well is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
+/// What the audit log calls a run, whoever began it.
+pub(super) const DEED: &str = "migrate up";
+
 /// One execution over a selection of tenants.
 pub(super) struct Run<'r, 'a> {
     pub(super) cx: &'r Context<'a>,
@@ -42,8 +49,8 @@ pub(super) struct Run<'r, 'a> {
     pub(super) units: RefCell<Vec<Unit<'a>>>,
     pub(super) seats: Seats,
     pub(super) journal: Journal,
-    /// Histories that many schemas have alike, by model and length.
-    beginnings: RefCell<BTreeMap<(Isolation, usize), Rc<History>>>,
+    /// Histories that many schemas have alike.
+    pub(super) beginnings: Beginnings,
     /// The files, by model, after which a session must be cleaned.
     traces: BTreeMap<Isolation, BTreeSet<Version>>,
     started: Instant,
@@ -71,7 +78,7 @@ impl<'r, 'a> Run<'r, 'a> {
             units: RefCell::new(units),
             seats: Seats::default(),
             journal,
-            beginnings: RefCell::default(),
+            beginnings: Beginnings::default(),
             traces: traces(files),
             started,
             targets: Cell::new(0),
@@ -361,19 +368,6 @@ impl<'r, 'a> Run<'r, 'a> {
         tokio::time::sleep(time).await;
     }
 
-    /// The history of a unit, shared with all that have the same.
-    pub(super) fn history_of(&self, unit: &Unit<'_>) -> Option<Rc<History>> {
-        match &unit.known {
-            Known::First(count) => Some(Rc::clone(
-                self.beginnings
-                    .borrow_mut()
-                    .entry((unit.isolation, *count))
-                    .or_insert_with(|| Rc::new(History::of_first(unit.set, *count))),
-            )),
-            known => known.history(unit.set).map(Rc::new),
-        }
-    }
-
     /// Whether what a unit needs leaves something in the session that applies it.
     pub(super) fn leaves_traces(&self, unit: &Unit<'_>) -> bool {
         let traces = self.traces.get(&unit.isolation);
@@ -402,14 +396,42 @@ impl<'r, 'a> Run<'r, 'a> {
             RunState::Done
         };
         let run = self.journal.close(state).await?;
+        let answer = answer(self.cx, Verb::Up, &units, false, self.started);
+        if let Some(run) = run {
+            account(self.cx, run, state, &answer).await;
+        }
         Ok(MigrationRun {
             run,
             interrupted,
             stopped: stopped.filter(|_| left),
             resumable: run.is_some(),
-            ..answer(self.cx, Verb::Up, &units, false, self.started)
+            ..answer
         })
     }
+}
+
+/// Writes into the audit log how the run ended. The ledger has it already: a log that cannot be
+/// written is told, and no failure of the run.
+async fn account(cx: &Context<'_>, run: Uuid, state: RunState, answer: &MigrationRun) {
+    let (cluster, database) = &cx.fleet.registry;
+    let session = match cx.servers.session(cluster, Some(database)).await {
+        Ok(session) => session,
+        Err(lost) => {
+            log::warn!("run {run} is {} and the audit log does not say so: {lost}", state.word());
+            return;
+        }
+    };
+    let summary = answer.summary();
+    let outcome = if state == RunState::Done { Outcome::Done } else { Outcome::Failed };
+    let after = json!({
+        "run": state.word(),
+        "ok": summary.ok,
+        "failed": summary.failed,
+        "skipped": summary.skipped,
+        "pending": summary.pending,
+    });
+    let deed = Deed::new(cx, DEED, None).run(run);
+    deed.close(cx, &session, outcome, after, None).await;
 }
 
 fn traces(files: &BTreeMap<Isolation, Prepared<'_>>) -> BTreeMap<Isolation, BTreeSet<Version>> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::model::tenant::ClusterName;
-use crate::pg::{Canceller, Session};
+use crate::pg::{Backend, Canceller, Session};
 
 /// The sessions at work, each under a number of its own.
 #[derive(Default)]
@@ -16,7 +16,8 @@ pub(super) struct Seats {
 
 struct Seat {
     cluster: ClusterName,
-    pid: i32,
+    /// None when it could not be asked.
+    backend: Option<Backend>,
     canceller: Canceller,
     /// Since when the unit that is its turn has been at work; none while nothing is.
     since: Option<Instant>,
@@ -26,13 +27,13 @@ struct Seat {
 }
 
 impl Seats {
-    /// Takes a seat for a session, whose server process is `pid`. Returns its number.
-    pub(super) fn take(&self, session: &Session, pid: i32) -> usize {
+    /// Takes a seat for a session. Returns its number.
+    pub(super) fn take(&self, session: &Session, backend: Option<Backend>) -> usize {
         let number = self.next.get();
         self.next.set(number + 1);
         let seat = Seat {
             cluster: session.cluster().clone(),
-            pid,
+            backend,
             canceller: session.canceller(),
             since: None,
             unit: 0,
@@ -59,7 +60,13 @@ impl Seats {
     /// The server's process behind a seat.
     pub(super) fn pid(&self, number: usize) -> Option<i32> {
         let taken = self.taken.borrow();
-        taken.get(&number).map(|seat| seat.pid).filter(|pid| *pid != 0)
+        taken.get(&number).and_then(|seat| seat.backend).map(|backend| backend.pid)
+    }
+
+    /// Whether what runs on a seat may take any identity, as far as is known.
+    pub(super) fn is_superuser(&self, number: usize) -> bool {
+        let taken = self.taken.borrow();
+        taken.get(&number).and_then(|seat| seat.backend).is_none_or(|backend| backend.superuser)
     }
 
     /// Who was seen in the way of a seat's unit.
@@ -76,9 +83,9 @@ impl Seats {
         self.taken
             .borrow()
             .iter()
-            .filter(|(_, seat)| seat.cluster == *cluster && seat.pid != 0)
+            .filter(|(_, seat)| seat.cluster == *cluster)
             .filter(|(_, seat)| seat.since.is_some_and(|since| since.elapsed() >= for_long))
-            .map(|(number, seat)| (*number, seat.pid, seat.unit))
+            .filter_map(|(number, seat)| Some((*number, seat.backend?.pid, seat.unit)))
             .collect()
     }
 

@@ -156,11 +156,21 @@ pub fn refuse_another_shape(desired: &Desired, row: &Registered) -> Result<(), E
             ),
         ));
     }
-    if matches!(row.state, State::Suspended | State::Deleted) {
+    let hint = match row.state {
+        State::Provisioning | State::Active => None,
+        State::Suspended => Some(format!("open it again with: tenantctl resume {}", tenant.id)),
+        State::Deleting => Some(format!("bring it back with: tenantctl undelete {}", tenant.id)),
+        State::Moving => Some(format!("see it with: tenantctl show {}", tenant.id)),
+        State::Deleted | State::Purged => {
+            Some("take another id: this one stays its own".to_owned())
+        }
+    };
+    if let Some(hint) = hint {
         return Err(Error::new(
             Code::Refused,
             format!("tenant {} exists already and is {}", tenant.id, row.state),
-        ));
+        )
+        .hint(hint));
     }
     refuse_other_roles(tenant, row)
 }

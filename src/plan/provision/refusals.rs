@@ -94,7 +94,10 @@ fn a_tenant_that_left_is_not_made_again() {
         (State::Provisioning, false),
         (State::Active, false),
         (State::Suspended, true),
+        (State::Moving, true),
+        (State::Deleting, true),
         (State::Deleted, true),
+        (State::Purged, true),
     ] {
         let mut observed = standing(&wanted);
         observed.registered = Some(registered(&wanted, state));
