@@ -15,5 +15,5 @@ mod read;
 mod write;
 
 pub use parts::{Compression, Parts, unpacked};
-pub use read::{Reader, Source};
+pub use read::{Reader, Source, TableRows};
 pub use write::{Destination, Writer};

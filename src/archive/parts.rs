@@ -98,7 +98,8 @@ impl Parts {
             Compression::None => "",
         };
         let file = format!("{}/{:05}.{}{end}", self.directory, self.number, self.rendering.word());
-        self.packing = Some(tokio::task::spawn_blocking(move || pack(file, rows, &raw, compression)));
+        self.packing =
+            Some(tokio::task::spawn_blocking(move || pack(file, rows, &raw, compression)));
         Ok(())
     }
 

@@ -61,10 +61,11 @@ impl Reader {
         blocking(move || {
             let files = Files::open(&path)?;
             let bytes = files.get(MANIFEST).map_err(|error| match error.code {
-                Code::NotFound => {
-                    Error::new(Code::NotFound, format!("{place} is no whole archive: it has no {MANIFEST}"))
-                        .hint("an export that was stopped leaves no manifest: export the tenant again")
-                }
+                Code::NotFound => Error::new(
+                    Code::NotFound,
+                    format!("{place} is no whole archive: it has no {MANIFEST}"),
+                )
+                .hint("an export that was stopped leaves no manifest: export the tenant again"),
                 _ => error,
             })?;
             let manifest = Manifest::read(&bytes, &place)?;
@@ -174,7 +175,8 @@ impl Files {
             _ => Error::new(Code::Io, format!("read {name}")).because(error),
         };
         // A manifest names files of its archive, and nothing outside of it.
-        if Path::new(name).components().any(|part| !matches!(part, std::path::Component::Normal(_))) {
+        if Path::new(name).components().any(|part| !matches!(part, std::path::Component::Normal(_)))
+        {
             return Err(not_there());
         }
         match self {

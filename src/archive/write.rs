@@ -66,10 +66,14 @@ impl Writer {
                 let file = private(OpenOptions::new().write(true).create(true).truncate(true))
                     .open(&unfinished)
                     .map_err(|error| io_error("write", &unfinished, error))?;
-                (Some(builder(Box::new(io::BufWriter::with_capacity(1 << 20, file)))), Some(unfinished))
+                (
+                    Some(builder(Box::new(io::BufWriter::with_capacity(1 << 20, file)))),
+                    Some(unfinished),
+                )
             }
             Destination::Directory(path) => {
-                let holds_something = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+                let holds_something =
+                    fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
                 refuse_existing(path, path.is_file() || holds_something)?;
                 let unfinished = beside(path);
                 // What a killed run has left is of no use: its snapshot is gone.
@@ -106,9 +110,7 @@ impl Writer {
                 })
                 .await?;
                 self.tar = Some(tar);
-                done.map_err(|error| {
-                    Error::new(Code::Io, format!("write {place}")).because(error)
-                })
+                done.map_err(|error| Error::new(Code::Io, format!("write {place}")).because(error))
             }
             (None, Some(directory)) => {
                 let path = directory.join(&name);
@@ -182,7 +184,9 @@ fn append(
     tar.append_data(&mut header, name, bytes)
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| Error::new(Code::Bug, "write an archive").because(error))

@@ -2,6 +2,7 @@
 
 mod app;
 mod args;
+mod arriving;
 mod consent;
 mod exit;
 
@@ -44,6 +45,9 @@ commands! {
     create => Create,
     list => List,
     show => Show,
+    clone => Clone,
+    export => Export,
+    import => Import,
     migrate => Migrate,
     runs => Runs,
     audit => Audit,

@@ -192,7 +192,9 @@ impl Manifest {
         let tables = order
             .iter()
             .flatten()
-            .filter_map(|name| Some(Contents::describe(name, holdings.tables.get(name)?, home, rows_as)))
+            .filter_map(|name| {
+                Some(Contents::describe(name, holdings.tables.get(name)?, home, rows_as))
+            })
             .collect();
         let sequences = holdings
             .sequences
@@ -240,7 +242,8 @@ impl Manifest {
         };
         let Numbered { format } = serde_json::from_slice(bytes).map_err(refused)?;
         if format > FORMAT {
-            let what = format!("{place} is an archive of format {format}; this tenantctl reads {FORMAT}");
+            let what =
+                format!("{place} is an archive of format {format}; this tenantctl reads {FORMAT}");
             return Err(Error::new(Code::Refused, what)
                 .hint("install the tenantctl that wrote it, or a newer one"));
         }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::converge::{Converged, Patience, converge};
+use super::import::refuse_half_filled;
 use super::trail::{Deed, standing, told};
 use super::{Context, credentials};
 use crate::config::Request;
@@ -61,6 +62,9 @@ pub async fn create(
     registry::ensure(&control, cx.sets.registry()).await?;
     let lock = pg::hold(&control, LockKey::tenant(&request.id), options.lock_wait).await?;
     let known = registry::find(&control, &request.id).await?;
+    if let Some(known) = &known {
+        refuse_half_filled(&control, known).await?;
+    }
     let mut desired = resolve(cx, request, known.as_ref())?;
     let before = known.as_ref().map(|tenant| tenant.state);
     let known_before = known.clone();
@@ -81,7 +85,7 @@ pub async fn create(
         .before(known_before.as_ref().map_or(Value::Null, standing));
     let made = async {
         let converged = converge(cx, &control, &mut desired, prepare, patience).await?;
-        repeat(cx, &desired, options).await?;
+        repeat(cx, &desired, patience).await?;
         Ok::<_, Error>(converged)
     };
     let made = made.await.map_err(anyhow::Error::from);
@@ -106,7 +110,11 @@ pub async fn create(
 }
 
 /// Applies repeatable files that changed since, which come behind all migrations.
-async fn repeat(cx: &Context<'_>, desired: &Desired, options: &CreateOptions) -> Result<(), Error> {
+pub(super) async fn repeat(
+    cx: &Context<'_>,
+    desired: &Desired,
+    patience: Patience,
+) -> Result<(), Error> {
     let tenant = &desired.tenant;
     let set = cx.sets.of(tenant.isolation);
     if set.repeatables().is_empty() {
@@ -118,15 +126,15 @@ async fn repeat(cx: &Context<'_>, desired: &Desired, options: &CreateOptions) ->
         placement: &tenant.placement,
         owner: &tenant.owner,
         set,
-        limits: options.limits,
-        lock_wait: options.lock_wait,
+        limits: patience.limits,
+        lock_wait: patience.lock_wait,
     };
     pg::reapply(&session, &schema).await?;
     Ok(())
 }
 
 /// What is already registered stays as it is unless the request says otherwise.
-fn resolve(
+pub(super) fn resolve(
     cx: &Context<'_>,
     mut request: Request,
     known: Option<&Tenant>,

@@ -85,6 +85,7 @@ fn value(report: &Report) -> Value {
         Report::Doctor(doctor) => self::doctor(doctor),
         Report::Configuration(configuration) => self::configuration(configuration),
         Report::Demo(demo) => self::demo(demo),
+        Report::Transferred(answer) => super::transferred::json(answer),
         Report::Text(text) => json!({"format": FORMAT, "text": text}),
     }
 }
@@ -111,7 +112,11 @@ struct TenantFields<'a> {
     error: Option<&'a str>,
 }
 
-fn tenant<'a>(tenant: &'a Tenant, version: Option<Version>, error: Option<&'a str>) -> Value {
+pub(super) fn tenant<'a>(
+    tenant: &'a Tenant,
+    version: Option<Version>,
+    error: Option<&'a str>,
+) -> Value {
     let fields = TenantFields {
         id: tenant.id.as_str(),
         uuid: tenant.uuid.to_string(),

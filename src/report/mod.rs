@@ -17,6 +17,7 @@ mod rollout;
 mod runs;
 mod tenants;
 mod trail;
+mod transferred;
 mod verified;
 
 pub use compared::{Compared, ComparedGroup, Deviant, Flawed, Subject, Unread};
@@ -37,6 +38,7 @@ pub use rollout::{PlannedSql, RolloutPlan};
 pub use runs::{Runs, ShownRun};
 pub use tenants::{Listed, Source, Tenants};
 pub use trail::{Log, LogVerified};
+pub use transferred::{Moved, Transferred};
 pub use verified::{AuditedDatabase, Verified};
 
 use crate::error::Code;
@@ -86,6 +88,8 @@ pub enum Report {
     Configuration(Configuration),
     /// `demo`.
     Demo(Box<Demo>),
+    /// `export`, `import`, `clone`.
+    Transferred(Box<Transferred>),
     /// Text that is the same in every format: completions, a manual page, a file's name.
     Text(String),
 }

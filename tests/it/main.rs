@@ -8,6 +8,7 @@
 )]
 
 mod answers;
+mod archives;
 mod audit_log;
 mod connections;
 mod corpus;

@@ -92,8 +92,10 @@ impl<'s> Loading<'s> {
             for (trigger, firing) in &table.triggers {
                 if matches!(firing, Firing::Normal | Firing::Always) {
                     let statement = sql!("ALTER TABLE {} DISABLE TRIGGER {}", name, trigger);
-                    self.as_role(&table.owner, &[statement], || format!("quiet {trigger} of {name}"))
-                        .await?;
+                    self.as_role(&table.owner, &[statement], || {
+                        format!("quiet {trigger} of {name}")
+                    })
+                    .await?;
                     self.quiet.push((name.clone(), trigger.clone(), *firing));
                 }
             }
@@ -132,7 +134,11 @@ impl<'s> Loading<'s> {
     /// # Errors
     ///
     /// Whatever the supply has to say, and whatever the server refuses.
-    pub async fn fill(&mut self, map: &TableMap, supply: &mut impl Supply) -> Result<Content, Error> {
+    pub async fn fill(
+        &mut self,
+        map: &TableMap,
+        supply: &mut impl Supply,
+    ) -> Result<Content, Error> {
         let table = self.table(&map.to)?.clone();
         let what = format!("fill {} of tenant {}", map.to, self.tenant.id);
         self.become_role(&transfer::writer(&map.to, &table, self.tenant)?).await?;
@@ -211,7 +217,10 @@ impl<'s> Loading<'s> {
             map.columns().iter().map(|column| sql!("held.{}", column)).collect();
         let select = transfer::select_unordered(&map.to, table, &columns, &self.tenant.key);
         let what = format!("read {} of tenant {} again", map.to, self.tenant.id);
-        Rows::begin(self.session, &select, Shape::Rows, Tally::default(), what).await?.content().await
+        Rows::begin(self.session, &select, Shape::Rows, Tally::default(), what)
+            .await?
+            .content()
+            .await
     }
 
     /// Whether a table holds a row of the tenant.
@@ -398,7 +407,10 @@ impl<'s> Loading<'s> {
         if taken == content.rows {
             return Ok((content, more));
         }
-        Err(Error::new(Code::Bug, format!("{what}: {} rows were sent, {taken} taken", content.rows)))
+        Err(Error::new(
+            Code::Bug,
+            format!("{what}: {} rows were sent, {taken} taken", content.rows),
+        ))
     }
 
     async fn as_role(

@@ -324,8 +324,7 @@ impl Reader<'_> {
             [(&oids, Type::OID_ARRAY), (&POLICY, Type::TEXT)];
         for row in &self.rows(POLICIES, &parameters).await? {
             let Some(table) = found.table(row)? else { continue };
-            for (column, allowed) in
-                [("shows", &mut table.seen_by), ("adds", &mut table.added_by)]
+            for (column, allowed) in [("shows", &mut table.seen_by), ("adds", &mut table.added_by)]
             {
                 if get(row, column)? {
                     allowed.everybody |= get::<bool>(row, "everybody")?;

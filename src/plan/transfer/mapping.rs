@@ -77,7 +77,9 @@ pub fn map(manifest: &Manifest, target: &Holdings, tenant: &Tenant) -> Result<Ma
         let Some(table) = target.tables.get(&to) else {
             // Where nothing was, nothing is lost.
             if contents.rows == 0 {
-                mapping.notes.push(format!("there is no table {to}; the archive has no row for it"));
+                mapping
+                    .notes
+                    .push(format!("there is no table {to}; the archive has no row for it"));
             } else {
                 problems.push(format!("there is no table {to}"));
             }
@@ -172,7 +174,10 @@ impl Place<'_> {
             if is_tenants || self.becomes_the_key(&column.name, &column.kind) {
                 keyed.push((column.name.clone(), column.kind.clone()));
             } else if !column.may_be_left_out() {
-                problems.push(format!("column {to}.{} must be filled, and the archive has none", column.name));
+                problems.push(format!(
+                    "column {to}.{} must be filled, and the archive has none",
+                    column.name
+                ));
             }
         }
         if problems.is_empty() {
@@ -222,5 +227,7 @@ fn holds(own: &str, archived: &str) -> bool {
     ];
     let bare = |kind: &str| kind.split('(').next().unwrap_or_default().trim_end().to_owned();
     own == archived
-        || WIDER.iter().any(|(wide, narrow)| *wide == own && narrow.contains(&bare(archived).as_str()))
+        || WIDER
+            .iter()
+            .any(|(wide, narrow)| *wide == own && narrow.contains(&bare(archived).as_str()))
 }

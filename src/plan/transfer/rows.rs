@@ -59,7 +59,12 @@ pub fn select(name: &QualifiedName, table: &HeldTable, columns: &[Sql], key: &st
 }
 
 /// Reads columns of the tenant's rows as they come.
-pub fn select_unordered(name: &QualifiedName, table: &HeldTable, columns: &[Sql], key: &str) -> Sql {
+pub fn select_unordered(
+    name: &QualifiedName,
+    table: &HeldTable,
+    columns: &[Sql],
+    key: &str,
+) -> Sql {
     sql!("SELECT {}{}", List(columns), from(name, table, key))
 }
 
