@@ -126,6 +126,13 @@ async fn make(
         repeat(cx, desired, patience).await?;
     }
     filled.notes.extend(opened.notes);
+    if desired.login_role.is_none() && desired.roles_are_its_own {
+        filled.notes.push(format!(
+            "role {} logs in and has no password: tenantctl credentials issue {}",
+            desired.tenant.role(),
+            desired.tenant.id
+        ));
+    }
     let mut steps = made.steps;
     steps.extend(opened.steps);
     Ok((filled, steps))
