@@ -53,18 +53,46 @@ impl Token {
 impl Binding<'_> {
     /// Whether every row that the condition admits is the current tenant's, as far as its shape says.
     pub(super) fn holds(&self, condition: &str) -> bool {
-        self.tied(&tokens(condition))
+        self.tied(&tokens(condition), Self::mentions)
     }
 
-    fn tied(&self, condition: &[Token]) -> bool {
+    /// The same for a table without the tenant column, which must ask another table or a function.
+    pub(super) fn refers(&self, condition: &str) -> bool {
+        self.tied(&tokens(condition), Self::asks_elsewhere)
+    }
+
+    /// Whether each part of a query filters by the tenant, as far as its shape says; one that begins
+    /// with WITH is not read.
+    pub(super) fn filters(&self, query: &str) -> bool {
+        let query = tokens(query.trim_end().trim_end_matches(';'));
+        if query.first().is_some_and(|first| first.is_word("with")) {
+            return true;
+        }
+        let mut parts = vec![query.as_slice()];
+        for word in ["union", "intersect", "except"] {
+            parts = parts.into_iter().flat_map(|part| split(part, word)).collect();
+        }
+        parts.into_iter().all(|part| {
+            let part = unwrapped(part);
+            let Some(filter) = split(part, "where").into_iter().nth(1) else {
+                // What a query selects from may be filtered inside.
+                return part.iter().any(|token| token.is_word("where"));
+            };
+            let ends = ["group", "order", "limit", "having", "window", "offset", "for"];
+            let filter = ends.iter().fold(filter, |filter, word| split(filter, word)[0]);
+            self.tied(filter, Self::mentions)
+        })
+    }
+
+    fn tied(&self, condition: &[Token], leaf: fn(&Self, &[Token]) -> bool) -> bool {
         let condition = unwrapped(condition);
         let alternatives = split(condition, "or");
         if alternatives.len() > 1 {
-            return alternatives.iter().all(|part| self.tied(part));
+            return alternatives.iter().all(|part| self.tied(part, leaf));
         }
         let demands = split(condition, "and");
         if demands.len() > 1 {
-            return demands.iter().any(|part| self.tied(part));
+            return demands.iter().any(|part| self.tied(part, leaf));
         }
         match condition.first() {
             None => false,
@@ -72,9 +100,9 @@ impl Binding<'_> {
             Some(first) if first.is_word("case") => {
                 !condition.windows(2).any(|pair| {
                     (pair[0].is_word("then") || pair[0].is_word("else")) && pair[1].is_word("true")
-                }) && self.mentions(condition)
+                }) && leaf(self, condition)
             }
-            Some(_) => self.mentions(condition),
+            Some(_) => leaf(self, condition),
         }
     }
 
@@ -115,13 +143,38 @@ impl Binding<'_> {
         }
     }
 
+    /// Judges such a condition of a table without the tenant column: it asks a table with a row of its
+    /// own in hand, or somebody who knows who is asking.
+    fn asks_elsewhere(&self, atom: &[Token]) -> bool {
+        let calls = |names: &BTreeSet<String>| {
+            atom.windows(2).any(|pair| {
+                pair[1].is_sign("(") && pair[0].name().is_some_and(|name| names.contains(name))
+            })
+        };
+        let subquery = ["select", "from"].iter().all(|word| atom.iter().any(|t| t.is_word(word)));
+        if subquery {
+            let own = atom
+                .windows(2)
+                .any(|pair| pair[0].name() == Some(self.table) && pair[1].is_sign("."));
+            let left = atom.first().is_some_and(|t| !t.is_word("exists") && t.name().is_some())
+                || atom.first().is_some_and(|t| t.is_sign("("));
+            return own || left;
+        }
+        let reads = atom.iter().any(
+            |token| matches!(token, Token::Text(text) if text.eq_ignore_ascii_case(self.setting)),
+        );
+        calls(self.functions) || calls(self.identities) || reads
+    }
+
     /// How often the table's own tenant column stands there: bare, or qualified by the table.
     fn own_columns(&self, atom: &[Token]) -> usize {
         (0..atom.len())
             .filter(|&at| {
                 atom[at].name() == Some(self.column)
                     && match at.checked_sub(2).map(|from| &atom[from..at]) {
-                        Some([owner, dot]) if dot.is_sign(".") => owner.name() == Some(self.table),
+                        Some([owner, dot]) if dot.is_sign(".") => {
+                            self.table.is_empty() || owner.name() == Some(self.table)
+                        }
                         _ => true,
                     }
             })
@@ -265,6 +318,54 @@ mod tests {
         ] {
             assert!(!holds(condition), "{condition}");
         }
+    }
+
+    #[test]
+    fn a_view_is_read_part_by_part() {
+        let functions = BTreeSet::from(["current_tenant_id".to_owned()]);
+        let none = BTreeSet::new();
+        let binding = Binding {
+            table: "",
+            column: "tenant_id",
+            setting: "app.tenant_id",
+            functions: &functions,
+            identities: &none,
+            keys: Vec::new(),
+            role_is_tenant: false,
+        };
+        let filters = |query: &str| binding.filters(query);
+        let mine = "SELECT n.id FROM app.notes n WHERE ((n.tenant_id = app.current_tenant_id()) AND (n.x > 1)) ORDER BY n.id;";
+        assert!(filters(mine));
+        assert!(!filters("SELECT n.id, app.current_tenant_id() AS me FROM app.notes n;"));
+        assert!(!filters(
+            "SELECT n.id FROM app.notes n WHERE ((n.tenant_id = app.current_tenant_id()) OR n.shared);"
+        ));
+        assert!(!filters(&format!("SELECT o.id FROM app.old o UNION ALL {mine}")));
+    }
+
+    #[test]
+    fn a_table_without_the_column_must_ask_with_a_row_in_hand() {
+        let refers = |condition: &str| {
+            let (functions, none) =
+                (BTreeSet::from(["current_tenant_id".to_owned()]), BTreeSet::new());
+            Binding {
+                table: "lines",
+                column: "tenant_id",
+                setting: "app.tenant_id",
+                functions: &functions,
+                identities: &none,
+                keys: Vec::new(),
+                role_is_tenant: false,
+            }
+            .refers(condition)
+        };
+        assert!(refers("(EXISTS ( SELECT 1 FROM app.notes n WHERE (n.id = lines.note_id)))"));
+        assert!(refers("(note_id IN ( SELECT notes.id FROM app.notes))"));
+        assert!(!refers(
+            "(EXISTS ( SELECT 1 FROM app.notes n WHERE (n.tenant_id = app.current_tenant_id())))"
+        ));
+        assert!(!refers("true"));
+        assert!(!refers("(note_id IS NOT NULL)"));
     }
 
     #[test]

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use super::finding::Finding;
 use crate::model::catalog::{
-    Catalog, Column, Database, Fill, Function, Grant, Membership, Oid, Policy, Privilege, Relation,
-    RelationKind, Role, Schema, View,
+    Cascade, Catalog, Column, Database, Fill, ForeignKey, Function, Grant, Membership, Oid, Policy,
+    Privilege, Relation, RelationKind, Role, Schema, Trigger, View,
 };
 use crate::model::ident::{Ident, QualifiedName};
 use crate::model::layout::{Estate, Setting, Tenancy};
 use crate::model::probe::{Attempt, Context, Method, Outcome, Probe};
+use crate::model::surroundings::{Index, ServerObject};
 use crate::model::tenant::{ClusterName, Isolation, Placement, State, Tenant, TenantId};
 
 /// The condition of a sound policy, as the server prints it.
@@ -59,7 +60,16 @@ impl World {
         }
         let owner = world.oid("own_eve");
         let grants = vec![world.granted("app_eve", &[Privilege::Connect])];
-        world.catalog.databases.push(Database { name: ident("eve"), owner, grants });
+        world.catalog.databases.push(Database {
+            name: ident("eve"),
+            owner,
+            template: false,
+            grants,
+        });
+        let owner = world.oid("admin");
+        let own = Database { name: ident("app"), owner, template: false, grants: Vec::new() };
+        world.catalog.databases.push(own);
+        world.catalog.version = 180_004;
         for (schema, owner, role) in [
             ("app", "app_owner", "app_rw"),
             ("tenant_cat", "own_cat", "app_cat"),
@@ -79,6 +89,11 @@ impl World {
         world.grant("app.countries", "app_rw", Privilege::Select);
         world.table("app", "tasks", "app_owner");
         world.protect("app.tasks");
+        for table in ["app.notes", "app.tasks"] {
+            let mut index = unique(world.relation_oid(table), &["tenant_id", "id"]);
+            index.primary = true;
+            world.catalog.around.indexes.push(index);
+        }
         world.grant("app.tasks", "app_rw", Privilege::Select);
         world
     }
@@ -128,6 +143,7 @@ impl World {
             superuser: false,
             bypass_rls: false,
             create_role: false,
+            create_db: false,
             replication: false,
             login: false,
         };
@@ -150,7 +166,7 @@ impl World {
         });
     }
 
-    fn granted(&self, role: &str, privileges: &[Privilege]) -> Grant {
+    pub(crate) fn granted(&self, role: &str, privileges: &[Privilege]) -> Grant {
         Grant {
             grantee: self.oid(role),
             privileges: privileges.iter().copied().collect(),
@@ -246,6 +262,44 @@ impl World {
         &mut self.catalog.policies[0]
     }
 
+    /// A role that logs in and is granted a privilege on a table, and may enter its schema.
+    pub(crate) fn login(&mut self, name: &str, table: &str, privilege: Privilege) {
+        self.role(name);
+        self.role_mut(name).login = true;
+        let schema = table.split_once('.').unwrap().0.to_owned();
+        self.grant_schema(&schema, name, Privilege::Usage);
+        self.grant(table, name, privilege);
+    }
+
+    /// Something of the server's, granted to a role.
+    pub(crate) fn given(&self, name: &str, role: &str, privilege: Privilege) -> ServerObject {
+        ServerObject {
+            name: name.to_owned(),
+            owner: self.oid("admin"),
+            grants: vec![self.granted(role, &[privilege])],
+        }
+    }
+
+    /// A table like another, with its columns but the tenant column.
+    pub(crate) fn like(&mut self, name: &str, columns: &[(&str, &str)]) -> Oid {
+        let number = self.table("app", name, "app_owner");
+        let relation = self.catalog.relations.get_mut(&number).unwrap();
+        relation.columns = columns.iter().map(|(name, kind)| column(name, kind)).collect();
+        number
+    }
+
+    /// A trigger of `app.notes` that runs a function.
+    pub(crate) fn trigger(&mut self, function: Oid) {
+        self.catalog.functions.get_mut(&function).unwrap().for_triggers = true;
+        self.catalog.triggers.push(Trigger {
+            name: ident("after_write"),
+            relation: self.relation_oid("app.notes"),
+            function,
+            before_row: false,
+            fires: [Privilege::Insert, Privilege::Update].into_iter().collect(),
+        });
+    }
+
     pub(crate) fn function(&mut self, schema: &str, name: &str, owner: &str, body: &str) -> Oid {
         let number = self.number();
         let function = Function {
@@ -257,12 +311,42 @@ impl World {
             for_triggers: false,
             settings: Vec::new(),
             language: "sql".to_owned(),
+            trusted: true,
             volatility: 's',
+            leakproof: false,
+            parallel: true,
             grants: vec![self.granted("public", &[Privilege::Execute])],
             body: body.to_owned(),
         };
         self.catalog.functions.insert(number, function);
         number
+    }
+}
+
+/// A foreign key of so many columns.
+pub(crate) fn key(child: Oid, parent: Oid, columns: &[(&str, &str)]) -> ForeignKey {
+    ForeignKey {
+        name: ident("some_fkey"),
+        child,
+        parent,
+        columns: columns.iter().map(|(own, theirs)| (ident(own), ident(theirs))).collect(),
+        on_delete: Cascade::None,
+        on_update: Cascade::None,
+    }
+}
+
+/// A unique index on so many columns.
+pub(crate) fn unique(relation: Oid, columns: &[&str]) -> Index {
+    Index {
+        name: ident("some_key"),
+        relation,
+        unique: true,
+        primary: false,
+        columns: columns.iter().map(|name| ident(name)).collect(),
+        expressions: false,
+        uuids: false,
+        numbered: false,
+        valid: true,
     }
 }
 
@@ -274,6 +358,7 @@ pub(crate) fn column(name: &str, type_name: &str) -> Column {
         first_label: None,
         not_null: true,
         fill: Fill::Null,
+        default: None,
     }
 }
 

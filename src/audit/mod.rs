@@ -5,17 +5,24 @@
 //! or an owner that nobody can become, is not accused.
 
 mod attribute;
+mod bound;
 mod crossed;
 mod crossing;
+mod cve;
 mod expression;
 pub mod finding;
 #[cfg(test)]
 mod fixture;
 mod granted;
+pub mod holdings;
+pub mod mechanisms;
 mod pairs;
 pub mod reach;
+mod routine;
 pub mod rules;
 pub mod survey;
+mod text;
+mod viewed;
 
 pub use finding::{Evidence, Finding, Fix, Object, Severity};
 pub use pairs::Pairs;

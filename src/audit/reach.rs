@@ -27,6 +27,7 @@ pub type Closure = BTreeMap<Oid, Path>;
 #[derive(Debug)]
 pub struct Reach {
     edges: HashMap<Oid, Vec<Membership>>,
+    inherited: HashMap<Oid, BTreeSet<Oid>>,
 }
 
 impl Reach {
@@ -36,7 +37,28 @@ impl Reach {
         for membership in &catalog.memberships {
             edges.entry(membership.member).or_default().push(*membership);
         }
-        Self { edges }
+        let mut reach = Self { edges, inherited: HashMap::new() };
+        reach.inherited = reach.edges.keys().map(|role| (*role, reach.inherits(*role))).collect();
+        reach
+    }
+
+    /// Whether a role uses another's privileges without any statement; it does its own.
+    pub fn uses(&self, role: Oid, other: Oid) -> bool {
+        role == other || self.inherited.get(&role).is_some_and(|roles| roles.contains(&other))
+    }
+
+    /// What a membership allows, in words: `inherits, SET ROLE`.
+    pub fn options(&self, member: Oid, role: Oid) -> String {
+        let edges = || self.edges.get(&member).into_iter().flatten().filter(|e| e.role == role);
+        [
+            ("inherited", edges().any(|edge| edge.inherit)),
+            ("SET ROLE", edges().any(|edge| edge.set)),
+            ("ADMIN OPTION", edges().any(|edge| edge.admin)),
+        ]
+        .into_iter()
+        .filter_map(|(word, holds)| holds.then_some(word))
+        .collect::<Vec<_>>()
+        .join(", ")
     }
 
     /// What a role can use, by any statements it may issue. Roles in `closed` are not passed through.

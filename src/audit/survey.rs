@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-use super::expression::Binding;
+use super::bound::{readers, reads_setting};
 use super::finding::Object;
+use super::holdings::{self, Holdings};
 use super::reach::{Closure, Reach};
 use crate::model::catalog::{
-    Catalog, Command, Database, Function, Grant, Oid, PUBLIC, Policy, Privilege, Privileges,
-    Relation, SessionDefault,
+    Catalog, Database, Function, Grant, Oid, PUBLIC, Policy, Privilege, Privileges, Relation,
+    SessionDefault, Trigger,
 };
 use crate::model::ident::Ident;
 use crate::model::layout::{Estate, HISTORY_TABLE, REPEATABLES_TABLE};
@@ -64,11 +65,16 @@ pub struct Survey<'a> {
     pub tenant_tables: BTreeSet<Oid>,
     /// Each tenant-owned schema.
     pub territories: BTreeMap<Oid, Territory<'a>>,
+    /// Tables that hold tenants' rows without the tenant column, and lists of tenants.
+    pub holdings: Holdings,
     numbers: HashMap<&'a Ident, Oid>,
     policies: HashMap<Oid, Vec<&'a Policy>>,
     using: HashMap<Oid, Vec<usize>>,
-    context_functions: BTreeSet<Oid>,
-    identity_functions: BTreeSet<Oid>,
+    triggers: HashMap<Oid, Vec<&'a Trigger>>,
+    owned_grounds: HashMap<Oid, Vec<Oid>>,
+    pub(super) context_functions: BTreeSet<Oid>,
+    pub(super) identity_functions: BTreeSet<Oid>,
+    pub(super) setting_functions: BTreeSet<Oid>,
 }
 
 impl<'a> Survey<'a> {
@@ -96,10 +102,35 @@ impl<'a> Survey<'a> {
             catalog.relations.iter().filter(|(_, r)| holds(r)).map(|(oid, _)| *oid).collect()
         });
         let setting = estate.tenancy.as_ref().map(|tenancy| tenancy.setting.as_str());
-        let reads = |words: &[&str]| readers(catalog, words);
+        let identity = |text: &str| {
+            let text = text.to_ascii_lowercase();
+            ["current_setting", "current_user", "session_user"]
+                .iter()
+                .any(|word| text.contains(word))
+        };
+        let mut triggers: HashMap<Oid, Vec<&Trigger>> = HashMap::new();
+        for trigger in &catalog.triggers {
+            triggers.entry(trigger.function).or_default().push(trigger);
+        }
+        let mut owned_grounds: HashMap<Oid, Vec<Oid>> = HashMap::new();
+        for schema in territories.keys() {
+            if let Some(facts) = catalog.schemas.get(schema) {
+                owned_grounds.entry(facts.owner).or_default().push(*schema);
+            }
+        }
+        let holdings = holdings::find(catalog, estate, &tenant_tables, &territories);
         Self {
-            context_functions: setting.map_or_else(BTreeSet::new, |setting| reads(&[setting])),
-            identity_functions: reads(&["current_setting", "current_user", "session_user"]),
+            context_functions: setting.map_or_else(BTreeSet::new, |setting| {
+                readers(catalog, |text| reads_setting(text, setting))
+            }),
+            identity_functions: readers(catalog, identity),
+            setting_functions: readers(catalog, |text| {
+                let text = text.to_ascii_lowercase();
+                text.contains("current_setting") || text.contains("session_user")
+            }),
+            holdings,
+            triggers,
+            owned_grounds,
             numbers: catalog.roles.iter().map(|(oid, role)| (&role.name, *oid)).collect(),
             catalog,
             estate,
@@ -121,6 +152,39 @@ impl<'a> Survey<'a> {
     /// The tables that hold tenants' rows side by side.
     pub fn tables(&self) -> impl Iterator<Item = (Oid, &'a Relation)> {
         self.tenant_tables.iter().filter_map(|oid| Some((*oid, self.catalog.relations.get(oid)?)))
+    }
+
+    /// Every table that holds tenants' rows: those with the tenant column, their children and copies.
+    pub fn rows(&self) -> impl Iterator<Item = (Oid, &'a Relation)> {
+        let others = self.holdings.rows();
+        self.tables().chain(others.filter_map(|oid| Some((oid, self.catalog.relations.get(&oid)?))))
+    }
+
+    /// Whether a relation is a table that holds tenants' rows side by side.
+    pub fn holds_rows(&self, relation: Oid) -> bool {
+        self.tenant_tables.contains(&relation) || self.holdings.rows().any(|oid| oid == relation)
+    }
+
+    /// Whether a subject may make temporary tables here.
+    pub fn makes_temporary(&self, subject: &Subject<'_>) -> bool {
+        self.here().is_some_and(|database| {
+            let held = self.privileges(subject, database.owner, &database.grants);
+            held.has(Privilege::Temporary)
+        })
+    }
+
+    /// Whether a subject may make objects somewhere in this database.
+    pub fn makes_objects(&self, subject: &Subject<'_>) -> bool {
+        let creates = |owner, grants: &[Grant]| {
+            self.privileges(subject, owner, grants).has(Privilege::Create)
+        };
+        self.here().is_some_and(|database| creates(database.owner, &database.grants))
+            || self.catalog.schemas.values().any(|schema| creates(schema.owner, &schema.grants))
+    }
+
+    /// This database, as the cluster knows it.
+    pub fn here(&self) -> Option<&'a Database> {
+        self.catalog.databases.iter().find(|database| database.name == self.catalog.database)
     }
 
     /// The policies of a table.
@@ -195,6 +259,22 @@ impl<'a> Survey<'a> {
             .filter(move |subject| self.enters(subject, schema))
     }
 
+    /// The triggers that run a function.
+    pub fn triggers_of(&self, function: Oid) -> impl Iterator<Item = &'a Trigger> {
+        self.triggers.get(&function).into_iter().flatten().copied()
+    }
+
+    /// The tenants' schemas that a role owns, itself or by inheritance.
+    pub fn grounds_of(&self, role: Oid) -> Vec<Oid> {
+        let acts_as = self.reach.inherits(role);
+        acts_as
+            .iter()
+            .filter_map(|owner| self.owned_grounds.get(owner))
+            .flatten()
+            .copied()
+            .collect()
+    }
+
     /// Whether another tenant's role can come to a tenant's own ground. A schema lies where others
     /// work; a database of one's own may be closed to them, and then what stands open inside stands
     /// open to nobody.
@@ -202,8 +282,7 @@ impl<'a> Survey<'a> {
         if ground.tenants.iter().any(|tenant| tenant.isolation != Isolation::Database) {
             return true;
         }
-        let here = |database: &&Database| database.name == self.catalog.database;
-        let Some(database) = self.catalog.databases.iter().find(here) else { return true };
+        let Some(database) = self.here() else { return true };
         let public =
             |grant: &Grant| grant.grantee == PUBLIC && grant.privileges.has(Privilege::Connect);
         let foreign = |subject: &&Subject<'_>| {
@@ -253,107 +332,6 @@ impl<'a> Survey<'a> {
         })
     }
 
-    /// Whether row-level security does not bind a role on a table.
-    pub fn exempt(&self, role: Oid, table: &Relation) -> bool {
-        !table.rls
-            || self.catalog.roles.get(&role).is_some_and(crate::model::catalog::Role::exempt)
-            || (!table.forced && self.reach.inherits(role).contains(&table.owner))
-    }
-
-    /// Whether a policy is for a role: it names everybody, or a role that it inherits.
-    pub fn applies(&self, policy: &Policy, role: Oid) -> bool {
-        policy.roles.contains(&PUBLIC)
-            || policy.roles.iter().any(|named| self.reach.inherits(role).contains(named))
-    }
-
-    /// Whether a condition of a policy ties rows to the current tenant.
-    pub fn tied(&self, policy: &Policy, table: &Relation, condition: &str) -> bool {
-        let Some(tenancy) = &self.estate.tenancy else { return true };
-        let names = |set: &BTreeSet<Oid>| -> BTreeSet<String> {
-            policy
-                .functions
-                .iter()
-                .filter(|oid| set.contains(oid))
-                .filter_map(|oid| self.catalog.functions.get(oid))
-                .map(|function| function.name.name.as_str().to_owned())
-                .collect()
-        };
-        let binding = Binding {
-            table: table.name.name.as_str(),
-            column: tenancy.column.as_str(),
-            setting: tenancy.setting.as_str(),
-            functions: &names(&self.context_functions),
-            identities: &names(&self.identity_functions),
-            keys: self.sole_tenant(policy).map(|tenant| tenant.key.as_str()).into_iter().collect(),
-            role_is_tenant: self.roles_are_tenants(),
-        };
-        policy.columns.contains(&tenancy.column) && binding.holds(condition)
-    }
-
-    /// Whether a function reads the tenant setting, itself or through another.
-    pub fn reads_context(&self, function: Oid) -> bool {
-        self.context_functions.contains(&function)
-    }
-
-    /// Whether some text reads the tenant setting, itself or through a function.
-    pub fn text_reads_context(&self, text: &str) -> bool {
-        let setting = self.estate.tenancy.as_ref().map(|tenancy| tenancy.setting.as_str());
-        setting.is_some_and(|setting| text.contains(setting))
-            || self.context_functions.iter().any(|oid| {
-                self.catalog
-                    .functions
-                    .get(oid)
-                    .is_some_and(|function| calls(text, function.name.name.as_str()))
-            })
-    }
-
-    /// The conditions under which a role does something to a table's rows, which nothing ties to
-    /// the tenant. `pick` chooses the side of a policy: rows that are seen, or rows that are written.
-    pub fn untied(
-        &self,
-        role: Oid,
-        table: (Oid, &Relation),
-        command: Command,
-        pick: fn(&Policy, Command) -> Option<&str>,
-    ) -> Vec<&'a Policy> {
-        let (oid, relation) = table;
-        let sides: Vec<_> = self
-            .policies(oid)
-            .iter()
-            .filter(|policy| self.applies(policy, role))
-            .filter_map(|policy| Some((*policy, pick(policy, command)?)))
-            .collect();
-        // One restrictive policy that is tied makes every permissive one harmless.
-        let floor = sides
-            .iter()
-            .any(|(policy, side)| !policy.permissive && self.tied(policy, relation, side));
-        if floor {
-            return Vec::new();
-        }
-        sides
-            .into_iter()
-            .filter(|(policy, side)| policy.permissive && !self.tied(policy, relation, side))
-            .map(|(policy, _)| policy)
-            .collect()
-    }
-
-    /// The roles that a subject may act as, itself first. A role that is a subject of its own is left
-    /// to its own findings.
-    pub fn faces(&self, subject: &Subject<'a>) -> Vec<Oid> {
-        let others = |role: &Oid| {
-            *role != subject.role && !self.subjects.iter().any(|other| other.role == *role)
-        };
-        std::iter::once(subject.role)
-            .chain(
-                subject
-                    .closure
-                    .iter()
-                    .filter(|(role, path)| path.becomes && others(role))
-                    .map(|(role, _)| *role),
-            )
-            .collect()
-    }
-
     /// The tenants whose own ground a relation, function or sequence of a schema lies on.
     pub fn ground(&self, schema: Oid) -> Option<&Territory<'a>> {
         self.territories.get(&schema)
@@ -376,9 +354,21 @@ impl<'a> Survey<'a> {
         ))
     }
 
-    /// A path of memberships in words: `app -> support -> admin`.
+    /// The statement that changes a function or procedure.
+    pub fn alter_function(&self, function: &Function, what: &Sql) -> Sql {
+        sql!("ALTER ROUTINE {}({}) {}", function.name, Sql::from_catalog(&function.arguments), what)
+    }
+
+    /// A path of memberships in words, with what each step allows:
+    /// `app -> support (inherited) -> admin (SET ROLE)`.
     pub fn path(&self, roles: &[Oid]) -> String {
-        roles.iter().map(|role| self.catalog.role_name(*role)).collect::<Vec<_>>().join(" -> ")
+        let mut said = roles.first().map_or_else(String::new, |role| self.catalog.role_name(*role));
+        for step in roles.windows(2) {
+            let (role, options) =
+                (self.catalog.role_name(step[1]), self.reach.options(step[0], step[1]));
+            said.push_str(&format!(" -> {role} ({options})"));
+        }
+        said
     }
 
     /// A finding's object in this database.
@@ -397,6 +387,11 @@ impl<'a> Survey<'a> {
         self.object(relation.kind.word(), &relation.name)
     }
 
+    /// A finding's object for what belongs to a relation: a policy, a trigger, an index.
+    pub fn part(&self, kind: &'static str, name: &Ident, of: &Relation) -> Object {
+        Object { parent: Some(of.name.to_string()), ..self.object(kind, name) }
+    }
+
     /// A finding's object for a role, which belongs to no database.
     pub fn role(&self, role: Oid) -> Object {
         Object { database: None, ..self.object("role", &self.catalog.role_name(role)) }
@@ -410,61 +405,6 @@ impl<'a> Survey<'a> {
     /// Whether a relation records what was applied: refinery's history, or tenantctl's repeatables.
     pub fn is_history(relation: &Relation) -> bool {
         [HISTORY_TABLE, REPEATABLES_TABLE].contains(&relation.name.name.as_str())
-    }
-
-    /// Whether shared tenants have a role each.
-    fn roles_are_tenants(&self) -> bool {
-        let mut tenants = self.estate.of(Isolation::Shared);
-        tenants.next().is_some_and(|first| tenants.all(|other| other.roles != first.roles))
-    }
-
-    /// The one tenant whose roles a policy names, and nobody else's.
-    fn sole_tenant(&self, policy: &Policy) -> Option<&'a Tenant> {
-        let mut named = policy.roles.iter().map(|role| {
-            let subject = self.subjects.iter().find(|subject| subject.role == *role)?;
-            match subject.tenants.as_slice() {
-                [only] => Some(*only),
-                _ => None,
-            }
-        });
-        let first = named.next()??;
-        named.all(|other| other.is_some_and(|other| other.id == first.id)).then_some(first)
-    }
-}
-
-/// Whether a text calls a function of that name.
-pub fn calls(text: &str, name: &str) -> bool {
-    text.match_indices(name).any(|(at, _)| {
-        let before = text[..at].chars().next_back();
-        let after = text[at + name.len()..].trim_start_matches('"').trim_start();
-        !before.is_some_and(|c| c.is_alphanumeric() || c == '_') && after.starts_with('(')
-    })
-}
-
-/// The functions whose text holds one of some words, or calls a function that does.
-fn readers(catalog: &Catalog, words: &[&str]) -> BTreeSet<Oid> {
-    let mut found: BTreeSet<Oid> = BTreeSet::new();
-    let holds = |text: &str| {
-        let text = text.to_ascii_lowercase();
-        words.iter().any(|word| text.contains(&word.to_ascii_lowercase()))
-    };
-    let written = || catalog.functions.iter().filter(|(_, function)| !function.body.is_empty());
-    found.extend(written().filter(|(_, function)| holds(&function.body)).map(|(oid, _)| *oid));
-    loop {
-        let names: BTreeSet<&str> = found
-            .iter()
-            .filter_map(|oid| Some(catalog.functions.get(oid)?.name.name.as_str()))
-            .collect();
-        let more: Vec<Oid> = written()
-            .filter(|(oid, function)| {
-                !found.contains(oid) && names.iter().any(|name| calls(&function.body, name))
-            })
-            .map(|(oid, _)| *oid)
-            .collect();
-        if more.is_empty() {
-            return found;
-        }
-        found.extend(more);
     }
 }
 

@@ -11,6 +11,7 @@ use std::fmt;
 
 use super::ident::{Ident, QualifiedName};
 pub use super::privilege::{Privilege, Privileges};
+use super::surroundings::Surroundings;
 use super::tenant::ClusterName;
 
 /// The number by which a server knows an object.
@@ -41,6 +42,8 @@ pub struct Role {
     pub bypass_rls: bool,
     /// `CREATEROLE`.
     pub create_role: bool,
+    /// `CREATEDB`.
+    pub create_db: bool,
     /// `REPLICATION`.
     pub replication: bool,
     /// `LOGIN`.
@@ -77,6 +80,8 @@ pub struct Database {
     pub name: Ident,
     /// Its owner.
     pub owner: Oid,
+    /// Whoever has `CREATEDB` may copy it.
+    pub template: bool,
     /// Who may do what with it; the defaults are spelled out.
     pub grants: Vec<Grant>,
 }
@@ -171,17 +176,36 @@ pub struct Column {
     pub not_null: bool,
     /// What stands there when nothing is given.
     pub fill: Fill,
+    /// The default's text, for the tenant column.
+    pub default: Option<String>,
 }
 
-/// A foreign key between tables that tenants share.
+/// What happens to rows that refer to one which goes or changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cascade {
+    /// It is refused.
+    None,
+    /// They go or change as well.
+    Follow,
+    /// Their reference is emptied or set to its default.
+    Empty,
+}
+
+/// A foreign key of a table outside tenants' own schemas, or one that crosses schemas.
 #[derive(Clone, Debug)]
 pub struct ForeignKey {
+    /// Its name.
+    pub name: Ident,
     /// The referencing table.
     pub child: Oid,
     /// The referenced table.
     pub parent: Oid,
     /// Its columns: (of the child, of the parent).
     pub columns: Vec<(Ident, Ident)>,
+    /// When a row of the parent goes.
+    pub on_delete: Cascade,
+    /// When the parent's key changes.
+    pub on_update: Cascade,
 }
 
 /// A table, view, sequence or another relation.
@@ -231,6 +255,10 @@ pub struct View {
     pub reads: Vec<Oid>,
     /// Its query, when it runs as somebody else than its caller.
     pub definition: String,
+    /// What is written through it must be seen through it (`WITH CHECK OPTION`).
+    pub check_option: bool,
+    /// What can be written through it without a trigger or a rule.
+    pub writes: Privileges,
 }
 
 /// What a policy governs.
@@ -335,8 +363,14 @@ pub struct Function {
     pub settings: Vec<String>,
     /// Its language.
     pub language: String,
+    /// The language is safe for everybody to write in.
+    pub trusted: bool,
     /// `i`mmutable, `s`table or `v`olatile.
     pub volatility: char,
+    /// It is said to tell nothing about its arguments.
+    pub leakproof: bool,
+    /// Plans that call it may run in parallel.
+    pub parallel: bool,
     /// Who may do what with it; the defaults are spelled out.
     pub grants: Vec<Grant>,
     /// Its text; empty for invoker functions in a tenant's own schema.
@@ -361,6 +395,8 @@ pub struct Trigger {
     pub function: Oid,
     /// It may change or refuse a row before it is stored.
     pub before_row: bool,
+    /// The verbs that fire it.
+    pub fires: Privileges,
 }
 
 /// What objects made later will be granted.
@@ -422,6 +458,8 @@ pub struct Catalog {
     pub default_privileges: Vec<DefaultPrivilege>,
     /// Defaults of sessions.
     pub session_defaults: Vec<SessionDefault>,
+    /// What stands around.
+    pub around: Surroundings,
     /// What could not be seen, in words.
     pub unseen: Vec<String>,
 }
@@ -445,6 +483,7 @@ impl Catalog {
             triggers: Vec::new(),
             default_privileges: Vec::new(),
             session_defaults: Vec::new(),
+            around: Surroundings { statistics_guarded: true, ..Surroundings::default() },
             unseen: Vec::new(),
         }
     }

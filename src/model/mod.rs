@@ -20,6 +20,7 @@ pub mod run;
 pub mod secret;
 pub mod severity;
 pub mod structure;
+pub mod surroundings;
 pub mod tally;
 pub mod tenant;
 pub mod trail;

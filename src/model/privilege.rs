@@ -29,11 +29,13 @@ pub enum Privilege {
     Temporary,
     /// Call a function.
     Execute,
+    /// Vacuum, cluster, reindex, refresh and lock a table (PostgreSQL 17 and newer).
+    Maintain,
 }
 
 impl Privilege {
     /// Every privilege.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Select,
         Self::Insert,
         Self::Update,
@@ -46,6 +48,7 @@ impl Privilege {
         Self::Connect,
         Self::Temporary,
         Self::Execute,
+        Self::Maintain,
     ];
 
     /// The word in `GRANT`.
@@ -63,6 +66,7 @@ impl Privilege {
             Self::Connect => "CONNECT",
             Self::Temporary => "TEMPORARY",
             Self::Execute => "EXECUTE",
+            Self::Maintain => "MAINTAIN",
         }
     }
 
@@ -149,6 +153,6 @@ mod tests {
         for privilege in Privilege::ALL {
             assert_eq!(Privilege::named(privilege.word()), Some(privilege));
         }
-        assert_eq!(Privilege::named("MAINTAIN"), None);
+        assert_eq!(Privilege::named("SET"), None);
     }
 }

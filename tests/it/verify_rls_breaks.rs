@@ -39,6 +39,7 @@ const STAGE: &str = "
     CREATE ROLE support NOLOGIN;
     CREATE ROLE chief NOLOGIN BYPASSRLS;
     CREATE TABLE app.parts (tenant_id uuid NOT NULL, n int) PARTITION BY HASH (tenant_id);
+    CREATE INDEX ON app.parts (tenant_id);
     CREATE TABLE app.parts_0 PARTITION OF app.parts FOR VALUES WITH (MODULUS 1, REMAINDER 0);
     ALTER TABLE app.parts ENABLE ROW LEVEL SECURITY;
     ALTER TABLE app.parts FORCE ROW LEVEL SECURITY;
@@ -98,7 +99,7 @@ const BREAKS: &[Break] = &[
     on_app(
         "a policy that is open to whoever set no tenant",
         "CREATE POLICY open ON app.tags FOR SELECT
-            USING (tenant_id = tenant_id AND nullif(current_setting('app.tenant_id', true), '') IS NULL)",
+            USING (tenant_id = tenant_id AND (SELECT nullif(current_setting('app.tenant_id', true), '')) IS NULL)",
         "DROP POLICY IF EXISTS open ON app.tags",
         &["policy-ignores-tenant", "probe-read"],
         "critical",
@@ -169,10 +170,10 @@ const BREAKS: &[Break] = &[
     ),
     on_app(
         "a policy's function in the application's hands",
-        "CREATE FUNCTION app.me() RETURNS uuid LANGUAGE sql STABLE
+        "CREATE FUNCTION app.me() RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE
             AS $$ SELECT nullif(current_setting('app.tenant_id', true), '')::uuid $$;
          ALTER FUNCTION app.me() OWNER TO app_rw;
-         CREATE POLICY own ON app.tags AS RESTRICTIVE USING (tenant_id = app.me())",
+         CREATE POLICY own ON app.tags AS RESTRICTIVE USING (tenant_id = (SELECT app.me()))",
         "DROP POLICY own ON app.tags; DROP FUNCTION app.me()",
         &["policy-function-writable"],
         "high",
@@ -191,7 +192,7 @@ const BREAKS: &[Break] = &[
         "CREATE TABLE app.leads (tenant_id uuid NOT NULL, name text NOT NULL);
          ALTER TABLE app.leads OWNER TO OWNER_OF_APP; GRANT SELECT ON app.leads TO app_rw",
         "DROP TABLE app.leads",
-        &["rls-disabled", "probe-read"],
+        &["rls-disabled", "tenant-index-missing", "probe-read"],
         "critical",
     ),
     on_app(

@@ -4,7 +4,6 @@
 use serde_json::{Value, json};
 
 use crate::harness::{OPERATOR, World, on_every_version};
-use crate::verify_rls::rules;
 
 /// Two tenants that share tables, told apart by `org_id` and `app.org`; two with a schema each.
 const BY_HAND: &str = "
@@ -31,6 +30,7 @@ const BY_HAND: &str = "
     CREATE TABLE crm.members (org_id int NOT NULL, person text NOT NULL, PRIMARY KEY (org_id, person));
     CREATE TABLE crm.files (org_id int NOT NULL, name text NOT NULL);
     CREATE TABLE crm.log (org_id int NOT NULL, at timestamptz NOT NULL DEFAULT now(), what text);
+    CREATE INDEX ON crm.notes (org_id); CREATE INDEX ON crm.files (org_id); CREATE INDEX ON crm.log (org_id);
     CREATE FUNCTION crm.org() RETURNS int LANGUAGE sql STABLE SET search_path = pg_catalog
         AS $$ SELECT nullif(current_setting('app.org', true), '')::int $$;
     CREATE FUNCTION crm.log_it() RETURNS trigger LANGUAGE plpgsql AS
@@ -106,8 +106,16 @@ isolation = "schema"
 }
 
 fn audit(world: &World, args: &[&str], code: i32) -> Value {
-    let args = [&["verify-rls", "-o", "json", "--fail-on", "info"], args].concat();
+    let args = [&["verify-rls", "-o", "json", "--fail-on", "low"], args].concat();
     world.run(&args).code(code).json()
+}
+
+/// The rules that found something that matters, sorted. Policies here are written in ways that cost
+/// more than they must, which is no fault.
+fn rules(answer: &Value) -> std::collections::BTreeSet<String> {
+    let mut found = crate::verify_rls::rules(answer);
+    found.remove("policy-slow");
+    found
 }
 
 /// Everything that an audit must not change.
@@ -131,7 +139,7 @@ fn a_sound_layout_that_somebody_made_by_hand_is_sound_and_untouched() {
         by_hand(&world, OPERATOR);
         let before = state(&world);
         let answer = audit(&world, &[], 0);
-        assert_eq!(answer["findings"], json!([]), "{answer:#}");
+        assert_eq!(rules(&answer), std::collections::BTreeSet::new(), "{answer:#}");
         assert_eq!(answer["not_probed"], json!([]), "{answer:#}");
         assert!(answer["coverage"]["probes"].as_u64().unwrap() > 60, "{answer:#}");
         assert_eq!(state(&world), before);
@@ -237,7 +245,7 @@ fn a_table_that_no_row_can_be_made_for_takes_one_line() {
     let world = World::new();
     world.sql(BY_HAND);
     world.sql(
-        "CREATE TABLE crm.odd (org_id int NOT NULL, n int NOT NULL CHECK (n * n = 1234 * 1234 + 1));
+        "CREATE TABLE crm.odd (org_id int NOT NULL, n int NOT NULL CHECK (n * n = 1234 * 1234 + 1)); CREATE INDEX ON crm.odd (org_id);
          ALTER TABLE crm.odd ENABLE ROW LEVEL SECURITY;
          CREATE POLICY p ON crm.odd USING (org_id = crm.org()); GRANT SELECT, INSERT, UPDATE, DELETE ON crm.odd TO web;
          CREATE TABLE crm.hen (org_id int NOT NULL, id int NOT NULL, egg int NOT NULL, PRIMARY KEY (org_id, id));

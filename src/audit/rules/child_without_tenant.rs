@@ -1,11 +1,10 @@
 //! A table without the tenant column whose rows hang on tenants' rows.
 
-use std::collections::BTreeSet;
-
 use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
+use crate::audit::holdings::Holding;
 use crate::audit::survey::Survey;
-use crate::model::catalog::{Oid, Privileges};
+use crate::model::catalog::Privileges;
 
 pub(super) static RULE: Rule = Rule {
     id: "child-without-tenant",
@@ -18,48 +17,38 @@ pub(super) static RULE: Rule = Rule {
     example: "CREATE TABLE app.invoice_lines (\n    invoice_id uuid NOT NULL REFERENCES app.invoices (id),\n    amount numeric NOT NULL\n);\nGRANT SELECT ON app.invoice_lines TO app_rw;",
     fix: "Add the tenant column, a foreign key over tenant and id together, and a policy. Old rows take their tenant from the row they refer to.",
     references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html", "https://www.postgresql.org/docs/current/ddl-constraints.html"],
+    covers: &["table-child"],
     check,
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Finding> {
     let Some(tenancy) = &survey.estate.tenancy else { return Vec::new() };
-    let keys = &survey.catalog.foreign_keys;
     let mut found = Vec::new();
-    // What hangs on a child hangs on the tenant as well.
-    let mut hanging: BTreeSet<Oid> = BTreeSet::new();
-    let mut next: Vec<Oid> = survey.tenant_tables.iter().copied().collect();
-    while let Some(parent) = next.pop() {
-        for key in keys.iter().filter(|key| key.parent == parent) {
-            let own = survey.tenant_tables.contains(&key.child);
-            if own || !hanging.insert(key.child) {
-                continue;
-            }
-            next.push(key.child);
-            let (Some(child), Some(parent)) =
-                (survey.catalog.relations.get(&key.child), survey.catalog.relations.get(&parent))
-            else {
-                continue;
-            };
-            if child.rls || survey.ground(child.schema).is_some() {
-                continue;
-            }
-            let Some((subject, held)) = survey.reaching(child, Privileges::ROWS).next() else {
-                continue;
-            };
-            let message = format!(
-                "{} refers to {} and has no column {}: {} reaches every tenant's rows",
-                child.name, parent.name, tenancy.column, subject.name
-            );
-            let fix = Fix::Advice(format!(
-                "add {} to {}, refer to {} with it, and protect the table as that one is",
-                tenancy.column, child.name, parent.name
-            ));
-            found.push(
-                RULE.finding(survey.relation(child), message, fix)
-                    .role(subject.name)
-                    .operation(held),
-            );
+    for (oid, why) in &survey.holdings.tables {
+        let Holding::Child(parent) = why else { continue };
+        let (Some(child), Some(parent)) =
+            (survey.catalog.relations.get(oid), survey.catalog.relations.get(parent))
+        else {
+            continue;
+        };
+        // Policies without effect are reported by policy-dormant.
+        if child.rls || !survey.policies(*oid).is_empty() {
+            continue;
         }
+        let Some((subject, held)) = survey.reaching(child, Privileges::ROWS).next() else {
+            continue;
+        };
+        let message = format!(
+            "{} refers to {} and has no column {}: {} reaches every tenant's rows",
+            child.name, parent.name, tenancy.column, subject.name
+        );
+        let fix = Fix::Advice(format!(
+            "add {} to {}, refer to {} with it, and protect the table as that one is",
+            tenancy.column, child.name, parent.name
+        ));
+        found.push(
+            RULE.finding(survey.relation(child), message, fix).role(subject.name).operation(held),
+        );
     }
     found
 }
@@ -73,11 +62,7 @@ mod tests {
     fn lines_of_a_tenants_row_are_accused_and_reference_tables_are_not() {
         let mut world = World::new();
         let (notes, countries) = (world.relation_oid("app.notes"), world.relation_oid("app.countries"));
-        let key = |child, parent| ForeignKey {
-            child,
-            parent,
-            columns: vec![(ident("note_id"), ident("id"))],
-        };
+        let key = |child, parent| key(child, parent, &[("note_id", "id")]);
         world.catalog.foreign_keys.push(key(notes, countries));
         let lines = world.table("app", "lines", "app_owner");
         world.catalog.foreign_keys.push(key(lines, notes));

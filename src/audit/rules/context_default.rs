@@ -19,6 +19,7 @@ pub(super) static RULE: Rule = Rule {
     example: "ALTER ROLE app_rw SET app.tenant_id = '11111111-1111-1111-1111-111111111111';",
     fix: "RESET the default, so that a session without a tenant sees no rows.",
     references: &["https://www.postgresql.org/docs/current/sql-alterrole.html", "https://www.postgresql.org/docs/current/sql-alterdatabase.html"],
+    covers: &["context-default"],
     check,
 };
 

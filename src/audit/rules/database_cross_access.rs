@@ -17,6 +17,7 @@ pub(super) static RULE: Rule = Rule {
     example: "GRANT SELECT ON app.users TO app_tenant_fay;  -- in the database of tenant eve",
     fix: "REVOKE it, in the database that the finding names.",
     references: &["https://www.postgresql.org/docs/current/ddl-priv.html"],
+    covers: &["database-grant", "table-column-grant"],
     check,
 };
 

@@ -20,6 +20,7 @@ pub(super) static RULE: Rule = Rule {
     example: "CREATE DATABASE tenant_eve;  -- and no REVOKE after it",
     fix: "REVOKE CONNECT, TEMPORARY ON DATABASE … FROM PUBLIC, and grant CONNECT to the tenant's own roles.",
     references: &["https://www.postgresql.org/docs/current/ddl-priv.html", "https://www.postgresql.org/docs/current/sql-createdatabase.html"],
+    covers: &["database-connect"],
     check,
 };
 

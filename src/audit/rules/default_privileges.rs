@@ -19,6 +19,7 @@ pub(super) static RULE: Rule = Rule {
     example: "ALTER DEFAULT PRIVILEGES FOR ROLE app_owner IN SCHEMA app GRANT SELECT ON TABLES TO PUBLIC;",
     fix: "ALTER DEFAULT PRIVILEGES … REVOKE, for the same owner and schema.",
     references: &["https://www.postgresql.org/docs/current/sql-alterdefaultprivileges.html"],
+    covers: &["ddl-default"],
     check,
 };
 

@@ -2,8 +2,8 @@
 
 use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
+use crate::audit::routine::touched;
 use crate::audit::survey::Survey;
-use crate::model::catalog::{Function, Oid};
 
 pub(super) static RULE: Rule = Rule {
     id: "definer-function",
@@ -16,12 +16,13 @@ pub(super) static RULE: Rule = Rule {
     example: "CREATE FUNCTION app.all_notes() RETURNS SETOF app.notes LANGUAGE sql SECURITY DEFINER\n    AS 'SELECT * FROM app.notes';  -- owned by a superuser",
     fix: "SECURITY INVOKER, an owner that the policies bind, or REVOKE EXECUTE.",
     references: &["https://www.postgresql.org/docs/current/sql-createfunction.html", "https://www.postgresql.org/docs/current/ddl-priv.html"],
+    covers: &["code-definer", "code-dynamic"],
     check,
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
-    for (oid, function) in survey.catalog.functions.iter().filter(|(_, f)| f.definer) {
+    for (oid, function) in survey.catalog.functions.iter().filter(|(_, f)| f.definer && !f.for_triggers) {
         let Some(touched) = touched(survey, *oid, function) else { continue };
         let home = survey.ground(function.schema);
         let caller = survey.entering(function.schema).find(|subject| {
@@ -48,65 +49,6 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
         );
     }
     found
-}
-
-/// What a routine works on that its caller should not.
-struct Touched {
-    what: String,
-    foreign: bool,
-}
-
-fn touched(survey: &Survey<'_>, oid: Oid, function: &Function) -> Option<Touched> {
-    if function.for_triggers || survey.reads_context(oid) {
-        return None;
-    }
-    let home = survey.ground(function.schema).map(|ground| &ground.tenants);
-    let named = survey
-        .tables()
-        .filter(|(_, table)| survey.exempt(function.owner, table))
-        .find(|(_, table)| {
-            // In a tenant's own schema a bare name is its own table's.
-            mentions(&function.body, table.name.name.as_str())
-                && (home.is_none() || mentions(&function.body, table.name.schema.as_str()))
-        });
-    // What a tenant's own function does, it does to that tenant's rows: other tenants may not call it.
-    let private = home.filter(|home| {
-        home.iter().any(|tenant| survey.number(&tenant.owner) == Some(function.owner))
-    });
-    if let Some(home) = private {
-        let what = format!("works for tenant {}", home[0].id);
-        return Some(Touched { what, foreign: false });
-    }
-    if let Some((_, table)) = named {
-        return Some(Touched { what: format!("reaches {}", table.name), foreign: home.is_some() });
-    }
-    let owner = survey.catalog.roles.get(&function.owner)?;
-    let acts_as = survey.reach.inherits(function.owner);
-    let other = survey.territories.iter().find_map(|(schema, ground)| {
-        let facts = survey.catalog.schemas.get(schema)?;
-        let elsewhere = home.is_none_or(|home| home[0].id != ground.tenants[0].id);
-        let reaches = owner.superuser || acts_as.contains(&facts.owner);
-        (elsewhere && reaches && mentions(&function.body, facts.name.as_str()))
-            .then_some(&facts.name)
-    });
-    if let Some(schema) = other {
-        return Some(Touched { what: format!("reaches schema {schema}"), foreign: true });
-    }
-    // Statements that are put together at run time may name anything the owner can read.
-    let dynamic = mentions(&function.body.to_ascii_lowercase(), "execute")
-        && survey.tables().any(|(_, table)| survey.exempt(function.owner, table));
-    (owner.exempt() && dynamic).then(|| Touched {
-        what: "builds its statements at run time".to_owned(),
-        foreign: owner.superuser,
-    })
-}
-
-/// Whether a text holds a name as a word of its own.
-fn mentions(text: &str, name: &str) -> bool {
-    let part = |c: char| c.is_alphanumeric() || c == '_';
-    text.match_indices(name).any(|(at, _)| {
-        !text[..at].ends_with(part) && !text[at + name.len()..].starts_with(part)
-    })
 }
 
 #[cfg(test)]

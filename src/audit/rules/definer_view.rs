@@ -1,11 +1,10 @@
 //! A view that shows tenants' rows with rights other than its caller's.
 
-use std::collections::BTreeSet;
-
 use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
-use crate::model::catalog::{Oid, Privileges, Relation, RelationKind};
+use crate::audit::viewed::{Guard, shown};
+use crate::model::catalog::{Privileges, RelationKind};
 use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
@@ -19,6 +18,7 @@ pub(super) static RULE: Rule = Rule {
     example: "CREATE VIEW app.recent_notes AS SELECT * FROM app.notes WHERE created_at > now() - interval '1 day';\nGRANT SELECT ON app.recent_notes TO app_rw;  -- created by a superuser",
     fix: "From PostgreSQL 15 on ALTER VIEW … SET (security_invoker = true); before, give the view an owner that the policies bind. REVOKE materialized views, and read them through a view that filters.",
     references: &["https://www.postgresql.org/docs/current/sql-createview.html", "https://www.postgresql.org/docs/current/rules-privileges.html"],
+    covers: &["code-view", "code-materialized"],
     check,
 };
 
@@ -28,42 +28,9 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
         let Some((subject, held)) = survey.reaching(view, Privileges::ROWS).next() else {
             continue;
         };
-        // Who reads a base table is the owner of the nearest view that does not read as its caller.
-        let mut seen = BTreeSet::new();
-        let mut todo: Vec<(&Relation, Option<Oid>)> = vec![(view, None)];
-        let mut leak = None;
-        while let Some((relation, reader)) = todo.pop() {
-            let Some(facts) = &relation.view else { continue };
-            let invoker = facts.security_invoker && relation.kind == RelationKind::View;
-            let filtered = facts.security_barrier && survey.text_reads_context(&facts.definition);
-            if filtered && relation.kind == RelationKind::View {
-                continue;
-            }
-            let reader = if invoker { reader } else { Some(relation.owner) };
-            for oid in &facts.reads {
-                let Some(base) = survey.catalog.relations.get(oid) else { continue };
-                if base.kind.is_view() {
-                    if seen.insert((*oid, reader)) {
-                        todo.push((base, reader));
-                    }
-                    continue;
-                }
-                let Some(reader) = reader else { continue };
-                // On the ground where the view stands, who may not read the one may not read the other.
-                let foreign = base.schema != view.schema
-                    && survey.ground(base.schema).is_some_and(|ground| {
-                        ground.tenants.iter().all(|own| !subject.acts_for(&own.id))
-                    });
-                let shared = survey.tenant_tables.contains(oid)
-                    && (survey.exempt(reader, base) || relation.kind == RelationKind::Materialized);
-                // Whoever can act as the owner of the table is found by role-reaches-owner.
-                let owns = subject.closure.contains_key(&base.owner);
-                if foreign || (shared && !owns) {
-                    leak = leak.or(Some((base, reader)));
-                }
-            }
-        }
-        let Some((base, reader)) = leak else { continue };
+        let shown = shown(survey, view, subject, held);
+        let Some(leak) = shown.iter().find(|shown| shown.guard == Guard::None) else { continue };
+        let (base, reader) = (leak.base, leak.reader);
         let message = format!(
             "{} {} shows {} rows of {} as {}",
             view.kind.word(),
@@ -129,7 +96,7 @@ mod tests {
         read(&mut world, "app.mine");
         let view = world.table_mut("app.mine").view.as_mut().unwrap();
         view.security_barrier = true;
-        view.definition = TIED.to_owned();
+        view.definition = format!("SELECT n.id FROM app.notes n WHERE {TIED};");
         assert!(world.rules().is_empty());
         world.table_mut("app.mine").kind = RelationKind::Materialized;
         assert_eq!(world.rules(), ["definer-view"]);

@@ -17,6 +17,7 @@ pub(super) static RULE: Rule = Rule {
     example: "GRANT ALL ON ALL TABLES IN SCHEMA tenant_cat TO app_tenant_cat;",
     fix: "REVOKE INSERT, UPDATE, DELETE and TRUNCATE on them from the application's roles.",
     references: &["https://www.postgresql.org/docs/current/ddl-priv.html"],
+    covers: &["ddl-history"],
     check,
 };
 

@@ -17,6 +17,7 @@ pub(super) static RULE: Rule = Rule {
     example: "CREATE ROLE pool LOGIN;\nGRANT app_tenant_cat, app_tenant_dan TO pool;",
     fix: "From PostgreSQL 16 on GRANT … WITH INHERIT FALSE, SET TRUE; before, ALTER ROLE pool NOINHERIT.",
     references: &["https://www.postgresql.org/docs/current/role-membership.html", "https://www.postgresql.org/docs/current/sql-set-role.html"],
+    covers: &["schema-login", "who-options"],
     check,
 };
 

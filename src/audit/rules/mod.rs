@@ -27,6 +27,8 @@ pub struct Rule {
     pub fix: &'static str,
     /// Where PostgreSQL, or who found it, says more: URLs and CVE numbers.
     pub references: &'static [&'static str],
+    /// The ways to lose isolation that it finds, by the ids of [`mechanisms`](crate::audit::mechanisms).
+    pub covers: &'static [&'static str],
     /// The judgement.
     pub check: fn(&Survey<'_>) -> Vec<Finding>,
 }
@@ -120,19 +122,48 @@ macro_rules! rules {
 }
 
 rules! {
+    cascade_from_shared,
+    catalogue_readable,
     child_without_tenant,
+    common_table_writable,
     context_default,
+    context_immutable,
+    context_session_scoped,
+    context_shadowable,
+    copy_without_tenant,
+    database_create_granted,
     database_cross_access,
     database_cross_connect,
+    database_foreign_owner,
+    database_template,
     default_privileges,
     definer_function,
+    definer_search_path,
     definer_view,
+    event_trigger_grants,
+    foreign_exposed,
+    foreign_key_crosses,
+    function_leakproof,
+    function_sets_context,
+    function_untrusted,
     history_writable,
+    host_trusted,
+    large_objects_shared,
     login_inherits_tenants,
+    login_unlisted,
+    maintain_granted,
+    parameter_granted,
+    parent_reads_children,
     partition_exposed,
+    policy_dormant,
+    policy_floor_named,
     policy_function_writable,
     policy_ignores_tenant,
     policy_missing,
+    policy_recursive,
+    policy_session_user,
+    policy_slow,
+    policy_trusts_writable,
     policy_write_unchecked,
     probe_insert,
     probe_move,
@@ -140,10 +171,17 @@ rules! {
     probe_unreliable,
     probe_write,
     public_grant,
+    publication_unfiltered,
+    reference_without_tenant,
+    references_granted,
+    registry_readable,
+    rewrite_rule,
     rls_disabled,
     rls_not_forced,
     role_bypasses_rls,
+    role_creates_databases,
     role_creates_roles,
+    role_default,
     role_predefined,
     role_reaches_exempt,
     role_reaches_owner,
@@ -151,11 +189,24 @@ rules! {
     role_replicates,
     role_shared,
     role_superuser,
+    row_security_off,
+    schema_create_granted,
     schema_cross_access,
     search_path_open,
+    sequence_settable,
+    server_cve,
+    server_function_granted,
+    statistics_view_open,
+    tenant_column_default,
     tenant_column_nullable,
+    tenant_index_missing,
+    trigger_definer,
     trigger_granted,
+    trigger_notifies,
     truncate_granted,
+    unique_without_tenant,
+    view_not_barrier,
+    view_unchecked,
 }
 
 /// The rule of that id.
@@ -197,6 +248,7 @@ mod tests {
                 "{id}: example"
             );
             assert!(!rule.references.is_empty(), "{id}: references");
+            assert!(!rule.covers.is_empty(), "{id}: covers");
             for reference in rule.references {
                 let known = reference.starts_with("https://") || reference.starts_with("CVE-");
                 assert!(known, "{id}: {reference}");

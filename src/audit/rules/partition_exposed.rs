@@ -17,6 +17,7 @@ pub(super) static RULE: Rule = Rule {
     example: "GRANT SELECT ON ALL TABLES IN SCHEMA app TO app_rw;  -- partitions included",
     fix: "REVOKE the grant: access through the parent needs none on the partition.",
     references: &["https://www.postgresql.org/docs/current/ddl-partitioning.html", "https://www.postgresql.org/docs/current/ddl-inherit.html", "https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    covers: &["table-partition"],
     check,
 };
 

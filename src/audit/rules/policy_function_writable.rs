@@ -15,6 +15,7 @@ pub(super) static RULE: Rule = Rule {
     example: "ALTER FUNCTION app.current_tenant() OWNER TO app_rw;",
     fix: "ALTER FUNCTION … OWNER TO the role that owns the tables.",
     references: &["https://www.postgresql.org/docs/current/sql-createfunction.html", "https://www.postgresql.org/docs/current/sql-createpolicy.html"],
+    covers: &["code-rewritable"],
     check,
 };
 

@@ -19,12 +19,13 @@ pub(super) static RULE: Rule = Rule {
     example: "CREATE POLICY published ON app.notes FOR SELECT USING (published);",
     fix: "Compare the tenant column in every permissive policy, or make the condition a restrictive one beside the policy that does.",
     references: &["https://www.postgresql.org/docs/current/sql-createpolicy.html", "https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    covers: &["policy-extra", "policy-constant", "policy-capture", "policy-logic", "policy-unset", "policy-empty", "policy-pattern", "policy-role", "policy-command", "policy-inherited", "policy-switch", "policy-setting", "write-blind"],
     check,
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
-    for (oid, table) in survey.tables().filter(|(_, table)| table.rls) {
+    for (oid, table) in survey.rows().filter(|(_, table)| table.rls) {
         // By policy: the first role for which it is open, and every command for which it is.
         let mut open: BTreeMap<&str, (&Policy, String, Privileges)> = BTreeMap::new();
         for (subject, held) in survey.reaching(table, Privileges::ROWS) {

@@ -16,6 +16,7 @@ pub(super) static RULE: Rule = Rule {
     example: "ALTER TABLE app.notes ENABLE ROW LEVEL SECURITY;  -- and no CREATE POLICY",
     fix: "CREATE POLICY … USING (tenant column = current tenant).",
     references: &["https://www.postgresql.org/docs/current/sql-createpolicy.html"],
+    covers: &["table-closed"],
     check,
 };
 

@@ -19,12 +19,13 @@ pub(super) static RULE: Rule = Rule {
     example: "CREATE POLICY add ON app.notes FOR INSERT WITH CHECK (true);",
     fix: "Write the comparison of USING into WITH CHECK as well, or leave WITH CHECK out of a policy FOR ALL.",
     references: &["https://www.postgresql.org/docs/current/sql-createpolicy.html"],
+    covers: &["write-insert", "write-move", "policy-command"],
     check,
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
-    for (oid, table) in survey.tables().filter(|(_, table)| table.rls) {
+    for (oid, table) in survey.rows().filter(|(_, table)| table.rls) {
         // By policy: the first role for which it is open, and every command for which it is.
         let mut open: BTreeMap<&str, (&Policy, String, Privileges)> = BTreeMap::new();
         for (subject, held) in survey.reaching(table, Privileges::ROWS) {

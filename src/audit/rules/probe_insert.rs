@@ -17,6 +17,7 @@ pub(super) static RULE: Rule = Rule {
     example: "CREATE POLICY add ON app.notes FOR INSERT WITH CHECK (true);",
     fix: "See the static findings on the table. WITH CHECK decides this, or USING in its place.",
     references: &["https://www.postgresql.org/docs/current/sql-createpolicy.html"],
+    covers: &["write-insert", "policy-role", "policy-command"],
     check,
 };
 

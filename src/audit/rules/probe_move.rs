@@ -17,6 +17,7 @@ pub(super) static RULE: Rule = Rule {
     example: "CREATE POLICY change ON app.notes FOR UPDATE USING (tenant_id = app.current_tenant()) WITH CHECK (true);",
     fix: "See the static findings on the table. WITH CHECK of the UPDATE policy decides this, or USING in its place.",
     references: &["https://www.postgresql.org/docs/current/sql-createpolicy.html"],
+    covers: &["write-move"],
     check,
 };
 

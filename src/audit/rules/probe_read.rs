@@ -17,6 +17,7 @@ pub(super) static RULE: Rule = Rule {
     example: "ALTER TABLE app.notes DISABLE ROW LEVEL SECURITY;",
     fix: "See the static findings on the table: they say what let the row through.",
     references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    covers: &["who-superuser", "who-bypassrls", "who-owner", "table-off", "policy-extra", "policy-constant", "policy-capture", "policy-logic", "policy-unset", "policy-empty", "policy-pattern", "policy-role", "policy-inherited", "schema-grant", "schema-public", "schema-member", "database-grant", "table-column-grant"],
     check,
 };
 

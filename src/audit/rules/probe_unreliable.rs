@@ -16,6 +16,7 @@ pub(super) static RULE: Rule = Rule {
     example: "CREATE POLICY tenant_isolation ON app.notes USING (tenant_id::text = current_setting('app.tenant', true));\n-- while tenants.toml says setting = \"app.tenant_id\"",
     fix: "Let the policies and [isolation.shared] of tenants.toml name the same column and setting.",
     references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    covers: &["table-closed", "policy-setting"],
     check,
 };
 

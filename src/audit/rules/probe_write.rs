@@ -17,6 +17,7 @@ pub(super) static RULE: Rule = Rule {
     example: "CREATE POLICY remove ON app.notes FOR DELETE USING (true);",
     fix: "See the static findings on the table: they name the policy for the command.",
     references: &["https://www.postgresql.org/docs/current/sql-createpolicy.html"],
+    covers: &["write-blind", "policy-command", "table-off", "who-bypassrls"],
     check,
 };
 

@@ -17,6 +17,7 @@ pub(super) static RULE: Rule = Rule {
     example: "GRANT SELECT ON tenant_dan.users TO PUBLIC;",
     fix: "REVOKE it from PUBLIC, and grant it to the roles that need it by name.",
     references: &["https://www.postgresql.org/docs/current/ddl-priv.html", "https://www.postgresql.org/docs/current/sql-grant.html"],
+    covers: &["schema-public", "table-column-grant"],
     check,
 };
 

@@ -17,6 +17,7 @@ pub(super) static RULE: Rule = Rule {
     example: "ALTER TABLE app.notes NO FORCE ROW LEVEL SECURITY;",
     fix: "ALTER TABLE … FORCE ROW LEVEL SECURITY.",
     references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html", "https://www.postgresql.org/docs/current/sql-altertable.html"],
+    covers: &["who-owner"],
     check,
 };
 

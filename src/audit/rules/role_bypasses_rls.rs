@@ -17,6 +17,7 @@ pub(super) static RULE: Rule = Rule {
     example: "ALTER ROLE app_rw BYPASSRLS;",
     fix: "ALTER ROLE … NOBYPASSRLS.",
     references: &["https://www.postgresql.org/docs/current/role-attributes.html", "https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    covers: &["who-bypassrls"],
     check,
 };
 

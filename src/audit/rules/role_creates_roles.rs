@@ -17,6 +17,7 @@ pub(super) static RULE: Rule = Rule {
     example: "ALTER ROLE app_rw CREATEROLE;",
     fix: "Keep CREATEROLE for the role that provisions tenants: ALTER ROLE … NOCREATEROLE.",
     references: &["https://www.postgresql.org/docs/current/role-attributes.html"],
+    covers: &["who-createrole"],
     check,
 };
 

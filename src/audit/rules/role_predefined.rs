@@ -16,6 +16,7 @@ pub(super) static RULE: Rule = Rule {
     example: "GRANT pg_read_all_data TO app_rw;",
     fix: "REVOKE the predefined role, at the step of the path that is not needed.",
     references: &["https://www.postgresql.org/docs/current/predefined-roles.html"],
+    covers: &["who-predefined", "who-server-files"],
     check,
 };
 
@@ -87,7 +88,7 @@ mod tests {
         world.member("app_rw", "stranger", "is");
         let found = world.findings("role-predefined");
         assert_eq!(found.len(), 1);
-        assert!(found[0].message.ends_with("app_rw -> stranger -> pg_read_all_data"));
+        assert!(found[0].message.ends_with("app_rw -> stranger (inherited, SET ROLE) -> pg_read_all_data (inherited, SET ROLE)"));
         assert_eq!(found[0].fix.to_string(), "REVOKE pg_read_all_data FROM stranger;");
     }
 }

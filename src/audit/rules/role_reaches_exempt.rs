@@ -16,6 +16,7 @@ pub(super) static RULE: Rule = Rule {
     example: "GRANT admin TO support;\nGRANT support TO app_rw;",
     fix: "Cut any step of the path with REVOKE.",
     references: &["https://www.postgresql.org/docs/current/sql-set-role.html", "https://www.postgresql.org/docs/current/role-membership.html"],
+    covers: &["who-path", "who-options"],
     check,
 };
 
@@ -63,7 +64,7 @@ mod tests {
         world.member("app_rw", "stranger", "s");
         let found = world.findings("role-reaches-exempt");
         assert_eq!(found.len(), 1);
-        assert!(found[0].message.ends_with("app_rw -> stranger -> admin"), "{found:?}");
+        assert!(found[0].message.ends_with("app_rw -> stranger (inherited, SET ROLE) -> admin (SET ROLE)"), "{found:?}");
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub(super) static RULE: Rule = Rule {
     example: "ALTER TABLE app.notes OWNER TO app_rw;",
     fix: "Let a role without login own the tables, which no role of the application is a member of.",
     references: &["https://www.postgresql.org/docs/current/ddl-rowsecurity.html", "https://www.postgresql.org/docs/current/role-membership.html"],
+    covers: &["who-owner", "who-owner-forced", "who-path", "who-options"],
     check,
 };
 

@@ -20,6 +20,7 @@ pub(super) static RULE: Rule = Rule {
     example: "GRANT app_tenant_dan TO app_tenant_cat;",
     fix: "REVOKE the membership.",
     references: &["https://www.postgresql.org/docs/current/role-membership.html"],
+    covers: &["schema-member", "who-path", "who-options"],
     check,
 };
 

@@ -17,6 +17,7 @@ pub(super) static RULE: Rule = Rule {
     example: "ALTER ROLE app_rw REPLICATION;",
     fix: "ALTER ROLE … NOREPLICATION, and a role of its own for replication.",
     references: &["https://www.postgresql.org/docs/current/role-attributes.html", "https://www.postgresql.org/docs/current/logicaldecoding.html"],
+    covers: &["who-replication"],
     check,
 };
 

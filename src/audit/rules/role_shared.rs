@@ -16,6 +16,7 @@ pub(super) static RULE: Rule = Rule {
     example: "GRANT USAGE ON SCHEMA tenant_cat, tenant_dan TO app;",
     fix: "Put {tenant} into the role template of [isolation.schema] or [isolation.database].",
     references: &["https://www.postgresql.org/docs/current/ddl-schemas.html", "https://www.postgresql.org/docs/current/ddl-priv.html"],
+    covers: &["schema-role"],
     check,
 };
 

@@ -17,6 +17,7 @@ pub(super) static RULE: Rule = Rule {
     example: "DATABASE_URL=postgres://postgres@db/app  -- as the application's connection",
     fix: "Use a role without SUPERUSER for the application, and keep superusers for people.",
     references: &["https://www.postgresql.org/docs/current/role-attributes.html", "https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    covers: &["who-superuser"],
     check,
 };
 

@@ -17,6 +17,7 @@ pub(super) static RULE: Rule = Rule {
     example: "GRANT USAGE ON SCHEMA tenant_dan TO app_tenant_cat;\nGRANT SELECT ON tenant_dan.users TO app_tenant_cat;",
     fix: "REVOKE the privilege from the role, or from the group through which it comes.",
     references: &["https://www.postgresql.org/docs/current/ddl-schemas.html", "https://www.postgresql.org/docs/current/ddl-priv.html"],
+    covers: &["schema-grant", "table-column-grant"],
     check,
 };
 

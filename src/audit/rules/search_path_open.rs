@@ -19,6 +19,7 @@ pub(super) static RULE: Rule = Rule {
     example: "ALTER ROLE app_tenant_cat SET search_path = tenant_cat, public;\nGRANT CREATE ON SCHEMA public TO PUBLIC;",
     fix: "REVOKE CREATE ON SCHEMA public FROM PUBLIC, or set the role's search_path to its own schema.",
     references: &["https://www.postgresql.org/docs/current/ddl-schemas.html"],
+    covers: &["ddl-schema"],
     check,
 };
 

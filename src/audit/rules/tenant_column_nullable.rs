@@ -17,6 +17,7 @@ pub(super) static RULE: Rule = Rule {
     example: "CREATE TABLE app.notes (tenant_id uuid, body text);",
     fix: "ALTER TABLE … ALTER COLUMN … SET NOT NULL, after the rows without a tenant are settled.",
     references: &["https://www.postgresql.org/docs/current/ddl-constraints.html"],
+    covers: &["table-nullable"],
     check,
 };
 

@@ -18,6 +18,7 @@ pub(super) static RULE: Rule = Rule {
     example: "GRANT ALL ON app.notes TO app_rw;",
     fix: "REVOKE TRUNCATE, and grant SELECT, INSERT, UPDATE and DELETE by name.",
     references: &["https://www.postgresql.org/docs/current/sql-truncate.html", "https://www.postgresql.org/docs/current/ddl-rowsecurity.html"],
+    covers: &["write-truncate"],
     check,
 };
 

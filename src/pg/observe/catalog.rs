@@ -13,8 +13,8 @@ use tokio_postgres::{Client, Row};
 
 use crate::error::{Code, Error, ServerAnswer};
 use crate::model::catalog::{
-    Catalog, Column, Database, DefaultPrivilege, Fill, ForeignKey, Function, Grant, Membership,
-    Oid, Privilege, Privileges, Relation, RelationKind, Role, Schema, SessionDefault, Trigger,
+    Catalog, Column, Database, DefaultPrivilege, Fill, Function, Grant, Membership, Oid, Privilege,
+    Privileges, Relation, RelationKind, Role, Schema, SessionDefault, Trigger,
 };
 use crate::model::ident::{Ident, QualifiedName};
 use crate::model::layout::Estate;
@@ -73,6 +73,8 @@ async fn read(client: &Client, cluster: &ClusterName, estate: &Estate) -> Result
     reader.printed(&mut catalog).await?;
     reader.functions(&mut catalog, estate).await?;
     reader.defaults(&mut catalog).await?;
+    reader.keys(&mut catalog, estate).await?;
+    reader.surroundings(&mut catalog).await?;
     unseen(&mut catalog, estate);
     Ok(catalog)
 }
@@ -130,7 +132,7 @@ impl Reader<'_> {
         let rows = self
             .rows(
                 "read pg_roles",
-                "SELECT oid, rolname::text AS name, rolsuper, rolbypassrls, rolcreaterole, rolreplication, rolcanlogin
+                "SELECT oid, rolname::text AS name, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication, rolcanlogin
                  FROM pg_roles",
                 &[],
             )
@@ -141,6 +143,7 @@ impl Reader<'_> {
                 superuser: get(row, "rolsuper")?,
                 bypass_rls: get(row, "rolbypassrls")?,
                 create_role: get(row, "rolcreaterole")?,
+                create_db: get(row, "rolcreatedb")?,
                 replication: get(row, "rolreplication")?,
                 login: get(row, "rolcanlogin")?,
             };
@@ -179,10 +182,10 @@ impl Reader<'_> {
         let rows = self
             .rows(
                 "read pg_database",
-                "SELECT d.datname::text AS name, d.datdba AS owner,
+                "SELECT d.datname::text AS name, d.datdba AS owner, d.datistemplate AS template,
                         (SELECT string_agg(x.grantee || '=' || x.privilege_type, ',')
                          FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) x) AS grants
-                 FROM pg_database d WHERE d.datallowconn",
+                 FROM pg_database d WHERE d.datname NOT IN ('template0', 'template1')",
                 &[],
             )
             .await?;
@@ -190,6 +193,7 @@ impl Reader<'_> {
             catalog.databases.push(Database {
                 name: name(row, "name")?,
                 owner: get(row, "owner")?,
+                template: get(row, "template")?,
                 grants: grants(get(row, "grants")?, None),
             });
         }
@@ -281,9 +285,7 @@ impl Reader<'_> {
     async fn columns(&self, catalog: &mut Catalog, estate: &Estate) -> Result<(), Error> {
         let Some(tenancy) = &estate.tenancy else { return Ok(()) };
         let column = tenancy.column.as_str();
-        let shared = estate.shared_schema().map_or("", Ident::as_str);
         let own = own_schemas(estate);
-        // All columns where tenants share tables; elsewhere only the tenant column itself.
         let rows = self
             .rows(
                 "read pg_attribute",
@@ -291,15 +293,17 @@ impl Reader<'_> {
                         t.typtype::text AS type_kind, a.attnotnull AS not_null,
                         CASE WHEN a.attgenerated <> '' OR a.attidentity = 'a' THEN 'always'
                              WHEN a.atthasdef OR a.attidentity = 'd' THEN 'default' ELSE '' END AS fill,
+                        CASE WHEN a.attname = $1 AND a.attgenerated = '' THEN
+                            (SELECT pg_get_expr(d.adbin, 0) FROM pg_attrdef d
+                             WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum) END AS default_,
                         (SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = a.atttypid
                          ORDER BY e.enumsortorder LIMIT 1) AS first_label
                  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
                  JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_type t ON t.oid = a.atttypid
                  WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND FOREIGN
-                   AND NOT n.nspname = ANY ($3::text[])
-                   AND (n.nspname = $1 OR a.attname = $2)
+                   AND NOT n.nspname = ANY ($2::text[])
                  ORDER BY a.attrelid, a.attnum",
-                &[&shared, &column, &own],
+                &[&column, &own],
             )
             .await?;
         for row in &rows {
@@ -316,41 +320,11 @@ impl Reader<'_> {
                     "default" => Fill::Default,
                     _ => Fill::Null,
                 },
+                default: get(row, "default_")?,
             };
             if let Some(relation) = catalog.relations.get_mut(&get(row, "relation")?) {
                 relation.columns.push(column);
             }
-        }
-        let rows = self
-            .rows(
-                "read pg_constraint",
-                "SELECT k.conrelid AS child, k.confrelid AS parent,
-                        (SELECT array_agg(a.attname::text ORDER BY o.at)
-                         FROM unnest(k.conkey) WITH ORDINALITY o(num, at)
-                         JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = o.num) AS own,
-                        (SELECT array_agg(a.attname::text ORDER BY o.at)
-                         FROM unnest(k.confkey) WITH ORDINALITY o(num, at)
-                         JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = o.num) AS their
-                 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
-                 JOIN pg_namespace n ON n.oid = c.relnamespace
-                 WHERE k.contype = 'f' AND FOREIGN AND NOT n.nspname = ANY ($1::text[])
-                 ORDER BY k.conrelid, k.conname",
-                &[&own],
-            )
-            .await?;
-        for row in &rows {
-            let (child, parent): (Vec<String>, Vec<String>) =
-                (get(row, "own")?, get(row, "their")?);
-            let columns = child
-                .into_iter()
-                .zip(parent)
-                .map(|(child, parent)| Ok((Ident::new(child)?, Ident::new(parent)?)))
-                .collect::<Result<_, Error>>()?;
-            catalog.foreign_keys.push(ForeignKey {
-                child: get(row, "child")?,
-                parent: get(row, "parent")?,
-                columns,
-            });
         }
         Ok(())
     }
@@ -365,9 +339,10 @@ impl Reader<'_> {
                         f.prosecdef AS definer, f.proowner AS owner,
                         f.prorettype IN ('trigger'::regtype, 'event_trigger'::regtype) AS for_triggers,
                         coalesce(f.proconfig, '{}') AS settings, l.lanname::text AS language, f.provolatile::text AS volatility,
+                        l.lanpltrusted AS trusted, f.proleakproof AS leakproof, f.proparallel <> 'u' AS parallel,
                         (SELECT string_agg(x.grantee || '=' || x.privilege_type, ',')
                          FROM aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) x) AS grants,
-                        CASE WHEN l.lanname IN ('c', 'internal') OR (n.nspname = ANY ($1::text[]) AND NOT f.prosecdef) THEN ''
+                        CASE WHEN l.lanname IN ('c', 'internal') OR (n.nspname = ANY ($1::text[]) AND NOT f.prosecdef AND f.prosrc !~* 'notify|set_config') THEN ''
                              ELSE coalesce(pg_get_function_sqlbody(f.oid), f.prosrc, '') END AS body
                  FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace JOIN pg_language l ON l.oid = f.prolang
                  WHERE FOREIGN AND NOT (l.lanname = 'c' AND EXISTS (
@@ -388,7 +363,10 @@ impl Reader<'_> {
                 for_triggers: get(row, "for_triggers")?,
                 settings: get(row, "settings")?,
                 language: get(row, "language")?,
+                trusted: get(row, "trusted")?,
                 volatility: volatility.chars().next().unwrap_or('v'),
+                leakproof: get(row, "leakproof")?,
+                parallel: get(row, "parallel")?,
                 grants: grants(get(row, "grants")?, None),
                 body: get(row, "body")?,
             };
@@ -397,7 +375,7 @@ impl Reader<'_> {
         let rows = self
             .rows(
                 "read pg_trigger",
-                "SELECT t.tgname::text AS name, t.tgrelid AS relation, t.tgfoid AS function, (t.tgtype & 3) = 3 AS before_row
+                "SELECT t.tgname::text AS name, t.tgrelid AS relation, t.tgfoid AS function, (t.tgtype & 3) = 3 AS before_row, t.tgtype::int AS type
                  FROM pg_trigger t WHERE NOT t.tgisinternal AND t.tgenabled <> 'D'",
                 &[],
             )
@@ -408,6 +386,7 @@ impl Reader<'_> {
                 relation: get(row, "relation")?,
                 function: get(row, "function")?,
                 before_row: get(row, "before_row")?,
+                fires: fires(get(row, "type")?),
             });
         }
         Ok(())
@@ -456,13 +435,24 @@ impl Reader<'_> {
     }
 }
 
+/// The verbs in `pg_trigger.tgtype`.
+fn fires(bits: i32) -> Privileges {
+    let verbs = [
+        (4, Privilege::Insert),
+        (8, Privilege::Delete),
+        (16, Privilege::Update),
+        (32, Privilege::Truncate),
+    ];
+    verbs.into_iter().filter(|(bit, _)| bits & bit != 0).map(|(_, verb)| verb).collect()
+}
+
 /// The schemas that belong to one tenant each.
-fn own_schemas(estate: &Estate) -> Vec<&str> {
+pub(super) fn own_schemas(estate: &Estate) -> Vec<&str> {
     estate.of(Isolation::Schema).map(|tenant| tenant.placement.schema.as_str()).collect()
 }
 
 /// Reads `grantee=PRIVILEGE,…`, which is how the statements above hand over an ACL.
-fn grants(text: Option<&str>, column: Option<&Ident>) -> Vec<Grant> {
+pub(super) fn grants(text: Option<&str>, column: Option<&Ident>) -> Vec<Grant> {
     let mut held: BTreeMap<Oid, Privileges> = BTreeMap::new();
     for item in text.unwrap_or_default().split(',') {
         let Some((grantee, privilege)) = item.split_once('=') else { continue };
@@ -515,7 +505,7 @@ mod tests {
 
     #[test]
     fn a_grant_is_read_once_for_each_grantee() {
-        let text = "16385=SELECT,16385=INSERT,0=USAGE,16386=MAINTAIN";
+        let text = "16385=SELECT,16385=INSERT,0=USAGE,16386=SET";
         let found = grants(Some(text), None);
         let said: Vec<_> =
             found.iter().map(|grant| (grant.grantee, grant.privileges.to_string())).collect();

@@ -2,6 +2,8 @@
 
 pub(super) mod catalog;
 pub(super) mod holdings;
+mod keys;
 mod printed;
 pub(super) mod structure;
+mod surroundings;
 pub(super) mod tenant;

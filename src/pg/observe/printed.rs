@@ -6,8 +6,9 @@
 
 use super::catalog::{Reader, failed, get, name};
 use crate::error::Error;
-use crate::model::catalog::{Catalog, Command, Oid, Policy, View};
+use crate::model::catalog::{Catalog, Command, Oid, Policy, Privilege, Privileges, View};
 use crate::model::ident::Ident;
+use crate::model::surroundings::Rewrite;
 
 /// The relations that another session holds for itself alone.
 const LOCKED: &str =
@@ -30,6 +31,7 @@ impl Reader<'_> {
         }
         self.batch("ROLLBACK TO SAVEPOINT printed").await?;
         catalog.policies.clear();
+        catalog.around.rewrites.clear();
         for relation in catalog.relations.values_mut() {
             relation.view = None;
         }
@@ -54,6 +56,7 @@ impl Reader<'_> {
 
     async fn all(&self, catalog: &mut Catalog, locked: &str) -> Result<(), Error> {
         self.views(catalog, locked).await?;
+        self.rewrites(catalog, locked).await?;
         self.policies(catalog, locked).await
     }
 
@@ -62,12 +65,15 @@ impl Reader<'_> {
         let rows = self
             .rows(
                 "read the views",
-                &"SELECT v.oid, v.invoker, v.barrier,
+                &"SELECT v.oid, v.invoker, v.barrier, v.checked,
+                        CASE WHEN v.invoker OR v.relkind = 'm' THEN 0 ELSE pg_relation_is_updatable(v.oid, false) END AS writes,
                         CASE WHEN v.invoker THEN '' ELSE coalesce(pg_get_viewdef(v.oid), '') END AS definition,
                         (SELECT array_agg(DISTINCT d.refobjid) FROM pg_rewrite w
                          JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
-                         WHERE w.ev_class = v.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> v.oid) AS reads
-                 FROM (SELECT c.oid,
+                         WHERE w.ev_class = v.oid AND w.rulename = '_RETURN' AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> v.oid) AS reads
+                 FROM (SELECT c.oid, c.relkind,
+                              coalesce((SELECT o.option_value IN ('local', 'cascaded') FROM pg_options_to_table(c.reloptions) o
+                                        WHERE o.option_name = 'check_option'), false) AS checked,
                               coalesce((SELECT o.option_value::bool FROM pg_options_to_table(c.reloptions) o
                                         WHERE o.option_name = 'security_invoker'), false) AS invoker,
                               coalesce((SELECT o.option_value::bool FROM pg_options_to_table(c.reloptions) o
@@ -88,8 +94,46 @@ impl Reader<'_> {
                     security_barrier: get(row, "barrier")?,
                     reads: get::<Option<Vec<Oid>>>(row, "reads")?.unwrap_or_default(),
                     definition: get(row, "definition")?,
+                    check_option: get(row, "checked")?,
+                    writes: writes(get(row, "writes")?),
                 });
             }
+        }
+        Ok(())
+    }
+
+    async fn rewrites(&self, catalog: &mut Catalog, locked: &str) -> Result<(), Error> {
+        let rows = self
+            .rows(
+                "read pg_rewrite",
+                &"SELECT w.rulename::text AS name, w.ev_class AS relation, w.ev_type::text AS event, pg_get_ruledef(w.oid) AS definition,
+                        (SELECT array_agg(DISTINCT d.refobjid) FROM pg_depend d
+                         WHERE d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
+                           AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> w.ev_class) AS reads
+                 FROM pg_rewrite w JOIN pg_class c ON c.oid = w.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
+                 WHERE FOREIGN AND w.rulename <> '_RETURN' AND w.ev_enabled <> 'D' AND NOT w.ev_class = ANY (LOCKED)
+                   AND NOT EXISTS (SELECT FROM pg_depend d
+                     WHERE d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
+                       AND d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY (LOCKED))"
+                    .replace("LOCKED", locked),
+                &[],
+            )
+            .await?;
+        for row in &rows {
+            let event: String = get(row, "event")?;
+            let verb = match event.as_str() {
+                "2" => Privilege::Update,
+                "3" => Privilege::Insert,
+                "4" => Privilege::Delete,
+                _ => Privilege::Select,
+            };
+            catalog.around.rewrites.push(Rewrite {
+                name: name(row, "name")?,
+                relation: get(row, "relation")?,
+                fires: Privileges::NONE.with(verb),
+                definition: get(row, "definition")?,
+                reads: get::<Option<Vec<Oid>>>(row, "reads")?.unwrap_or_default(),
+            });
         }
         Ok(())
     }
@@ -144,4 +188,10 @@ impl Reader<'_> {
         }
         Ok(())
     }
+}
+
+/// What `pg_relation_is_updatable` says.
+fn writes(bits: i32) -> Privileges {
+    let verbs = [(4, Privilege::Update), (8, Privilege::Insert), (16, Privilege::Delete)];
+    verbs.into_iter().filter(|(bit, _)| bits & bit != 0).map(|(_, verb)| verb).collect()
 }
