@@ -72,7 +72,7 @@ impl Args {
         };
         let compression = match (self.compress, rendering) {
             (Some(Method::Gzip), _) | (None, Rendering::Copy) => Compression::Gzip,
-            (Some(Method::None), _) | (None, _) => Compression::None,
+            (Some(Method::None) | None, _) => Compression::None,
         };
         let options = ExportOptions {
             to,
