@@ -136,7 +136,7 @@ fn pack(file: String, rows: u64, raw: &Bytes, compression: Compression) -> Resul
 ///
 /// [`Code::Io`] when the file is damaged.
 pub fn unpacked(part: &Part, bytes: Vec<u8>) -> Result<Bytes, Error> {
-    if !part.file.ends_with(".gz") {
+    if std::path::Path::new(&part.file).extension().is_none_or(|end| end != "gz") {
         return Ok(bytes.into());
     }
     let mut rows = Vec::with_capacity(PART + (PART >> 3));

@@ -22,10 +22,11 @@ impl Destination {
     /// Reads what was typed: `-` is stdout, a name that ends in `.tar` a file, everything else a
     /// directory.
     pub fn of(text: &str) -> Self {
+        let path = PathBuf::from(text);
         match text {
             "-" => Self::Stdout,
-            path if path.ends_with(".tar") => Self::Tar(PathBuf::from(path)),
-            path => Self::Directory(PathBuf::from(path)),
+            _ if path.extension().is_some_and(|end| end == "tar") => Self::Tar(path),
+            _ => Self::Directory(path),
         }
     }
 }
