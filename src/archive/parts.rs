@@ -34,7 +34,7 @@ pub struct Parts {
     rows: u64,
     number: u32,
     packing: Option<JoinHandle<Result<Packed, Error>>>,
-    parts: Vec<Part>,
+    written: Vec<Part>,
 }
 
 struct Packed {
@@ -55,7 +55,7 @@ impl Parts {
             rows: 0,
             number: 0,
             packing: None,
-            parts: Vec::new(),
+            written: Vec::new(),
         }
     }
 
@@ -83,7 +83,7 @@ impl Parts {
             self.cut(to).await?;
         }
         self.write_packed(to).await?;
-        Ok(self.parts)
+        Ok(self.written)
     }
 
     /// Packs on another thread: the server goes on sending meanwhile.
@@ -110,7 +110,7 @@ impl Parts {
             .map_err(|error| Error::new(Code::Bug, "compress rows").because(error))??;
         let size = bytes.len() as u64;
         to.put(&file, bytes).await?;
-        self.parts.push(Part { file, rows, size, sha256 });
+        self.written.push(Part { file, rows, size, sha256 });
         Ok(())
     }
 }
@@ -144,6 +144,27 @@ pub fn unpacked(part: &Part, bytes: Vec<u8>) -> Result<Bytes, Error> {
         .read_to_end(&mut rows)
         .map_err(|error| Error::new(Code::Io, format!("unpack {}", part.file)).because(error))?;
     Ok(rows.into())
+}
+
+/// The length of a file and its SHA-256, read piece by piece on a thread that may wait.
+///
+/// # Errors
+///
+/// [`Code::Io`] with the path.
+pub async fn digest_of(path: &std::path::Path) -> Result<(u64, String), Error> {
+    let path = path.to_path_buf();
+    let failed = |path: &std::path::Path, error: std::io::Error| {
+        Error::new(Code::Io, format!("read {}", path.display())).because(error)
+    };
+    let work = move || {
+        let mut file = std::fs::File::open(&path).map_err(|error| failed(&path, error))?;
+        let mut hasher = Sha256::new();
+        let size = std::io::copy(&mut file, &mut hasher).map_err(|error| failed(&path, error))?;
+        Ok((size, hex(&hasher.finalize())))
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::new(Code::Bug, "read a file").because(error))?
 }
 
 /// Bytes in hexadecimal.

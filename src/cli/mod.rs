@@ -48,6 +48,8 @@ commands! {
     clone => Clone,
     export => Export,
     import => Import,
+    backup => Backup,
+    restore => Restore,
     migrate => Migrate,
     runs => Runs,
     audit => Audit,

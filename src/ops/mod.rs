@@ -1,6 +1,7 @@
 //! Use cases, one per file: they ask the edges for facts, let `plan` and `audit` decide, and tell
 //! the observer what happens. They print nothing.
 
+mod backup;
 mod baseline;
 mod configuration;
 mod converge;
@@ -31,6 +32,7 @@ mod verify;
 mod verify_schemas;
 mod watching;
 
+pub use backup::backup;
 pub use baseline::baseline;
 pub use configuration::configuration;
 pub use create::{CreateOptions, create};
@@ -39,7 +41,9 @@ pub use doctor::doctor;
 pub use down::{DownTo, down};
 pub use explain::explain;
 pub use export::{ExportOptions, export};
-pub use import::{CloneOptions, FillOptions, ImportOptions, Wishes, clone, import};
+pub use import::{
+    CloneOptions, FillOptions, ImportOptions, RestoreOptions, Wishes, clone, import, restore,
+};
 pub use init::init;
 pub use lint::{LintOptions, lint, lint_pending, refuse_findings};
 pub use list::{list, show};

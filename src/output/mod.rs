@@ -6,6 +6,7 @@ mod board;
 mod canvas;
 mod compared;
 mod demo;
+mod drilled;
 mod explained;
 mod failure;
 mod findings;

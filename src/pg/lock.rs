@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::answer::failed;
 use super::session::Session;
 use crate::error::{Code, Error};
+use crate::model::ident::Ident;
 use crate::model::tenant::{ClusterName, Placement, TenantId};
 
 /// What a lock protects.
@@ -43,6 +44,12 @@ impl LockKey {
     /// A run that goes on: whoever sees the lock knows that its process lives.
     pub fn run(id: Uuid) -> Self {
         Self::new("run", &id.to_string(), format!("run {id}"))
+    }
+
+    /// A database that lives for one restore.
+    pub fn scratch(database: &Ident) -> Self {
+        let what = format!("database {database}, in which a backup is restored");
+        Self::new("scratch", database.as_str(), what)
     }
 
     /// The registry's own migrations.

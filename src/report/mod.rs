@@ -4,6 +4,7 @@ mod compared;
 mod configuration;
 mod demo;
 mod doctor;
+mod drill;
 pub mod event;
 mod explained;
 mod findings;
@@ -24,6 +25,7 @@ pub use compared::{Compared, ComparedGroup, Deviant, Flawed, Subject, Unread};
 pub use configuration::{Configuration, ShownCluster, ShownValue};
 pub use demo::{Demo, End, Kept, KeptTenant, Scene, Trial};
 pub use doctor::{Check, Doctor, Health};
+pub use drill::{Drill, Restored};
 pub use explained::Explained;
 pub use findings::{Coverage, FindingsReport, NotProbed, Summary as FindingsSummary};
 pub use linted::{Linted, LintedSet};
@@ -88,8 +90,10 @@ pub enum Report {
     Configuration(Configuration),
     /// `demo`.
     Demo(Box<Demo>),
-    /// `export`, `import`, `clone`.
+    /// `export`, `import`, `clone`, `backup`, `restore`.
     Transferred(Box<Transferred>),
+    /// `restore --verify`.
+    Drill(Box<Drill>),
     /// Text that is the same in every format: completions, a manual page, a file's name.
     Text(String),
 }
@@ -135,6 +139,7 @@ impl Report {
             Self::Findings(verified) => verified.verdict(),
             Self::Linted(linted) => linted.verdict(),
             Self::Demo(demo) => demo.verdict(),
+            Self::Drill(drill) => drill.verdict(),
             _ => Verdict::Done,
         }
     }

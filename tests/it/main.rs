@@ -10,6 +10,7 @@
 mod answers;
 mod archives;
 mod audit_log;
+mod backups;
 mod connections;
 mod corpus;
 mod create;

@@ -43,7 +43,7 @@ impl Goods<'_> {
             Stock::Archive(reader) => Flow::Parts(reader.rows(contents)),
             Stock::Living(snapshot, home) => {
                 let name = contents.place(home)?;
-                Flow::Rows(read(snapshot, &name, contents, Shape::Rows).await?)
+                Flow::Rows(Box::new(read(snapshot, &name, contents, Shape::Rows).await?))
             }
         };
         Ok(Watched::new(cx, flow, format!("copying {}", contents.label()), contents.rows))
@@ -72,7 +72,7 @@ async fn read(
 
 enum Flow<'a> {
     Parts(TableRows<'a>),
-    Rows(Rows),
+    Rows(Box<Rows>),
 }
 
 /// Rows that pass while somebody is told how far it is, and may stop it.
@@ -101,7 +101,7 @@ impl<'a> Watched<'a> {
         let rows = read(snapshot, name, contents, shape).await?;
         Ok(Self::new(
             cx,
-            Flow::Rows(rows),
+            Flow::Rows(Box::new(rows)),
             format!("exporting {}", contents.label()),
             contents.rows,
         ))
@@ -113,11 +113,12 @@ impl<'a> Watched<'a> {
             return;
         }
         self.told = Instant::now();
-        let what = if self.expected > 0 {
-            let percent = self.passed.min(self.expected) * 100 / self.expected;
-            format!("{}: {} of {} rows ({percent} %)", self.what, self.passed, self.expected)
-        } else {
-            format!("{}: {} rows", self.what, self.passed)
+        let share = (self.passed.min(self.expected) * 100).checked_div(self.expected);
+        let what = match share {
+            Some(percent) => {
+                format!("{}: {} of {} rows ({percent} %)", self.what, self.passed, self.expected)
+            }
+            None => format!("{}: {} rows", self.what, self.passed),
         };
         self.cx.observer.on(&Event::Working { what: &what });
     }
