@@ -14,6 +14,6 @@ mod parts;
 mod read;
 mod write;
 
-pub use parts::{Compression, Parts, digest_of, unpacked};
+pub use parts::{Compression, Parts, unpacked};
 pub use read::{Reader, Source, TableRows};
 pub use write::{Destination, Writer};

@@ -146,27 +146,6 @@ pub fn unpacked(part: &Part, bytes: Vec<u8>) -> Result<Bytes, Error> {
     Ok(rows.into())
 }
 
-/// The length of a file and its SHA-256, read piece by piece on a thread that may wait.
-///
-/// # Errors
-///
-/// [`Code::Io`] with the path.
-pub async fn digest_of(path: &std::path::Path) -> Result<(u64, String), Error> {
-    let path = path.to_path_buf();
-    let failed = |path: &std::path::Path, error: std::io::Error| {
-        Error::new(Code::Io, format!("read {}", path.display())).because(error)
-    };
-    let work = move || {
-        let mut file = std::fs::File::open(&path).map_err(|error| failed(&path, error))?;
-        let mut hasher = Sha256::new();
-        let size = std::io::copy(&mut file, &mut hasher).map_err(|error| failed(&path, error))?;
-        Ok((size, hex(&hasher.finalize())))
-    };
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Error::new(Code::Bug, "read a file").because(error))?
-}
-
 /// Bytes in hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -89,18 +89,6 @@ impl Writer {
         Ok(Self { to, tar, unfinished, written: 0 })
     }
 
-    /// The place of a file that another program writes, in a directory that is not finished.
-    ///
-    /// # Errors
-    ///
-    /// [`Code::Usage`] where the archive is no directory.
-    pub fn place(&self, name: &str) -> Result<PathBuf, Error> {
-        match (&self.tar, &self.unfinished) {
-            (None, Some(directory)) => Ok(directory.join(name)),
-            _ => Err(Error::new(Code::Usage, format!("{} is no directory", self.to))),
-        }
-    }
-
     /// How many bytes were written until now.
     pub fn written(&self) -> u64 {
         self.written

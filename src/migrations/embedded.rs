@@ -48,6 +48,8 @@ const REGISTRY: &[(&str, &str)] = files!(
     "V3__runs.sql",
     "V4__trail.sql",
     "V5__life.sql",
+    "V6__credentials.sql",
+    "V7__moves.sql",
 );
 
 /// tenantctl's own tables.

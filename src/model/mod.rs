@@ -2,7 +2,9 @@
 
 pub mod catalog;
 pub mod connection;
+pub mod credential;
 pub mod desired;
+pub mod erasure;
 pub mod fingerprint;
 pub mod holdings;
 pub mod ident;
@@ -11,6 +13,7 @@ pub mod layout;
 pub mod life;
 pub mod manifest;
 pub mod migration;
+pub mod moving;
 pub mod observed;
 pub mod passfile;
 pub mod pooling;

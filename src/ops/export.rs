@@ -164,9 +164,9 @@ fn judge(
             notes.push(format!("{what} stayed behind"));
         } else {
             let what = format!("export tenant {}: it has {what}, which no table holds", tenant.id);
-            return Err(Error::new(Code::Refused, what)
-                .hint(format!("take them along with: tenantctl backup {}", tenant.id))
-                .hint("or leave them behind with --leave-large-objects"));
+            return Err(Error::new(Code::Refused, what).hint(
+                "leave them behind with --leave-large-objects, and take them along with pg_dump",
+            ));
         }
     }
     notes.extend(holdings.tables.iter().filter(|(_, table)| table.rls && table.forced).filter_map(

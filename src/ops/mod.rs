@@ -1,7 +1,7 @@
 //! Use cases, one per file: they ask the edges for facts, let `plan` and `audit` decide, and tell
 //! the observer what happens. They print nothing.
 
-mod backup;
+mod adopt;
 mod baseline;
 mod configuration;
 mod converge;
@@ -10,6 +10,7 @@ mod credentials;
 mod demo;
 mod doctor;
 mod down;
+mod erase;
 mod explain;
 mod export;
 mod fleet;
@@ -21,40 +22,47 @@ mod list;
 mod metrics;
 mod migrate;
 mod migrate_plan;
+mod moving;
 mod new_migration;
 mod repair;
 mod rewrite;
 mod runs;
 mod select;
+mod set;
 mod trail;
 mod trail_log;
 mod verify;
 mod verify_schemas;
 mod watching;
 
-pub use backup::backup;
+pub use adopt::{AdoptOptions, NamePattern, Quarry, adopt};
 pub use baseline::baseline;
 pub use configuration::configuration;
 pub use create::{CreateOptions, create};
+pub use credentials::{
+    ChangeOptions, Delivery, Pattern, RevokeOptions, SecretFormat, Sink, change_credentials,
+    list_credentials, revoke_credentials,
+};
 pub use demo::demo;
 pub use doctor::doctor;
 pub use down::{DownTo, down};
+pub use erase::{EraseOptions, erase};
 pub use explain::explain;
 pub use export::{ExportOptions, export};
-pub use import::{
-    CloneOptions, FillOptions, ImportOptions, RestoreOptions, Wishes, clone, import, restore,
-};
+pub use import::{CloneOptions, FillOptions, ImportOptions, Wishes, clone, import};
 pub use init::init;
 pub use lint::{LintOptions, lint, lint_pending, refuse_findings};
 pub use list::{list, show};
 pub use metrics::metrics;
 pub use migrate::{StatusOptions, UpOptions, status, up};
 pub use migrate_plan::{PlanOptions, plan_migrations, read_plan, refuse_stale};
+pub use moving::{MoveOptions, abort_move, finish_move, move_status, relocate};
 pub use new_migration::{NewOptions, new_migration};
 pub use repair::repair;
 pub use rewrite::{Consent, RewriteOptions};
 pub use runs::{runs, show_run};
 pub use select::{Selection, Selector};
+pub use set::{SetOptions, set};
 pub use trail_log::{audit_log, audit_verify};
 pub use verify::{VerifyOptions, verify};
 pub use verify_schemas::{SchemasOptions, verify_schemas};

@@ -16,9 +16,16 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
     match report {
         Report::Provisioned(answer) => provisioned(answer, style),
         Report::Planned(answer) => planned(answer, style),
+        Report::Credentials(answer) => super::credentials::human(answer, style),
+        Report::Settled(answer) => super::settled::human(answer, style),
+        Report::Adopted(answer) => super::adopted::human(answer, style),
+        Report::CredentialList(answer) => super::credentials::list(answer, style),
         Report::Tenants(answer) => tenants(answer, style),
         Report::Tenant(answer) => tenant(answer, style),
         Report::Migration(answer) => migration(answer, style),
+        Report::Moved(answer) => super::moved::human(answer, style),
+        Report::Erasing(answer) => super::erased::human(answer, style),
+        Report::Moves(answer) => super::moved::moves(answer, style),
         Report::Runs(answer) => super::runs::runs(answer, style),
         Report::Run(answer) => super::runs::run(answer, style),
         Report::Log(answer) => super::trail::log(answer, style),
@@ -35,7 +42,6 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
         Report::Doctor(answer) => doctor(answer, style),
         Report::Configuration(answer) => configuration(answer, style),
         Report::Demo(answer) => super::demo::closing(answer, style),
-        Report::Drill(answer) => super::drilled::human(answer, style),
         Report::Transferred(answer) => super::transferred::human(answer, style),
         Report::Text(text) => text.clone(),
     }
@@ -53,11 +59,7 @@ fn provisioned(answer: &Provisioned, style: &Style) -> String {
         }
         Outcome::Unchanged => format!("nothing to do: tenant {id} is as it should be\n"),
     };
-    text.push_str(&facts(&Listed {
-        tenant: tenant.clone(),
-        version: answer.version,
-        unread: None,
-    }));
+    text.push_str(&facts(&Listed::new(tenant.clone(), answer.version, None)));
     for credential in &answer.credentials {
         // Only `-o json` shows a password; people get a file.
         text.push_str(&format!("  {:<10} {}\n", "password", credential.role));
@@ -96,6 +98,9 @@ fn facts(listed: &Listed) -> String {
             tenant.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         facts.push(("labels", labels.join(" ")));
     }
+    if let Some(password) = &listed.password {
+        facts.push(("password", super::credentials::known(password)));
+    }
     facts.iter().map(|(name, value)| format!("  {name:<10} {value}\n")).collect()
 }
 
@@ -115,7 +120,8 @@ fn tenants(answer: &Tenants, style: &Style) -> String {
     let clusters =
         answer.tenants.iter().any(|listed| Some(&listed.tenant.placement.cluster) != first);
     let tiers = answer.tenants.iter().any(|listed| listed.tenant.tier.is_some());
-    let columns: [Column; 8] = [
+    let ages = answer.tenants.iter().any(|listed| listed.password.is_some());
+    let columns: [Column; 9] = [
         ("id", true, |listed| listed.tenant.id.to_string()),
         ("isolation", true, |listed| listed.tenant.isolation.to_string()),
         ("cluster", clusters, |listed| listed.tenant.placement.cluster.to_string()),
@@ -126,6 +132,7 @@ fn tenants(answer: &Tenants, style: &Style) -> String {
             Some(_) => "?".to_owned(),
             None => version(listed.version),
         }),
+        ("password", ages, |listed| super::credentials::known_age(listed.password.as_ref())),
         ("state", true, |listed| listed.tenant.state.to_string()),
     ];
     let shown = || columns.iter().filter(|(_, shown, _)| *shown);

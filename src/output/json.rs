@@ -31,8 +31,12 @@ pub(super) fn lines(report: &Report) -> String {
         Report::Migration(_) | Report::Rewritten(_) | Report::Rollout(_) | Report::Run(_) => {
             Some("targets")
         }
+        Report::Credentials(_) | Report::Settled(_) | Report::Adopted(_) => Some("targets"),
+        Report::CredentialList(_) => Some("credentials"),
         Report::Compared(_) => Some("deviants"),
         Report::Runs(_) => Some("runs"),
+        Report::Moves(_) => Some("moves"),
+        Report::Erasing(_) => Some("tables"),
         Report::Log(_) => Some("events"),
         Report::Findings(_) | Report::Linted(_) => Some("findings"),
         Report::Metrics(_) => Some("metrics"),
@@ -66,9 +70,16 @@ fn value(report: &Report) -> Value {
     match report {
         Report::Provisioned(provisioned) => self::provisioned(provisioned),
         Report::Planned(planned) => self::planned(planned),
+        Report::Credentials(answer) => super::credentials::json(answer),
+        Report::Settled(answer) => super::settled::json(answer),
+        Report::Adopted(answer) => super::adopted::json(answer),
+        Report::CredentialList(answer) => super::credentials::list_json(answer),
         Report::Tenants(tenants) => self::tenants(tenants),
         Report::Tenant(listed) => json!({"format": FORMAT, "tenant": self::listed(listed)}),
         Report::Migration(run) => super::migration::json(run),
+        Report::Moved(answer) => super::moved::document(answer),
+        Report::Erasing(answer) => super::erased::document(answer),
+        Report::Moves(answer) => super::moved::moves_document(answer),
         Report::Runs(runs) => super::runs::runs_json(runs),
         Report::Run(run) => super::runs::run_json(run),
         Report::Log(log) => super::trail::log_json(log),
@@ -85,7 +96,6 @@ fn value(report: &Report) -> Value {
         Report::Doctor(doctor) => self::doctor(doctor),
         Report::Configuration(configuration) => self::configuration(configuration),
         Report::Demo(demo) => self::demo(demo),
-        Report::Drill(answer) => super::drilled::json(answer),
         Report::Transferred(answer) => super::transferred::json(answer),
         Report::Text(text) => json!({"format": FORMAT, "text": text}),
     }
@@ -140,7 +150,11 @@ pub(super) fn tenant<'a>(
 }
 
 fn listed(listed: &Listed) -> Value {
-    tenant(&listed.tenant, listed.version, listed.unread.as_deref())
+    let mut value = tenant(&listed.tenant, listed.version, listed.unread.as_deref());
+    if let Some(password) = &listed.password {
+        value["password"] = super::credentials::known_json(password);
+    }
+    value
 }
 
 fn tenants(tenants: &Tenants) -> Value {

@@ -1,16 +1,19 @@
 //! The only layer that speaks to the terminal: answers on stdout, the story on stderr.
 
+mod adopted;
 mod artefact;
 mod bars;
 mod board;
 mod canvas;
 mod compared;
+mod credentials;
 mod demo;
-mod drilled;
+mod erased;
 mod explained;
 mod failure;
 mod findings;
 mod github;
+mod grouped;
 mod human;
 mod json;
 mod junit;
@@ -20,6 +23,7 @@ mod log;
 mod markdown;
 mod metrics;
 mod migration;
+mod moved;
 mod new_migration;
 mod notice;
 mod progress;
@@ -28,6 +32,7 @@ mod rewritten;
 mod rollout;
 mod runs;
 mod sarif;
+mod settled;
 mod status;
 mod stream;
 mod style;

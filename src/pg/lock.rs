@@ -13,7 +13,6 @@ use uuid::Uuid;
 use super::answer::failed;
 use super::session::Session;
 use crate::error::{Code, Error};
-use crate::model::ident::Ident;
 use crate::model::tenant::{ClusterName, Placement, TenantId};
 
 /// What a lock protects.
@@ -46,10 +45,11 @@ impl LockKey {
         Self::new("run", &id.to_string(), format!("run {id}"))
     }
 
-    /// A database that lives for one restore.
-    pub fn scratch(database: &Ident) -> Self {
-        let what = format!("database {database}, in which a backup is restored");
-        Self::new("scratch", database.as_str(), what)
+    /// One of the two places of a tenant that moves, in the place's own database.
+    pub(super) fn place(id: &TenantId, placement: &Placement) -> Self {
+        // Both may be in one database.
+        let name = format!("{id}\0{}", placement.schema.as_str());
+        Self::new("place", &name, format!("tenant {id} in {placement}"))
     }
 
     /// The registry's own migrations.

@@ -1,5 +1,6 @@
 //! The server: the only layer that speaks PostgreSQL's protocol.
 
+pub mod adopt;
 mod answer;
 mod attempt;
 mod audit;
@@ -8,17 +9,20 @@ mod carry;
 mod checkout;
 pub mod connect;
 pub mod copy;
+pub mod credentials;
 mod decided;
+pub mod erasing;
 mod execute;
 mod home;
 mod identity;
 pub mod ledger;
+pub mod limits;
 mod load;
 mod lock;
 mod many;
 mod message;
 mod migrate;
-pub mod native;
+pub mod moving;
 mod observe;
 mod outside;
 mod pooler;
@@ -29,7 +33,6 @@ mod refusal;
 pub mod registry;
 mod repeatables;
 mod rewrite;
-pub mod scratch;
 mod script;
 pub mod server;
 mod servers;
@@ -52,6 +55,7 @@ pub use many::BATCH;
 pub use migrate::{
     Histories, Target, digests, histories, history, migrate_at_once, migrate_target, written,
 };
+pub use observe::logins::{clock, logins};
 pub use observe::structure::{Structures, facts, structures};
 pub use outside::Watcher;
 pub use pooler::Pooler;

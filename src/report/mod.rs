@@ -1,44 +1,55 @@
 //! What a command answers, as a value: its verdict is known before a byte of it is rendered.
 
+mod adopted;
 mod compared;
 mod configuration;
+mod credentials;
 mod demo;
 mod doctor;
-mod drill;
+mod erased;
 pub mod event;
 mod explained;
 mod findings;
 mod linted;
 mod migration;
+mod moved;
 mod new_migration;
 mod planned;
 mod provisioned;
 mod rewritten;
 mod rollout;
 mod runs;
+mod settled;
 mod tenants;
 mod trail;
 mod transferred;
 mod verified;
 
+pub use adopted::{Adopted, AdoptedStatus, AdoptedTarget};
 pub use compared::{Compared, ComparedGroup, Deviant, Flawed, Subject, Unread};
 pub use configuration::{Configuration, ShownCluster, ShownValue};
+pub use credentials::{
+    CredentialList, CredentialRow, CredentialStatus, CredentialTarget, CredentialVerb, Credentials,
+    LoginChange, Worry,
+};
 pub use demo::{Demo, End, Kept, KeptTenant, Scene, Trial};
 pub use doctor::{Check, Doctor, Health};
-pub use drill::{Drill, Restored};
+pub use erased::{ErasedLink, ErasedTable, Erasing};
 pub use explained::Explained;
 pub use findings::{Coverage, FindingsReport, NotProbed, Summary as FindingsSummary};
 pub use linted::{Linted, LintedSet};
 pub use migration::{
     Failure, MigrationRun, PastFailure, Status, Summary, TargetReport, Verb, VersionCount,
 };
+pub use moved::{Announced, Moved, MovedHow, Moves};
 pub use new_migration::NewMigration;
 pub use planned::{Planned, PlannedStep};
 pub use provisioned::{Credential, Outcome, Provisioned};
 pub use rewritten::{Counts, Rewriting, Rewritten, RewrittenTarget};
 pub use rollout::{PlannedSql, RolloutPlan};
 pub use runs::{Runs, ShownRun};
-pub use tenants::{Listed, Source, Tenants};
+pub use settled::{Settled, SettledStatus, SettledTarget};
+pub use tenants::{KnownPassword, Listed, Source, Tenants};
 pub use trail::{Log, LogVerified};
 pub use transferred::{Moved, Transferred};
 pub use verified::{AuditedDatabase, Verified};
@@ -52,12 +63,26 @@ pub enum Report {
     Provisioned(Box<Provisioned>),
     /// `create --dry-run`.
     Planned(Box<Planned>),
+    /// `credentials issue`, `credentials rotate`, `credentials revoke`.
+    Credentials(Credentials),
+    /// `set`.
+    Settled(Settled),
+    /// `adopt`.
+    Adopted(Adopted),
+    /// `credentials list`.
+    CredentialList(CredentialList),
     /// `list`.
     Tenants(Tenants),
     /// `show`.
     Tenant(Box<Listed>),
     /// `migrate up`, `migrate status`.
     Migration(MigrationRun),
+    /// `move`, `move finish`, `move abort`.
+    Moved(Box<Moved>),
+    /// `move status`.
+    Moves(Moves),
+    /// `erase`.
+    Erasing(Box<Erasing>),
     /// `runs list`.
     Runs(Runs),
     /// `runs show`.
@@ -92,8 +117,6 @@ pub enum Report {
     Demo(Box<Demo>),
     /// `export`, `import`, `clone`, `backup`, `restore`.
     Transferred(Box<Transferred>),
-    /// `restore --verify`.
-    Drill(Box<Drill>),
     /// Text that is the same in every format: completions, a manual page, a file's name.
     Text(String),
 }
@@ -131,6 +154,10 @@ impl Report {
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::Migration(run) => run.verdict(),
+            Self::Credentials(credentials) => credentials.verdict(),
+            Self::CredentialList(list) => list.verdict(),
+            Self::Settled(settled) => settled.verdict(),
+            Self::Adopted(adopted) => adopted.verdict(),
             Self::Rewritten(rewritten) => rewritten.verdict(),
             Self::Rollout(rollout) => rollout.verdict(),
             Self::Compared(compared) => compared.verdict(),
@@ -139,7 +166,6 @@ impl Report {
             Self::Findings(verified) => verified.verdict(),
             Self::Linted(linted) => linted.verdict(),
             Self::Demo(demo) => demo.verdict(),
-            Self::Drill(drill) => drill.verdict(),
             _ => Verdict::Done,
         }
     }

@@ -7,10 +7,10 @@
     reason = "a test stops at the first surprise, and nobody imports it"
 )]
 
+mod adopt;
 mod answers;
 mod archives;
 mod audit_log;
-mod backups;
 mod connections;
 mod corpus;
 mod create;
@@ -18,7 +18,10 @@ mod create_again;
 mod create_killed;
 mod create_parallel;
 mod credentials;
+mod credentials_killed;
+mod credentials_rotate;
 mod demo;
+mod erase;
 mod fleet;
 mod foundation;
 mod harness;
@@ -43,6 +46,7 @@ mod migrate_sessions;
 mod migrate_stops;
 mod migrate_together;
 mod migrate_verify;
+mod moving;
 mod names;
 mod placement;
 mod poolers;
@@ -51,6 +55,7 @@ mod refinery_alternates;
 mod registry;
 mod repeatables;
 mod runs;
+mod set;
 mod statements;
 mod template;
 mod verify_rls;

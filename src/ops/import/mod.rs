@@ -2,10 +2,8 @@
 
 mod fitting;
 mod giving;
-mod restore;
 
 pub(super) use giving::refuse_half_filled;
-pub use restore::{RestoreOptions, restore};
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -103,12 +101,6 @@ pub async fn import(cx: &Context<'_>, options: &ImportOptions) -> anyhow::Result
         );
         return Err(Error::new(Code::Refused, what)
             .hint("export the tenant without --format")
-            .into());
-    }
-    if manifest.dump.is_some() {
-        let what = format!("import {}: it is a backup, which pg_restore reads", reader.place());
-        return Err(Error::new(Code::Refused, what)
-            .hint(format!("make a tenant of it: tenantctl restore {}", reader.place()))
             .into());
     }
     check(cx, &reader).await?;
