@@ -21,7 +21,7 @@ use crate::pg::copy::{Shape, Snapshot, Supply as _};
 use crate::pg::{Session, registry};
 use crate::plan::transfer;
 use crate::report::event::Event;
-use crate::report::{Moved, Report, Transferred};
+use crate::report::{CopiedTable, Report, Transferred};
 
 /// How a tenant is written down.
 #[derive(Clone, Debug)]
@@ -187,7 +187,7 @@ async fn table(
     contents: &mut Contents,
     options: &ExportOptions,
     writer: &mut Writer,
-) -> Result<Moved, Error> {
+) -> Result<CopiedTable, Error> {
     let started = Instant::now();
     let what = format!("export {}", contents.label());
     cx.observer.on(&Event::StepStarted { tenant: &tenant.id, what: what.clone() });
@@ -221,7 +221,7 @@ async fn table(
     let what = format!("{what}: {}", count(rows, "row"));
     let took = started.elapsed();
     cx.observer.on(&Event::StepDone { tenant: &tenant.id, what, took });
-    Ok(Moved { table: contents.label(), rows: found.rows, bytes: found.bytes })
+    Ok(CopiedTable { table: contents.label(), rows: found.rows, bytes: found.bytes })
 }
 
 /// Rows as they are written, counted in their own format.

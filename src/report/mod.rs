@@ -51,7 +51,7 @@ pub use runs::{Runs, ShownRun};
 pub use settled::{Settled, SettledStatus, SettledTarget};
 pub use tenants::{KnownPassword, Listed, Source, Tenants};
 pub use trail::{Log, LogVerified};
-pub use transferred::{Moved, Transferred};
+pub use transferred::{CopiedTable, Transferred};
 pub use verified::{AuditedDatabase, Verified};
 
 use crate::error::Code;

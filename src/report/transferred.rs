@@ -25,7 +25,7 @@ pub struct Transferred {
     /// Whether all had been done before.
     pub unchanged: bool,
     /// The tables, in the order in which they were copied.
-    pub tables: Vec<Moved>,
+    pub tables: Vec<CopiedTable>,
     /// The steps that made the tenant, in words.
     pub steps: Vec<String>,
     /// What a person should know.
@@ -36,7 +36,7 @@ pub struct Transferred {
 
 /// The rows of a table that were copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Moved {
+pub struct CopiedTable {
     /// The table.
     pub table: String,
     /// How many rows.

@@ -20,7 +20,7 @@ use crate::ops::goods::{Filled, Goods, fill};
 use crate::ops::trail::{Deed, standing};
 use crate::pg::trail::{self, Wanted};
 use crate::pg::{self, LockKey, Session, registry};
-use crate::report::{Moved, Report, Transferred};
+use crate::report::{CopiedTable, Report, Transferred};
 
 /// So many events of a tenant are looked through for the one that began to fill it.
 const EVENTS: i64 = 50;
@@ -149,7 +149,7 @@ fn answer(
     let tables = filled
         .tables
         .into_iter()
-        .map(|(name, content)| Moved {
+        .map(|(name, content)| CopiedTable {
             table: if name.schema == *home { name.name.to_string() } else { name.to_string() },
             rows: content.rows,
             bytes: content.bytes,
