@@ -1,6 +1,7 @@
 //! A tenant is written down and comes back, from any isolation model into any other.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use crate::harness::{Model, Proxy, World, catalog, on_every_version};
 
@@ -143,7 +144,6 @@ fn the_same_rows_make_the_same_bytes_in_whatever_order_they_were_written() {
     assert_eq!((&manifest["format"], &manifest["version"]), (&1.into(), &7.into()));
     assert_eq!(manifest["tenant"]["id"], "acme");
     // Nobody else may read what tenants entrust.
-    use std::os::unix::fs::PermissionsExt as _;
     let mode = |path: &str| fs::metadata(world.path(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("a"), mode("a/manifest.json")), (0o700, 0o600));
 }
