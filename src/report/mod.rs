@@ -115,7 +115,7 @@ pub enum Report {
     Configuration(Configuration),
     /// `demo`.
     Demo(Box<Demo>),
-    /// `export`, `import`, `clone`, `backup`, `restore`.
+    /// `export`, `import`, `clone`.
     Transferred(Box<Transferred>),
     /// Text that is the same in every format: completions, a manual page, a file's name.
     Text(String),

@@ -8,7 +8,7 @@ use crate::model::tenant::Tenant;
 /// A tenant that was written down, or filled.
 #[derive(Debug)]
 pub struct Transferred {
-    /// `export`, `import`, `clone`, `restore`.
+    /// `export`, `import`, `clone`.
     pub verb: &'static str,
     /// The tenant.
     pub tenant: Tenant,

@@ -26,7 +26,7 @@ use crate::report::{CopiedTable, Report, Transferred};
 const EVENTS: i64 = 50;
 
 /// The commands that fill a tenant.
-const VERBS: [&str; 3] = ["import", "clone", "restore"];
+const VERBS: [&str; 2] = ["import", "clone"];
 
 /// A tenant that is to be.
 pub(super) struct Gift<'a> {
