@@ -64,7 +64,7 @@ pub use runs::{runs, show_run};
 pub use select::{Selection, Selector};
 pub use set::{SetOptions, set};
 pub use trail_log::{audit_log, audit_verify};
-pub use verify::{VerifyOptions, verify};
+pub use verify::{MatrixOptions, VerifyOptions, matrix, verify};
 pub use verify_schemas::{SchemasOptions, verify_schemas};
 
 use std::collections::BTreeMap;
@@ -104,7 +104,9 @@ pub fn servers(fleet: &Fleet, command: &str) -> Arc<Servers> {
         .map(|(name, cluster)| (name.clone(), cluster.connection.clone(), cluster.max_connections));
     let servers =
         fleet.clusters.iter().fold(Servers::new(clusters, command), |servers, (name, cluster)| {
-            servers.behind(name, cluster.pooler, cluster.direct.clone())
+            servers
+                .behind(name, cluster.pooler, cluster.direct.clone())
+                .with_logins(name, cluster.logins.clone())
         });
     Arc::new(servers)
 }

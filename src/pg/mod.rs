@@ -28,6 +28,7 @@ mod outside;
 mod pooler;
 mod probe;
 mod provision;
+pub mod readiness;
 mod refinery;
 mod refusal;
 pub mod registry;
@@ -43,7 +44,7 @@ mod trial;
 pub mod vitals;
 mod watch;
 
-pub use audit::{Manner, SESSIONS, read_catalog, run_probes};
+pub use audit::{Manner, SESSIONS, read_catalog, remove_probers, run_probes};
 pub use cancel::Canceller;
 pub use decided::Decided;
 pub use execute::{Sessions, Work, run};

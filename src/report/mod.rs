@@ -11,6 +11,7 @@ pub mod event;
 mod explained;
 mod findings;
 mod linted;
+mod matrix;
 mod migration;
 mod moved;
 mod new_migration;
@@ -38,6 +39,7 @@ pub use erased::{ErasedLink, ErasedTable, Erasing};
 pub use explained::Explained;
 pub use findings::{Coverage, FindingsReport, NotProbed, Summary as FindingsSummary};
 pub use linted::{Linted, LintedSet};
+pub use matrix::Matrix;
 pub use migration::{
     Failure, MigrationRun, PastFailure, Status, Summary, TargetReport, Verb, VersionCount,
 };
@@ -52,7 +54,7 @@ pub use settled::{Settled, SettledStatus, SettledTarget};
 pub use tenants::{KnownPassword, Listed, Source, Tenants};
 pub use trail::{Log, LogVerified};
 pub use transferred::{CopiedTable, Transferred};
-pub use verified::{AuditedDatabase, Verified};
+pub use verified::{AuditedDatabase, FixFile, Verified};
 
 use crate::error::Code;
 
@@ -101,6 +103,8 @@ pub enum Report {
     Compared(Compared),
     /// `verify-rls`.
     Findings(Box<Verified>),
+    /// `verify-rls matrix`.
+    Matrix(Box<Matrix>),
     /// `explain RULE`.
     Rule(Explained),
     /// `explain`: every rule.
@@ -164,6 +168,7 @@ impl Report {
             Self::LogVerified(verified) => verified.verdict(),
             Self::Doctor(doctor) => doctor.verdict(),
             Self::Findings(verified) => verified.verdict(),
+            Self::Matrix(matrix) => matrix.verdict(),
             Self::Linted(linted) => linted.verdict(),
             Self::Demo(demo) => demo.verdict(),
             _ => Verdict::Done,

@@ -125,8 +125,18 @@ pub async fn remove_database(server: &Session, tenant: &Tenant) -> Result<(), Er
     if rows.is_empty() {
         return Ok(());
     }
-    let drop = sql!("DROP DATABASE IF EXISTS {} WITH (FORCE)", database);
-    client.batch_execute(drop.as_str()).await.map_err(|error| failed(error, attempt()))
+    // Without FORCE the server ends what it does there by itself (autovacuum), and waits for others;
+    // with it, it ends others, and an operator who is no superuser may not end the server's own.
+    let plain = sql!("DROP DATABASE IF EXISTS {}", database);
+    let force = sql!("DROP DATABASE IF EXISTS {} WITH (FORCE)", database);
+    for statement in [&plain, &force, &plain, &force] {
+        match client.batch_execute(statement.as_str()).await {
+            Ok(()) => return Ok(()),
+            Err(error) => log::debug!("{}", failed(error, attempt())),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    client.batch_execute(plain.as_str()).await.map_err(|error| failed(error, attempt()))
 }
 
 /// Takes back what roles were given in a place that is gone, and drops those that served it alone.
