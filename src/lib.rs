@@ -9,7 +9,7 @@
 //! main
 //! cli                                 one file per command: parse, call, return a report
 //! ops         output                  one use case per file | human and JSON rendering, progress
-//! config      migrations      pg      files, environment | migration sets | the server
+//! archive   config   migrations   pg   archives | files, environment | migration sets | the server
 //! report                              what a command answers; its verdict
 //! plan        audit       lint        pure: Desired × Observed → Plan | Catalog → Findings |
 //!                                     migration files → Findings
@@ -18,6 +18,7 @@
 //! error
 //! ```
 
+pub mod archive;
 pub mod audit;
 pub mod cli;
 pub mod config;

@@ -11,17 +11,19 @@ const LAYERS: [&[&str]; 9] = [
     &["sql"],
     &["plan", "audit", "lint"],
     &["report"],
-    &["config", "migrations", "pg"],
+    &["archive", "config", "migrations", "pg"],
     &["ops", "output"],
     &["cli"],
     &["main"],
 ];
 
 /// Crates that only one layer may name.
-const OWNED: [(&str, &str); 10] = [
+const OWNED: [(&str, &str); 12] = [
     ("tokio_postgres", "pg"),
     ("deadpool_postgres", "pg"),
     ("native_tls", "pg"),
+    ("flate2", "archive"),
+    ("tar", "archive"),
     ("refinery", "pg"),
     ("refinery_core", "pg"),
     ("indicatif", "output"),

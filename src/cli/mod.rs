@@ -2,6 +2,7 @@
 
 mod app;
 mod args;
+mod arriving;
 mod consent;
 mod exit;
 mod living;
@@ -52,6 +53,9 @@ commands! {
     purge => Purge,
     rename => Rename,
     hold => Hold,
+    clone => Clone,
+    export => Export,
+    import => Import,
     moving => Move,
     erase => Erase,
     set => Set,

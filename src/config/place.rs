@@ -102,6 +102,8 @@ impl Fleet {
             login_role: layout.login_role.clone(),
             limits: tier.map_or_else(Limits::default, |tier| tier.limits.clone()),
             copying: layout.copying,
+            version: None,
+            closed: false,
             sharing: layout.sharing.clone(),
             credentials: BTreeMap::new(),
             tenant,

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use super::ident::Ident;
 use super::layout::Tenancy;
+use super::migration::Version;
 use super::tenant::Tenant;
 use crate::error::{Code, Error};
 
@@ -24,6 +25,10 @@ pub struct Desired {
     pub limits: Limits,
     /// Whether its database is a copy of one that has every migration already.
     pub copying: Copying,
+    /// The version that its schema is brought to while it is made; the newest without one.
+    pub version: Option<Version>,
+    /// Whether it stays `provisioning` when all is made: its rows are still to come.
+    pub closed: bool,
     /// How its rows are told apart, for shared tables.
     pub sharing: Option<Sharing>,
     /// The passwords that are to be issued now, by role.

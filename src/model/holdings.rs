@@ -72,6 +72,8 @@ pub struct HeldTable {
     pub forced: bool,
     /// Who sees rows where row-level security is on: by a permissive policy for reading.
     pub seen_by: SeenBy,
+    /// Who adds rows there: by a permissive policy for inserting.
+    pub added_by: SeenBy,
     /// Policies that tenantctl did not make: they may hide rows of the tenant from everybody.
     pub foreign_policies: Vec<String>,
     /// Triggers of the schema's author, by name.
@@ -198,7 +200,7 @@ pub struct HeldSequence {
     pub stands_at: (i64, bool),
 }
 
-/// Who sees rows of a table with row-level security.
+/// Whom policies of a table with row-level security let do something.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SeenBy {
     /// A policy says PUBLIC.

@@ -11,6 +11,7 @@ pub mod ident;
 pub mod interrupt;
 pub mod layout;
 pub mod life;
+pub mod manifest;
 pub mod migration;
 pub mod moving;
 pub mod observed;

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::Context;
 use super::converge::{Converged, Patience, converge};
 use super::credentials::password as credentials;
+use super::import::refuse_half_filled;
 use super::trail::{Deed, standing, told};
 use crate::config::Request;
 use crate::error::{Code, Error};
@@ -62,6 +63,9 @@ pub async fn create(
     registry::ensure(&control, cx.sets.registry()).await?;
     let lock = pg::hold(&control, LockKey::tenant(&request.id), options.lock_wait).await?;
     let known = registry::find(&control, &request.id).await?;
+    if let Some(known) = &known {
+        refuse_half_filled(&control, known).await?;
+    }
     let mut desired = resolve(cx, request, known.as_ref())?;
     let before = known.as_ref().map(|tenant| tenant.state);
     let known_before = known.clone();
@@ -82,7 +86,7 @@ pub async fn create(
         .before(known_before.as_ref().map_or(Value::Null, standing));
     let made = async {
         let converged = converge(cx, &control, &mut desired, prepare, patience).await?;
-        repeat(cx, &desired, options).await?;
+        repeat(cx, &desired, patience).await?;
         let names = plan::limits::names(&desired.limits);
         if !converged.steps.is_empty() && !names.is_empty() && desired.roles_are_its_own {
             pg::limits::note_given(&control, &desired.tenant.id, &names).await?;
@@ -111,7 +115,11 @@ pub async fn create(
 }
 
 /// Applies repeatable files that changed since, which come behind all migrations.
-async fn repeat(cx: &Context<'_>, desired: &Desired, options: &CreateOptions) -> Result<(), Error> {
+pub(super) async fn repeat(
+    cx: &Context<'_>,
+    desired: &Desired,
+    patience: Patience,
+) -> Result<(), Error> {
     let tenant = &desired.tenant;
     let set = cx.sets.of(tenant.isolation);
     if set.repeatables().is_empty() {
@@ -123,15 +131,15 @@ async fn repeat(cx: &Context<'_>, desired: &Desired, options: &CreateOptions) ->
         placement: &tenant.placement,
         owner: &tenant.owner,
         set,
-        limits: options.limits,
-        lock_wait: options.lock_wait,
+        limits: patience.limits,
+        lock_wait: patience.lock_wait,
     };
     pg::reapply(&session, &schema).await?;
     Ok(())
 }
 
 /// What is already registered stays as it is unless the request says otherwise.
-fn resolve(
+pub(super) fn resolve(
     cx: &Context<'_>,
     mut request: Request,
     known: Option<&Tenant>,

@@ -12,7 +12,10 @@ mod doctor;
 mod down;
 mod erase;
 mod explain;
+mod export;
 mod fleet;
+mod goods;
+mod import;
 mod init;
 mod life;
 mod lint;
@@ -46,6 +49,8 @@ pub use doctor::doctor;
 pub use down::{DownTo, down};
 pub use erase::{EraseOptions, erase};
 pub use explain::explain;
+pub use export::{ExportOptions, export};
+pub use import::{CloneOptions, FillOptions, ImportOptions, Wishes, clone, import};
 pub use init::init;
 pub use life::{
     HoldChange, LifeOptions, LifeVerb, PurgeOptions, RenameOptions, TypedConsent, change_hold,

@@ -41,6 +41,7 @@ mod style;
 mod summary;
 mod terminal;
 mod trail;
+mod transferred;
 
 pub use artefact::Artefacts;
 pub use demo::scene;

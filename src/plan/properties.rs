@@ -89,6 +89,8 @@ impl Case {
                     .map(|(name, value)| (name.to_owned(), value.to_owned()))
                     .collect(),
             },
+            version: None,
+            closed: false,
             copying: if self.template { Copying::Always } else { Copying::Never },
             sharing: shared.then(|| Sharing {
                 tenancy: Tenancy {

@@ -25,6 +25,7 @@ mod runs;
 mod settled;
 mod tenants;
 mod trail;
+mod transferred;
 mod verified;
 
 pub use adopted::{Adopted, AdoptedStatus, AdoptedTarget};
@@ -56,6 +57,7 @@ pub use runs::{Runs, ShownRun};
 pub use settled::{Settled, SettledStatus, SettledTarget};
 pub use tenants::{KnownPassword, Listed, Source, Tenants};
 pub use trail::{Log, LogVerified};
+pub use transferred::{CopiedTable, Transferred};
 pub use verified::{AuditedDatabase, FixFile, Verified};
 
 use crate::error::Code;
@@ -123,6 +125,8 @@ pub enum Report {
     Configuration(Configuration),
     /// `demo`.
     Demo(Box<Demo>),
+    /// `export`, `import`, `clone`.
+    Transferred(Box<Transferred>),
     /// Text that is the same in every format: completions, a manual page, a file's name.
     Text(String),
 }

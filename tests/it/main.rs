@@ -9,6 +9,7 @@
 
 mod adopt;
 mod answers;
+mod archives;
 mod audit_log;
 mod connections;
 mod corpus;

@@ -6,8 +6,10 @@
 //! inserted from there, which is checked by the policies as every INSERT is. On one machine that
 //! costs about half of COPY's speed, and needs no more than the right to make temporary tables.
 
+mod loading;
 mod snapshot;
 mod stream;
 
+pub use loading::{Loading, Supply};
 pub use snapshot::{Snapshot, holdings_of};
 pub use stream::{Filling, Rows, Shape};

@@ -14,7 +14,7 @@ use crate::pg::observe::holdings::holdings;
 use crate::pg::session::Session;
 use crate::plan::transfer;
 use crate::sql;
-use crate::sql::{Literal, Sql};
+use crate::sql::{List, Literal, Sql};
 
 /// So many tables are counted by one statement.
 const BATCH: usize = 50;
@@ -40,6 +40,8 @@ pub struct Snapshot<'s> {
     session: &'s Session,
     tenant: &'s Tenant,
     holdings: Holdings,
+    server: u32,
+    taken_at: String,
 }
 
 impl<'s> Snapshot<'s> {
@@ -75,8 +77,41 @@ impl<'s> Snapshot<'s> {
             Ok(())
         };
         begun.await.map_err(|error| failed(error, attempt()))?;
+        let (server, taken_at) = moment(session, attempt()).await?;
         let holdings = holdings(client, tenant, tenancy).await?;
-        Ok(Self { session, tenant, holdings })
+        let snapshot = Self { session, tenant, holdings, server, taken_at };
+        snapshot.keep_tables().await?;
+        Ok(snapshot)
+    }
+
+    /// Nobody drops or rewrites a table that is still to be read: one that is rewritten looks empty to
+    /// whoever began before.
+    async fn keep_tables(&self) -> Result<(), Error> {
+        let mut by_owner: BTreeMap<&Ident, Vec<&QualifiedName>> = BTreeMap::new();
+        for (name, table) in &self.holdings.tables {
+            by_owner.entry(&table.owner).or_default().push(name);
+        }
+        for (owner, names) in by_owner {
+            self.become_role(owner).await?;
+            let statement = sql!("LOCK TABLE {} IN ACCESS SHARE MODE", List(&names));
+            let attempt = || format!("keep the tables of tenant {} as they are", self.tenant.id);
+            self.session
+                .client()
+                .batch_execute(statement.as_str())
+                .await
+                .map_err(|error| failed(error, attempt()))?;
+        }
+        Ok(())
+    }
+
+    /// The server's major version.
+    pub fn server(&self) -> u32 {
+        self.server
+    }
+
+    /// The moment, by the server's clock, RFC 3339.
+    pub fn taken_at(&self) -> &str {
+        &self.taken_at
     }
 
     /// What the tenant has.
@@ -177,6 +212,19 @@ impl<'s> Snapshot<'s> {
             .await
             .map_err(|error| failed(error, attempt))
     }
+}
+
+/// The server's major version, and its clock.
+async fn moment(session: &Session, attempt: String) -> Result<(u32, String), Error> {
+    let statement = "SELECT pg_catalog.current_setting('server_version_num')::int4 / 10000, \
+         pg_catalog.to_char(pg_catalog.now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
+    let rows = session
+        .client()
+        .query_typed(statement, &[])
+        .await
+        .map_err(|error| failed(error, attempt.clone()))?;
+    let row = rows.first().ok_or_else(|| Error::new(Code::Bug, attempt))?;
+    Ok((row.get::<_, i32>(0).unsigned_abs(), row.get(1)))
 }
 
 /// Makes the tenant the current one until the transaction ends.

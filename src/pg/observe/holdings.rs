@@ -56,7 +56,8 @@ const COLUMNS: &str = "SELECT a.attrelid AS oid, a.attname::text AS name, \
  WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum";
 
 const POLICIES: &str = "SELECT p.polrelid AS oid, p.polname::text AS name, \
-        p.polpermissive AND p.polcmd IN ('r', '*') AS shows, 0 = ANY (p.polroles) AS everybody, \
+        p.polpermissive AND p.polcmd IN ('r', '*') AS shows, \
+        p.polpermissive AND p.polcmd IN ('a', '*') AS adds, 0 = ANY (p.polroles) AS everybody, \
         ARRAY(SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.oid = ANY (p.polroles)) AS roles, \
         (p.polname = $2 OR p.polname = $3) AND coalesce(pg_catalog.obj_description(p.oid, 'pg_policy'), '') LIKE 'tenantctl: policy%' AS ours \
  FROM pg_catalog.pg_policy p WHERE p.polrelid = ANY ($1) ORDER BY p.polname";
@@ -281,6 +282,7 @@ impl Reader<'_> {
                         rls: get(row, "rls")?,
                         forced: get(row, "forced")?,
                         seen_by: SeenBy::default(),
+                        added_by: SeenBy::default(),
                         foreign_policies: Vec::new(),
                         triggers: BTreeMap::new(),
                         bytes: get::<i64>(row, "bytes")?.unsigned_abs(),
@@ -325,11 +327,13 @@ impl Reader<'_> {
             [(&oids, Type::OID_ARRAY), (&POLICY, Type::TEXT), (&OPEN_POLICY, Type::TEXT)];
         for row in &self.rows(POLICIES, &parameters).await? {
             let Some(table) = found.table(row)? else { continue };
-            if get(row, "shows")? {
-                table.seen_by.everybody |= get::<bool>(row, "everybody")?;
-                let roles: Vec<String> = get(row, "roles")?;
-                for role in roles {
-                    table.seen_by.roles.insert(Ident::new(role)?);
+            for (column, allowed) in [("shows", &mut table.seen_by), ("adds", &mut table.added_by)]
+            {
+                if get(row, column)? {
+                    allowed.everybody |= get::<bool>(row, "everybody")?;
+                    for role in get::<Vec<String>>(row, "roles")? {
+                        allowed.roles.insert(Ident::new(role)?);
+                    }
                 }
             }
             if !get::<bool>(row, "ours")? {

@@ -66,7 +66,7 @@ pub fn provision(
     }
     roles::limit(&mut plan, desired, observed);
 
-    if !active && !plan.continues {
+    if !active && !plan.continues && !desired.closed {
         for (role, credential) in &desired.credentials {
             let change = Change::SetPassword { role: role.clone(), credential: credential.clone() };
             plan.push(user_reach(desired), Site::Server, change);
@@ -106,7 +106,7 @@ fn migrations(
 ) -> Result<(), Error> {
     let none = History::default();
     let history = observed.schema.as_ref().and_then(|facts| facts.history.as_ref());
-    let pending = pending::decide(set, history.unwrap_or(&none), None)?;
+    let pending = pending::decide(set, history.unwrap_or(&none), desired.version)?;
     if pending.is_empty() {
         return Ok(());
     }

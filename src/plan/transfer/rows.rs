@@ -1,7 +1,7 @@
 //! The statements that read, count and remove one tenant's rows of a table, and who may see them.
 
 use crate::error::{Code, Error};
-use crate::model::holdings::{HeldTable, Reach};
+use crate::model::holdings::{HeldTable, Reach, SeenBy};
 use crate::model::ident::{Ident, QualifiedName};
 use crate::model::tenant::Tenant;
 use crate::sql;
@@ -48,12 +48,24 @@ fn alias(at: usize) -> Sql {
 /// Reads columns of the tenant's rows, in the order of the primary key: the same rows make the same
 /// bytes, on whatever pages they lie.
 pub fn select(name: &QualifiedName, table: &HeldTable, columns: &[Sql], key: &str) -> Sql {
-    let mut order: Vec<Sql> = table.key.iter().map(|column| sql!("held.{}", column)).collect();
-    if let Some(tenant_column) = table.tenant_column() {
-        order.retain(|column| *column != sql!("held.{}", tenant_column));
-    }
-    let order = if order.is_empty() { sql!("") } else { sql!(" ORDER BY {}", List(&order)) };
-    sql!("SELECT {}{}{}", List(columns), from(name, table, key), order)
+    let order: Vec<Sql> = table
+        .key
+        .iter()
+        .filter(|column| table.tenant_column() != Some(*column))
+        .map(|column| sql!("held.{}", column))
+        .collect();
+    let select = select_unordered(name, table, columns, key);
+    if order.is_empty() { select } else { sql!("{} ORDER BY {}", select, List(&order)) }
+}
+
+/// Reads columns of the tenant's rows as they come.
+pub fn select_unordered(
+    name: &QualifiedName,
+    table: &HeldTable,
+    columns: &[Sql],
+    key: &str,
+) -> Sql {
+    sql!("SELECT {}{}", List(columns), from(name, table, key))
 }
 
 /// Counts the tenant's rows.
@@ -81,20 +93,33 @@ fn from(name: &QualifiedName, table: &HeldTable, key: &str) -> Sql {
 /// [`Code::Refused`] when no policy lets the owner or a role of the tenant read: a copy would be
 /// empty, and look whole.
 pub fn reader(name: &QualifiedName, table: &HeldTable, tenant: &Tenant) -> Result<Ident, Error> {
+    allowed(table, &table.seen_by, tenant).ok_or_else(|| closed(name, table, tenant, "see"))
+}
+
+/// The role that adds rows of the tenant to a table, in the same way.
+///
+/// # Errors
+///
+/// [`Code::Refused`] when no policy lets the owner or a role of the tenant write.
+pub fn writer(name: &QualifiedName, table: &HeldTable, tenant: &Tenant) -> Result<Ident, Error> {
+    allowed(table, &table.added_by, tenant).ok_or_else(|| closed(name, table, tenant, "add"))
+}
+
+fn allowed(table: &HeldTable, by: &SeenBy, tenant: &Tenant) -> Option<Ident> {
     let bound = table.rls && table.forced;
-    if !bound || table.seen_by.everybody || table.seen_by.roles.contains(&table.owner) {
-        return Ok(table.owner.clone());
+    if !bound || by.everybody || by.roles.contains(&table.owner) {
+        return Some(table.owner.clone());
     }
-    tenant.roles.iter().find(|role| table.seen_by.roles.contains(role)).cloned().ok_or_else(|| {
-        Error::new(
-            Code::Refused,
-            format!(
-                "read {name}: no policy on it lets {} or a role of tenant {} see a row",
-                table.owner, tenant.id
-            ),
-        )
+    tenant.roles.iter().find(|role| by.roles.contains(role)).cloned()
+}
+
+fn closed(name: &QualifiedName, table: &HeldTable, tenant: &Tenant, verb: &str) -> Error {
+    let what = format!(
+        "copy {name}: no policy on it lets {} or a role of tenant {} {verb} a row",
+        table.owner, tenant.id
+    );
+    Error::new(Code::Refused, what)
         .hint(format!("see what is wrong with it: tenantctl verify-rls --tenant {}", tenant.id))
-    })
 }
 
 #[cfg(test)]
@@ -102,7 +127,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::model::holdings::{Edge, OnDelete, SeenBy};
+    use crate::model::holdings::{Edge, OnDelete};
 
     fn ident(name: &str) -> Ident {
         Ident::new(name).unwrap()
@@ -122,6 +147,7 @@ mod tests {
             rls: true,
             forced: true,
             seen_by: SeenBy::default(),
+            added_by: SeenBy::default(),
             foreign_policies: Vec::new(),
             triggers: std::collections::BTreeMap::new(),
             bytes: 0,

@@ -18,6 +18,7 @@
 
 mod binary;
 mod catalog;
+mod content;
 mod directory;
 mod matrix;
 mod model;
@@ -41,6 +42,7 @@ use self::directory::Directory;
 
 pub use self::binary::{Invocation, Outcome, Running};
 pub use self::catalog::catalog;
+pub use self::content::Contents;
 pub use self::matrix::{installations, on_every_version, on_every_version_with};
 pub use self::model::{Model, SHARED_ROLE, SHARED_SCHEMA};
 pub use self::pgbouncer::PgBouncer;
