@@ -16,7 +16,7 @@ pub enum Holding {
     Child(Oid),
     /// Its columns are those of this table.
     Likeness(Oid),
-    /// Triggers of this table write into it.
+    /// Triggers or rules of this table write into it.
     Fed(Oid),
     /// It is called after what copies are made for, and has a column for documents.
     Documents,
@@ -138,9 +138,14 @@ fn registries(
         .collect()
 }
 
-/// The tables that triggers of tenants' tables write into.
+/// The tables that triggers and rules of tenants' tables write into.
 fn fed(catalog: &Catalog, tenant_tables: &BTreeSet<Oid>) -> BTreeMap<Oid, Oid> {
     let mut found = BTreeMap::new();
+    for rule in &catalog.around.rewrites {
+        if tenant_tables.contains(&rule.relation) {
+            found.extend(rule.reads.iter().map(|into| (*into, rule.relation)));
+        }
+    }
     for trigger in catalog.triggers.iter().filter(|t| tenant_tables.contains(&t.relation)) {
         let Some(function) = catalog.functions.get(&trigger.function) else { continue };
         let words: Vec<String> = written_into(&function.body);

@@ -55,3 +55,4 @@ mod verify_rls;
 mod verify_rls_breaks;
 mod verify_rls_command;
 mod verify_rls_foreign;
+mod verify_rls_mechanisms;

@@ -32,7 +32,7 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
         let (grave, what) = match why {
             Holding::Child(_) => continue,
             Holding::Likeness(of) => (RULE.severity, format!("has the columns of {}", name(of))),
-            Holding::Fed(by) => (RULE.severity, format!("is written by triggers of {}", name(by))),
+            Holding::Fed(by) => (RULE.severity, format!("is written by triggers or rules of {}", name(by))),
             Holding::Documents => {
                 (Severity::Medium, "is named after copies and holds documents".to_owned())
             }
