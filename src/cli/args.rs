@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use jiff::SignedDuration;
 
 use crate::error::Error;
 use crate::model::migration::Version;
@@ -205,8 +206,17 @@ fn selector(text: &str) -> Result<Selector, String> {
 /// Reads a duration: `500ms`, `30s`, `2m`, `1h 30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let refused = || format!("{text:?} is no duration; write 500ms, 30s, 2m or 1h");
-    let signed: jiff::SignedDuration = text.parse().map_err(|_| refused())?;
+    let signed: SignedDuration = text.parse().map_err(|_| refused())?;
     Duration::try_from(signed).map_err(|_| refused())
+}
+
+/// Reads a time in whole units up to days and weeks: `90d`, `2w`, `12h`, `0s`.
+pub(super) fn long_duration(text: &str) -> Result<SignedDuration, String> {
+    let refused = || format!("{text:?} is no duration; write 90d, 12h, 30m or 0s");
+    let span: jiff::Span = text.parse().map_err(|_| refused())?;
+    let time =
+        span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| refused())?;
+    if time.is_negative() { Err(refused()) } else { Ok(time) }
 }
 
 /// What was typed after the program's name, as a shell reads it again. No secret is among it: a
@@ -278,6 +288,15 @@ mod tests {
         assert_eq!(duration("2m").unwrap(), Duration::from_mins(2));
         assert!(duration("5").is_err());
         assert!(duration("-5s").is_err());
+    }
+
+    #[test]
+    fn long_durations_know_days() {
+        assert_eq!(long_duration("90d").unwrap(), SignedDuration::from_hours(90 * 24));
+        assert_eq!(long_duration("0s").unwrap(), SignedDuration::ZERO);
+        for text in ["90", "-1d", "a while", "1mo"] {
+            assert!(long_duration(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::report::Report;
 /// Whoever sits at the terminal, unless `--yes` has spoken.
 pub(super) struct Asked<'a> {
     pub(super) app: &'a App,
+    /// The command that asks.
+    pub(super) command: &'static str,
     /// The word that is to be typed: a key that was hit by chance agrees to nothing.
     pub(super) word: &'static str,
 }
@@ -20,8 +22,7 @@ impl Consent for Asked<'_> {
         if self.app.yes() {
             return Ok(());
         }
-        let refused =
-            |why: &str| Error::new(Code::Refused, format!("migrate {}: {why}", self.word));
+        let refused = |why: &str| Error::new(Code::Refused, format!("{}: {why}", self.command));
         if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
             return Err(refused("it wants to be confirmed, and there is no terminal to ask on")
                 .hint("see what would be done with --dry-run")

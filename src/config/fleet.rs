@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use jiff::{SignedDuration, SpanRelativeTo};
+
 use super::conninfo::{self, Environment, Source};
 use super::raw;
 use crate::error::{Code, Error, Location};
@@ -57,6 +59,8 @@ pub struct Fleet {
     pub migrations: BTreeMap<Isolation, PathBuf>,
     /// What tenants may use, by name.
     pub tiers: BTreeMap<String, Tier>,
+    /// A password that is older is old.
+    pub password_age: SignedDuration,
     /// The tenants that the file declares.
     pub(super) tenants: Vec<raw::Tenant>,
 }
@@ -170,6 +174,7 @@ impl Fleet {
             database: layout(Isolation::Database, raw.isolation.database)?,
             migrations,
             tiers,
+            password_age: password_age(raw.credentials.max_age.as_deref())?,
             tenants: raw.tenants,
             file,
             given,
@@ -542,6 +547,19 @@ fn layout(isolation: Isolation, raw: raw::Layout) -> Result<Layout, Error> {
     })
 }
 
+/// When a password is old: after 90 days unless the file says otherwise.
+fn password_age(text: Option<&str>) -> Result<SignedDuration, Error> {
+    let Some(text) = text else { return Ok(SignedDuration::from_hours(90 * 24)) };
+    text.parse::<jiff::Span>()
+        .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
+        .ok()
+        .filter(SignedDuration::is_positive)
+        .ok_or_else(|| {
+            Error::new(Code::Config, format!("[credentials] max_age: {text:?} is no duration"))
+                .hint("write it in days: max_age = \"90d\"")
+        })
+}
+
 /// Settings that decide who a session is or what it sees: no tier may set them.
 const NOT_FOR_TIERS: [&str; 6] = [
     "role",
@@ -558,7 +576,9 @@ fn tier(name: &str, raw: raw::Tier) -> Result<Tier, Error> {
         ("statement_timeout", raw.statement_timeout),
         ("lock_timeout", raw.lock_timeout),
         ("idle_in_transaction_session_timeout", raw.idle_in_transaction_session_timeout),
+        ("idle_session_timeout", raw.idle_session_timeout),
         ("work_mem", raw.work_mem),
+        ("temp_file_limit", raw.temp_file_limit),
     ] {
         if let Some(value) = value {
             settings.insert(setting.to_owned(), value);

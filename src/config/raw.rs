@@ -23,6 +23,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) tiers: BTreeMap<String, Tier>,
     #[serde(default)]
+    pub(super) credentials: Credentials,
+    #[serde(default)]
     pub(super) tenants: Vec<Tenant>,
 }
 
@@ -106,9 +108,17 @@ pub(super) struct Tier {
     pub(super) statement_timeout: Option<String>,
     pub(super) lock_timeout: Option<String>,
     pub(super) idle_in_transaction_session_timeout: Option<String>,
+    pub(super) idle_session_timeout: Option<String>,
     pub(super) work_mem: Option<String>,
+    pub(super) temp_file_limit: Option<String>,
     #[serde(default)]
     pub(super) settings: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Credentials {
+    pub(super) max_age: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -212,6 +222,7 @@ mod tests {
         assert_eq!(keys(&below("isolation")), keys_of::<Layout>());
         assert_eq!(keys(&[&table["migrations"]]), keys_of::<Migrations>());
         assert_eq!(keys(&below("tiers")), keys_of::<Tier>());
+        assert_eq!(keys(&[&table["credentials"]]), keys_of::<Credentials>());
         let tenants: Vec<&Value> = table["tenants"].as_array().unwrap().iter().collect();
         assert_eq!(keys(&tenants), keys_of::<Tenant>());
     }

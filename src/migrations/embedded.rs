@@ -48,6 +48,7 @@ const REGISTRY: &[(&str, &str)] = files!(
     "V3__runs.sql",
     "V4__trail.sql",
     "V5__life.sql",
+    "V6__credentials.sql",
 );
 
 /// tenantctl's own tables.

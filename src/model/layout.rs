@@ -1,7 +1,9 @@
 //! How the tenants of one isolation model are laid out on a server.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
+use super::credential::second_login;
 use super::ident::{Ident, QualifiedName};
 use super::tenant::{Isolation, Tenant, TenantId};
 use crate::error::{Code, Error};
@@ -124,6 +126,13 @@ impl Estate {
     /// The tenants of one isolation model.
     pub fn of(&self, isolation: Isolation) -> impl Iterator<Item = &Tenant> {
         self.tenants.iter().filter(move |tenant| tenant.isolation == isolation)
+    }
+
+    /// Adds the second logins of the tenants' roles and logins, of those that exist.
+    pub fn add_second_logins<'a>(&mut self, existing: impl Iterator<Item = &'a Ident>) {
+        let roles = self.tenants.iter().flat_map(|tenant| &tenant.roles).chain(&self.login_roles);
+        let seconds: BTreeSet<Ident> = roles.filter_map(|role| second_login(role).ok()).collect();
+        self.login_roles.extend(existing.filter(|name| seconds.contains(*name)).cloned());
     }
 
     /// The schema that shared tables live in.

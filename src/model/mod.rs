@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod connection;
+pub mod credential;
 pub mod desired;
 pub mod fingerprint;
 pub mod holdings;

@@ -32,6 +32,8 @@ pub fn configuration(fleet: &Fleet) -> Report {
     }
     values.insert("registry.cluster".to_owned(), fleet.registry.0.to_string());
     values.insert("registry.database".to_owned(), fleet.registry.1.as_str().to_owned());
+    let days = fleet.password_age.as_hours() / 24;
+    values.insert("credentials.max_age".to_owned(), format!("{days}d"));
     for (name, tier) in &fleet.tiers {
         let at = |key: &str| format!("tiers.{name}.{key}");
         if let Some(isolation) = tier.isolation {

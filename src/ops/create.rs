@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::Context;
 use super::converge::{Converged, Patience, converge};
+use super::credentials::password as credentials;
 use super::trail::{Deed, standing, told};
-use super::{Context, credentials};
 use crate::config::Request;
 use crate::error::{Code, Error};
 use crate::model::desired::Desired;
@@ -82,6 +83,10 @@ pub async fn create(
     let made = async {
         let converged = converge(cx, &control, &mut desired, prepare, patience).await?;
         repeat(cx, &desired, options).await?;
+        let names = plan::limits::names(&desired.limits);
+        if !converged.steps.is_empty() && !names.is_empty() && desired.roles_are_its_own {
+            pg::limits::note_given(&control, &desired.tenant.id, &names).await?;
+        }
         Ok::<_, Error>(converged)
     };
     let made = made.await.map_err(anyhow::Error::from);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Context;
+use super::{Context, credentials};
 use crate::config::Cluster;
 use crate::error::Error;
 use crate::model::ident::Ident;
@@ -11,7 +11,7 @@ use crate::model::tenant::{ClusterName, Isolation, Tenant};
 use crate::pg::Pooler;
 use crate::pg::registry::{self, Readiness};
 use crate::pg::vitals::{Vitals, vitals};
-use crate::report::{Doctor, Health, Report};
+use crate::report::{Doctor, Health, Report, Worry};
 
 /// The oldest server that every statement of ours is spelled for.
 const OLDEST: i32 = 140_000;
@@ -208,8 +208,53 @@ async fn check_registry(cx: &Context<'_>, doctor: &mut Doctor) {
             let detail = format!("{number} in {database} on {cluster}");
             doctor.push("registry", "present", Health::Ok, detail);
             check_homes(cx, doctor, &tenants);
+            if !tenants.is_empty() {
+                check_passwords(cx, doctor).await;
+            }
         }
         Err(error) => failed(doctor, "registry", "readable", &error),
+    }
+}
+
+/// Passwords grow old, and end.
+async fn check_passwords(cx: &Context<'_>, doctor: &mut Doctor) {
+    let rows = match credentials::watched(cx, cx.fleet.password_age).await {
+        Ok(rows) => rows,
+        Err(error) => return failed(doctor, "credentials", "readable", &error),
+    };
+    if rows.is_empty() {
+        return;
+    }
+    let days = cx.fleet.password_age.as_hours() / 24;
+    let worries = [
+        (Worry::Expired, "current, and expired", "credentials rotate --now"),
+        (Worry::Old, "older than allowed", "credentials rotate --max-age"),
+        (Worry::Expiring, "about to end", "credentials rotate"),
+        (Worry::Lingering, "ended, with sessions open", "credentials revoke --old --end-sessions"),
+    ];
+    let mut well = true;
+    for (worry, what, remedy) in worries {
+        let struck: Vec<&str> = rows
+            .iter()
+            .filter(|row| row.worry == Some(worry))
+            .map(|row| row.login.as_str())
+            .collect();
+        let Some(first) = struck.first() else { continue };
+        well = false;
+        let more = match struck.len() {
+            1 => String::new(),
+            more => format!(" and {} more", more - 1),
+        };
+        let detail = format!("{first}{more}: {what}");
+        doctor.push("credentials", "passwords", Health::Warning, detail);
+        let age = if worry == Worry::Old { format!(" {days}d") } else { String::new() };
+        doctor.hint(format!("tenantctl {remedy}{age}; see them with: tenantctl credentials list"));
+    }
+    if well {
+        let current = rows.iter().filter(|row| row.state == "current").count();
+        let number = crate::model::count(current, "current password");
+        let detail = format!("{number}, none older than {days} days");
+        doctor.push("credentials", "passwords", Health::Ok, detail);
     }
 }
 

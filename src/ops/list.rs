@@ -51,32 +51,29 @@ async fn versions(cx: &Context<'_>, tenants: Vec<Tenant>) -> Vec<Listed> {
     let (there, gone): (Vec<Tenant>, Vec<Tenant>) =
         tenants.into_iter().partition(|tenant| tenant.state.has_data());
     let histories = histories(cx, &there).await;
-    let gone = gone.into_iter().map(|tenant| Listed { version: None, unread: None, tenant });
+    let gone = gone.into_iter().map(|tenant| Listed::new(tenant, None, None));
     let mut listed: Vec<Listed> = there
         .into_iter()
         .map(|tenant| {
             let database = (tenant.placement.cluster.clone(), tenant.placement.database.clone());
             match histories.get(&database) {
                 Some(Ok(found)) => match found.get(&tenant.placement.schema) {
-                    Some(Err(error)) => {
-                        Listed { version: None, unread: Some(short(error)), tenant }
-                    }
-                    Some(Ok(history)) => {
-                        Listed { version: history.version(), unread: None, tenant }
-                    }
+                    Some(Err(error)) => Listed::new(tenant, None, Some(short(error))),
+                    Some(Ok(history)) => Listed::new(tenant, history.version(), None),
                     // Not the same as a schema in which nothing was ever applied.
                     None => {
                         let why = format!("there is no schema {}", tenant.placement.schema);
-                        Listed { version: None, unread: Some(why), tenant }
+                        Listed::new(tenant, None, Some(why))
                     }
                 },
-                Some(Err(error)) => Listed { version: None, unread: Some(short(error)), tenant },
-                None => Listed { version: None, unread: None, tenant },
+                Some(Err(error)) => Listed::new(tenant, None, Some(short(error))),
+                None => Listed::new(tenant, None, None),
             }
         })
         .chain(gone)
         .collect();
     listed.sort_by(|a, b| a.tenant.id.cmp(&b.tenant.id));
+    super::credentials::tell_ages(cx, &mut listed).await;
     listed
 }
 

@@ -1,6 +1,7 @@
 //! Use cases, one per file: they ask the edges for facts, let `plan` and `audit` decide, and tell
 //! the observer what happens. They print nothing.
 
+mod adopt;
 mod baseline;
 mod configuration;
 mod converge;
@@ -22,15 +23,21 @@ mod repair;
 mod rewrite;
 mod runs;
 mod select;
+mod set;
 mod trail;
 mod trail_log;
 mod verify;
 mod verify_schemas;
 mod watching;
 
+pub use adopt::{AdoptOptions, NamePattern, Quarry, adopt};
 pub use baseline::baseline;
 pub use configuration::configuration;
 pub use create::{CreateOptions, create};
+pub use credentials::{
+    ChangeOptions, Delivery, Pattern, RevokeOptions, SecretFormat, Sink, change_credentials,
+    list_credentials, revoke_credentials,
+};
 pub use demo::demo;
 pub use doctor::doctor;
 pub use down::{DownTo, down};
@@ -46,6 +53,7 @@ pub use repair::repair;
 pub use rewrite::{Consent, RewriteOptions};
 pub use runs::{runs, show_run};
 pub use select::{Selection, Selector};
+pub use set::{SetOptions, set};
 pub use trail_log::{audit_log, audit_verify};
 pub use verify::{VerifyOptions, verify};
 pub use verify_schemas::{SchemasOptions, verify_schemas};

@@ -16,6 +16,10 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
     match report {
         Report::Provisioned(answer) => provisioned(answer, style),
         Report::Planned(answer) => planned(answer, style),
+        Report::Credentials(answer) => super::credentials::human(answer, style),
+        Report::Settled(answer) => super::settled::human(answer, style),
+        Report::Adopted(answer) => super::adopted::human(answer, style),
+        Report::CredentialList(answer) => super::credentials::list(answer, style),
         Report::Tenants(answer) => tenants(answer, style),
         Report::Tenant(answer) => tenant(answer, style),
         Report::Migration(answer) => migration(answer, style),
@@ -51,11 +55,7 @@ fn provisioned(answer: &Provisioned, style: &Style) -> String {
         }
         Outcome::Unchanged => format!("nothing to do: tenant {id} is as it should be\n"),
     };
-    text.push_str(&facts(&Listed {
-        tenant: tenant.clone(),
-        version: answer.version,
-        unread: None,
-    }));
+    text.push_str(&facts(&Listed::new(tenant.clone(), answer.version, None)));
     for credential in &answer.credentials {
         // Only `-o json` shows a password; people get a file.
         text.push_str(&format!("  {:<10} {}\n", "password", credential.role));
@@ -94,6 +94,9 @@ fn facts(listed: &Listed) -> String {
             tenant.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         facts.push(("labels", labels.join(" ")));
     }
+    if let Some(password) = &listed.password {
+        facts.push(("password", super::credentials::known(password)));
+    }
     facts.iter().map(|(name, value)| format!("  {name:<10} {value}\n")).collect()
 }
 
@@ -113,7 +116,8 @@ fn tenants(answer: &Tenants, style: &Style) -> String {
     let clusters =
         answer.tenants.iter().any(|listed| Some(&listed.tenant.placement.cluster) != first);
     let tiers = answer.tenants.iter().any(|listed| listed.tenant.tier.is_some());
-    let columns: [Column; 8] = [
+    let ages = answer.tenants.iter().any(|listed| listed.password.is_some());
+    let columns: [Column; 9] = [
         ("id", true, |listed| listed.tenant.id.to_string()),
         ("isolation", true, |listed| listed.tenant.isolation.to_string()),
         ("cluster", clusters, |listed| listed.tenant.placement.cluster.to_string()),
@@ -124,6 +128,7 @@ fn tenants(answer: &Tenants, style: &Style) -> String {
             Some(_) => "?".to_owned(),
             None => version(listed.version),
         }),
+        ("password", ages, |listed| super::credentials::known_age(listed.password.as_ref())),
         ("state", true, |listed| listed.tenant.state.to_string()),
     ];
     let shown = || columns.iter().filter(|(_, shown, _)| *shown);

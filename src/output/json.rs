@@ -31,6 +31,8 @@ pub(super) fn lines(report: &Report) -> String {
         Report::Migration(_) | Report::Rewritten(_) | Report::Rollout(_) | Report::Run(_) => {
             Some("targets")
         }
+        Report::Credentials(_) | Report::Settled(_) | Report::Adopted(_) => Some("targets"),
+        Report::CredentialList(_) => Some("credentials"),
         Report::Compared(_) => Some("deviants"),
         Report::Runs(_) => Some("runs"),
         Report::Log(_) => Some("events"),
@@ -66,6 +68,10 @@ fn value(report: &Report) -> Value {
     match report {
         Report::Provisioned(provisioned) => self::provisioned(provisioned),
         Report::Planned(planned) => self::planned(planned),
+        Report::Credentials(answer) => super::credentials::json(answer),
+        Report::Settled(answer) => super::settled::json(answer),
+        Report::Adopted(answer) => super::adopted::json(answer),
+        Report::CredentialList(answer) => super::credentials::list_json(answer),
         Report::Tenants(tenants) => self::tenants(tenants),
         Report::Tenant(listed) => json!({"format": FORMAT, "tenant": self::listed(listed)}),
         Report::Migration(run) => super::migration::json(run),
@@ -134,7 +140,11 @@ fn tenant<'a>(tenant: &'a Tenant, version: Option<Version>, error: Option<&'a st
 }
 
 fn listed(listed: &Listed) -> Value {
-    tenant(&listed.tenant, listed.version, listed.unread.as_deref())
+    let mut value = tenant(&listed.tenant, listed.version, listed.unread.as_deref());
+    if let Some(password) = &listed.password {
+        value["password"] = super::credentials::known_json(password);
+    }
+    value
 }
 
 fn tenants(tenants: &Tenants) -> Value {

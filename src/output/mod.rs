@@ -1,15 +1,18 @@
 //! The only layer that speaks to the terminal: answers on stdout, the story on stderr.
 
+mod adopted;
 mod artefact;
 mod bars;
 mod board;
 mod canvas;
 mod compared;
+mod credentials;
 mod demo;
 mod explained;
 mod failure;
 mod findings;
 mod github;
+mod grouped;
 mod human;
 mod json;
 mod junit;
@@ -27,6 +30,7 @@ mod rewritten;
 mod rollout;
 mod runs;
 mod sarif;
+mod settled;
 mod status;
 mod stream;
 mod style;

@@ -2,16 +2,15 @@
 
 use serde_json::{Value, json};
 
+use super::grouped;
 use super::json::{FORMAT, failure as failure_value};
 use super::layout::{table, version};
 use super::progress::duration;
 use super::style::Style;
 use crate::model::count;
+use crate::model::tenant::TenantId;
 use crate::plan::rewrite::{Row, RowChange};
-use crate::report::{Failure, Rewriting, Rewritten, RewrittenTarget, Status};
-
-/// So many tenants are named where more than that stand alike.
-const NAMED: usize = 5;
+use crate::report::{Rewriting, Rewritten, RewrittenTarget, Status};
 
 /// So many rows are read one by one.
 const READABLE: usize = 20;
@@ -35,7 +34,11 @@ pub(super) fn human(answer: &Rewritten, style: &Style) -> String {
         text.push_str(&table(&["tenant", "schema", "from", "to", "status"], rows, style));
         text.push('\n');
     }
-    text.push_str(&failures(answer, style));
+    let struck = answer
+        .targets
+        .iter()
+        .filter_map(|one| Some((one.status.word(), &one.tenant, one.error.as_ref()?)));
+    text.push_str(&grouped::failures(struck, style));
     for note in &answer.notes {
         text.push_str(&format!("{}: {note}\n", style.attention("note")));
     }
@@ -68,12 +71,8 @@ fn alike(answer: &Rewritten) -> Vec<Alike<'_>> {
 }
 
 fn names(targets: &[&RewrittenTarget]) -> String {
-    let named: Vec<&str> =
-        targets.iter().take(NAMED).map(|target| target.tenant.as_str()).collect();
-    match targets.len() - named.len() {
-        0 => named.join(", "),
-        more => format!("{} and {more} more", named.join(", ")),
-    }
+    let tenants: Vec<&TenantId> = targets.iter().map(|target| &target.tenant).collect();
+    grouped::names(&tenants)
 }
 
 fn row(answer: &Rewritten, change: &RowChange, left: bool, style: &Style) -> Vec<String> {
@@ -121,45 +120,6 @@ fn standing(target: &RewrittenTarget, style: &Style) -> Vec<String> {
         version(target.to),
         status,
     ]
-}
-
-/// Each failure once, with the tenants that it struck.
-fn failures(answer: &Rewritten, style: &Style) -> String {
-    let mut groups: Vec<(&Failure, Vec<&RewrittenTarget>)> = Vec::new();
-    for target in &answer.targets {
-        let Some(failure) = &target.error else { continue };
-        let same = |other: &Failure| {
-            other.message == failure.message
-                && other.line == failure.line
-                && other.hints == failure.hints
-        };
-        match groups.iter_mut().find(|(other, _)| same(other)) {
-            Some((_, struck)) => struck.push(target),
-            None => groups.push((failure, vec![target])),
-        }
-    }
-    let mut text = String::new();
-    for (failure, struck) in groups {
-        let word = struck.first().map_or("failed", |first| first.status.word());
-        let name = style.bad(&format!("{word} {}", names(&struck)));
-        text.push_str(&format!("{name}: {}\n", failure.message));
-        if let (Some(file), Some(line), Some(column)) =
-            (&failure.file, failure.line, failure.column)
-        {
-            text.push_str(&format!("  at: {file}:{line}:{column}\n"));
-        }
-        if let Some(sqlstate) = &failure.sqlstate {
-            text.push_str(&format!("  sqlstate: {sqlstate}\n"));
-        }
-        for detail in &failure.details {
-            text.push_str(&format!("  {detail}\n"));
-        }
-        for hint in &failure.hints {
-            text.push_str(&format!("  {}: {hint}\n", style.attention("hint")));
-        }
-        text.push('\n');
-    }
-    text
 }
 
 fn closing(answer: &Rewritten, style: &Style) -> String {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 use super::answer::failed;
+use super::credentials;
 use super::home::Limits;
 use super::migrate::{Target, migrate_target};
 use super::refinery::{Prepared, Repeating};
@@ -18,6 +19,7 @@ use crate::error::{Code, Error};
 use crate::model::ident::Ident;
 use crate::model::interrupt::Interrupt;
 use crate::model::migration::MigrationSet;
+use crate::model::observed::ServerFacts;
 use crate::model::tenant::Tenant;
 use crate::plan::{self, Change, Plan, Site, Step};
 use crate::report::event::{Event, Observer};
@@ -120,6 +122,9 @@ async fn carry(
         [Step { change: Change::Record(state), .. }] => {
             registry::record(session.client(), work.tenant, *state).await
         }
+        [Step { change: Change::NoteCredentials(roles), .. }] => {
+            credentials::note(session, &work.tenant.placement.cluster, roles).await
+        }
         [Step { change: Change::Migrate { versions, .. }, site, .. }] => {
             let files = Prepared::new(work.set)?;
             let target = Target {
@@ -206,7 +211,7 @@ async fn one(
         let attempt = format!("{} (tenant {})", change.describe(), work.tenant.id);
         let error = failed(error, attempt);
         if error.code == Code::Permission
-            && let Some(remedy) = remedy(change, &plan.server.operator, work)
+            && let Some(remedy) = remedy(change, &plan.server, work)
         {
             return error.hint(remedy);
         }
@@ -215,8 +220,8 @@ async fn one(
 }
 
 /// What somebody with more rights could type, so that the operator may do this.
-fn remedy(change: &Change, operator: &str, work: &Work<'_>) -> Option<String> {
-    let operator = Ident::new(operator).ok()?;
+fn remedy(change: &Change, server: &ServerFacts, work: &Work<'_>) -> Option<String> {
+    let operator = Ident::new(server.operator.clone()).ok()?;
     match change {
         Change::CreateSchema { .. } => Some(format!(
             "as the database's owner: GRANT CREATE ON DATABASE {} TO {operator};",
@@ -225,15 +230,30 @@ fn remedy(change: &Change, operator: &str, work: &Work<'_>) -> Option<String> {
         Change::CreateDatabase { .. } => {
             Some(format!("as a superuser: ALTER ROLE {operator} CREATEDB;"))
         }
-        Change::CreateRole { .. } => {
+        Change::CreateRole { .. } | Change::CreateLogin { .. } => {
             Some(format!("as a superuser: ALTER ROLE {operator} CREATEROLE;"))
         }
-        // PostgreSQL 16 lets nobody give away a role that somebody else made.
-        Change::GrantRole { role, .. } => {
+        // PostgreSQL 16 lets nobody give away or change a role that somebody else made.
+        Change::GrantRole { role, .. }
+        | Change::IssuePassword { login: role, .. }
+        | Change::EndPassword { login: role, .. }
+        | Change::LimitConnections { role, .. }
+        | Change::LetInherit(role) => {
             Some(format!("as a superuser: GRANT {role} TO {operator} WITH ADMIN OPTION;"))
         }
-        // Settings with a dot belong to nobody that the server knows (PostgreSQL 15).
-        Change::SetForRole { setting, .. } | Change::SetForDatabase { setting, .. } => {
+        // Nobody may be granted a setting before PostgreSQL 15.
+        Change::SetForRole { .. }
+        | Change::MirrorSetting { .. }
+        | Change::SetForDatabase { .. }
+            if server.version < 150_000 =>
+        {
+            let statements: Vec<String> =
+                change.statements(server).iter().map(|sql| format!("{sql};")).collect();
+            Some(format!("as a superuser: {}", statements.join(" ")))
+        }
+        Change::SetForRole { setting, .. }
+        | Change::MirrorSetting { setting, .. }
+        | Change::SetForDatabase { setting, .. } => {
             Some(format!("as a superuser: GRANT SET ON PARAMETER {setting} TO {operator};"))
         }
         _ => None,

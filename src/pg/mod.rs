@@ -1,5 +1,6 @@
 //! The server: the only layer that speaks PostgreSQL's protocol.
 
+pub mod adopt;
 mod answer;
 mod attempt;
 mod audit;
@@ -8,11 +9,13 @@ mod carry;
 mod checkout;
 pub mod connect;
 pub mod copy;
+pub mod credentials;
 mod decided;
 mod execute;
 mod home;
 mod identity;
 pub mod ledger;
+pub mod limits;
 mod load;
 mod lock;
 mod many;
@@ -50,6 +53,7 @@ pub use many::BATCH;
 pub use migrate::{
     Histories, Target, digests, histories, history, migrate_at_once, migrate_target, written,
 };
+pub use observe::logins::{clock, logins};
 pub use observe::structure::{Structures, facts, structures};
 pub use outside::Watcher;
 pub use pooler::Pooler;

@@ -1,6 +1,7 @@
 //! One change to a server, as a value: what it is, and what it risks.
 
-use crate::model::desired::{KeyType, Sharing};
+use crate::model::credential::Validity;
+use crate::model::desired::{Credential, KeyType, Sharing};
 use crate::model::ident::{Ident, QualifiedName};
 use crate::model::layout::HISTORY_TABLE;
 use crate::model::migration::Version;
@@ -44,8 +45,35 @@ pub enum Change {
         /// The role.
         role: Ident,
         /// The SCRAM verifier.
-        credential: crate::model::desired::Credential,
+        credential: Credential,
     },
+    /// Make another login of a role, without a password.
+    CreateLogin {
+        /// Its name.
+        name: Ident,
+        /// The role that it becomes.
+        role: Ident,
+    },
+    /// Let a login have the privileges of what it is a member of.
+    LetInherit(Ident),
+    /// Store a password's verifier, and until when it works.
+    IssuePassword {
+        /// The role that logs in with it.
+        login: Ident,
+        /// The SCRAM verifier.
+        credential: Credential,
+        /// Until when it works.
+        until: Validity,
+    },
+    /// Let a password end: now, which takes it away, or later.
+    EndPassword {
+        /// The role that logs in with it.
+        login: Ident,
+        /// Until when it works.
+        until: Validity,
+    },
+    /// Tell the registry that passwords of these roles were issued: since when, never what.
+    NoteCredentials(Vec<Ident>),
     /// Give new sessions of a role a setting, in every database or in one.
     SetForRole {
         /// The role.
@@ -56,6 +84,33 @@ pub enum Change {
         setting: String,
         /// Its value.
         value: String,
+    },
+    /// Give a login a setting of its role, spelled as the server keeps it.
+    MirrorSetting {
+        /// The login.
+        login: Ident,
+        /// The database, or every one.
+        database: Option<Ident>,
+        /// The setting's name.
+        setting: String,
+        /// Its value.
+        value: String,
+    },
+    /// Take a setting from new sessions of a role, in every database or in one.
+    ResetForRole {
+        /// The role.
+        role: Ident,
+        /// The database, or every one.
+        database: Option<Ident>,
+        /// The setting's name.
+        setting: String,
+    },
+    /// Take a setting from new sessions in a database.
+    ResetForDatabase {
+        /// The database.
+        database: Ident,
+        /// The setting's name.
+        setting: String,
     },
     /// Give new sessions in a database a setting.
     SetForDatabase {
@@ -301,7 +356,9 @@ impl Change {
                 vec![Hazard::NotTransactional, Hazard::Removes]
             }
             Self::Migrate { .. } => vec![Hazard::RunsMigrations],
-            Self::StopInheriting(_) | Self::CloseHistory { .. } => vec![Hazard::NarrowsAccess],
+            Self::StopInheriting(_) | Self::CloseHistory { .. } | Self::EndPassword { .. } => {
+                vec![Hazard::NarrowsAccess]
+            }
             Self::GuardTable { .. } | Self::EnforcePolicies(_) => vec![Hazard::LocksTable],
             _ => Vec::new(),
         }
@@ -317,6 +374,7 @@ impl Change {
                 | Self::DropTemplate(_)
                 | Self::Migrate { .. }
                 | Self::Record(_)
+                | Self::NoteCredentials(_)
         )
     }
 
@@ -335,11 +393,34 @@ impl Change {
                 format!("limit {role} to {limit} connections")
             }
             Self::SetPassword { role, .. } => format!("set the password of {role}"),
+            Self::CreateLogin { name, role } => {
+                format!("create role {name}, which logs in and becomes {role}")
+            }
+            Self::LetInherit(login) => format!("let {login} inherit the role that it becomes"),
+            Self::IssuePassword { login, until, .. } => match until {
+                Validity::Until(end) => format!("set the password of {login}, valid until {end}"),
+                _ => format!("set the password of {login}"),
+            },
+            Self::EndPassword { login, until } => match until {
+                Validity::Until(end) => format!("let the password of {login} end at {end}"),
+                _ => format!("take the password of {login} away"),
+            },
+            Self::NoteCredentials(roles) => {
+                let names: Vec<String> = roles.iter().map(Ident::to_string).collect();
+                format!("record that a password of {} was issued", names.join(", "))
+            }
             Self::SetForRole { role, setting, value, .. } => {
                 format!("set {setting} = {value} for {role}")
             }
+            Self::MirrorSetting { login, setting, value, .. } => {
+                format!("set {setting} = {value} for {login}")
+            }
+            Self::ResetForRole { role, setting, .. } => format!("reset {setting} for {role}"),
             Self::SetForDatabase { database, setting, value } => {
                 format!("set {setting} = {value} for database {database}")
+            }
+            Self::ResetForDatabase { database, setting } => {
+                format!("reset {setting} for database {database}")
             }
             Self::DropInvalidDatabase(name) => {
                 format!("drop database {name}, which an interrupted CREATE left invalid")

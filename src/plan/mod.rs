@@ -1,10 +1,12 @@
 //! Decisions: `Desired × Observed → Plan`. Pure: no connection, no clock, no randomness.
 
 mod change;
+pub mod credentials;
 pub mod drift;
 pub mod endurance;
 pub mod health;
 pub mod life;
+pub mod limits;
 pub mod locks;
 pub mod outside;
 pub mod pending;

@@ -1,6 +1,7 @@
 //! The SQL that makes each change, spelled for a server's version.
 
 use super::change::{Change, CopyOf, Helper, POLICY, policy_fingerprint};
+use crate::model::credential::Validity;
 use crate::model::desired::{KeyType, Sharing};
 use crate::model::ident::{Ident, QualifiedName};
 use crate::model::observed::{DefaultKind, ServerFacts};
@@ -10,11 +11,11 @@ use crate::sql::{Literal, Sql};
 impl Change {
     /// The statements that make this change, in order.
     ///
-    /// Empty for [`Change::Record`], which the registry writes, and for [`Change::Migrate`], which
-    /// refinery runs.
+    /// Empty for [`Change::Record`] and [`Change::NoteCredentials`], which the registry writes, and
+    /// for [`Change::Migrate`], which refinery runs.
     pub fn statements(&self, server: &ServerFacts) -> Vec<Sql> {
         match self {
-            Self::Record(_) | Self::Migrate { .. } => Vec::new(),
+            Self::Record(_) | Self::NoteCredentials(_) | Self::Migrate { .. } => Vec::new(),
             Self::CreateRole { name, login } => vec![if *login {
                 sql!("CREATE ROLE {} LOGIN NOINHERIT", name)
             } else {
@@ -39,16 +40,37 @@ impl Change {
             Self::SetPassword { role, credential } => {
                 vec![sql!("ALTER ROLE {} PASSWORD {}", role, Literal(&credential.verifier))]
             }
-            Self::SetForRole { role, database, setting, value } => vec![match database {
-                None => {
-                    sql!("ALTER ROLE {} SET {} = {}", role, setting_name(setting), Literal(value))
-                }
+            Self::CreateLogin { name, .. } => vec![sql!("CREATE ROLE {} LOGIN INHERIT", name)],
+            Self::LetInherit(login) => vec![sql!("ALTER ROLE {} INHERIT", login)],
+            Self::IssuePassword { login, credential, until } => vec![sql!(
+                "ALTER ROLE {} PASSWORD {} VALID UNTIL {}",
+                login,
+                Literal(&credential.verifier),
+                Literal(&until.to_string())
+            )],
+            // What has ended leaves no verifier behind.
+            Self::EndPassword { login, until: Validity::Ended } => vec![sql!(
+                "ALTER ROLE {} PASSWORD NULL VALID UNTIL {}",
+                login,
+                Literal(&Validity::Ended.to_string())
+            )],
+            Self::EndPassword { login, until } => {
+                vec![sql!("ALTER ROLE {} VALID UNTIL {}", login, Literal(&until.to_string()))]
+            }
+            Self::SetForRole { role, database, setting, value } => {
+                vec![set_for_role(role, database.as_ref(), setting, &sql!("{}", Literal(value)))]
+            }
+            Self::MirrorSetting { login, database, setting, value } => {
+                let value = as_stored(setting, value);
+                vec![set_for_role(login, database.as_ref(), setting, &value)]
+            }
+            Self::ResetForRole { role, database, setting } => vec![match database {
+                None => sql!("ALTER ROLE {} RESET {}", role, setting_name(setting)),
                 Some(database) => sql!(
-                    "ALTER ROLE {} IN DATABASE {} SET {} = {}",
+                    "ALTER ROLE {} IN DATABASE {} RESET {}",
                     role,
                     database,
-                    setting_name(setting),
-                    Literal(value)
+                    setting_name(setting)
                 ),
             }],
             Self::SetForDatabase { database, setting, value } => vec![sql!(
@@ -57,6 +79,9 @@ impl Change {
                 setting_name(setting),
                 Literal(value)
             )],
+            Self::ResetForDatabase { database, setting } => {
+                vec![sql!("ALTER DATABASE {} RESET {}", database, setting_name(setting))]
+            }
             Self::DropInvalidDatabase(name) => vec![sql!("DROP DATABASE {}", name)],
             Self::CreateDatabase { name, owner, copy_of } => vec![match copy_of {
                 None => sql!("CREATE DATABASE {} OWNER {}", name, owner),
@@ -176,6 +201,45 @@ fn setting_name(name: &str) -> Sql {
     Sql::joined(&parts, ".")
 }
 
+fn set_for_role(role: &Ident, database: Option<&Ident>, setting: &str, value: &Sql) -> Sql {
+    let setting = setting_name(setting);
+    match database {
+        None => sql!("ALTER ROLE {} SET {} = {}", role, setting, value),
+        Some(database) => {
+            sql!("ALTER ROLE {} IN DATABASE {} SET {} = {}", role, database, setting, value)
+        }
+    }
+}
+
+/// Settings that are lists of names: the server keeps them as SQL reads them, and takes each name
+/// as a constant of its own.
+const LISTS: [&str; 4] =
+    ["search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"];
+
+/// A value that the server keeps, as it takes it.
+fn as_stored(setting: &str, value: &str) -> Sql {
+    if !LISTS.contains(&setting) {
+        return sql!("{}", Literal(value));
+    }
+    let mut names = vec![String::new()];
+    let (mut quoted, mut letters) = (false, value.chars().peekable());
+    while let Some(letter) = letters.next() {
+        let Some(name) = names.last_mut() else { break };
+        match letter {
+            '"' if quoted && letters.peek() == Some(&'"') => {
+                letters.next();
+                name.push('"');
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => names.push(String::new()),
+            ' ' if !quoted => {}
+            letter => name.push(letter),
+        }
+    }
+    let names: Vec<Sql> = names.iter().map(|name| sql!("{}", Literal(name))).collect();
+    Sql::joined(&names, ", ")
+}
+
 /// The current tenant's key: typed, NULL when the setting is unset or empty.
 ///
 /// After any `SET LOCAL` the setting is `''` for the rest of the session, never NULL again, and
@@ -262,5 +326,18 @@ fn catalog_type(key_type: KeyType) -> Sql {
         KeyType::Integer => sql!("pg_catalog.int4"),
         KeyType::Bigint => sql!("pg_catalog.int8"),
         KeyType::Text => sql!("pg_catalog.text"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_names_is_given_back_name_by_name() {
+        let stored = as_stored("search_path", r#""$user", app, "a ""b"", c""#);
+        assert_eq!(stored.as_str(), r#"'$user', 'app', 'a "b", c'"#);
+        assert_eq!(as_stored("search_path", "").as_str(), "''");
+        assert_eq!(as_stored("datestyle", "ISO, MDY").as_str(), "'ISO, MDY'");
     }
 }

@@ -30,14 +30,21 @@ pub fn summary(steps: &[Step]) -> String {
 /// What a change adds, so that several of a kind can be counted.
 fn noun(change: &Change) -> &'static str {
     match change {
-        Change::Record(_) => "registry row",
-        Change::CreateRole { .. } => "role",
+        Change::Record(_) | Change::NoteCredentials(_) => "registry row",
+        Change::CreateRole { .. } | Change::CreateLogin { .. } => "role",
         Change::GrantRole { .. } => "membership",
         Change::AllowLogin(_)
         | Change::StopInheriting(_)
         | Change::LimitConnections { .. }
-        | Change::SetPassword { .. } => "role change",
-        Change::SetForRole { .. } | Change::SetForDatabase { .. } => "setting",
+        | Change::LetInherit(_)
+        | Change::SetPassword { .. }
+        | Change::IssuePassword { .. }
+        | Change::EndPassword { .. } => "role change",
+        Change::SetForRole { .. }
+        | Change::MirrorSetting { .. }
+        | Change::ResetForRole { .. }
+        | Change::SetForDatabase { .. }
+        | Change::ResetForDatabase { .. } => "setting",
         Change::DropInvalidDatabase(_)
         | Change::CreateDatabase { .. }
         | Change::DropTemplate(_)

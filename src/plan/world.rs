@@ -93,6 +93,9 @@ impl World {
             Change::Migrate { versions, .. } => {
                 versions.iter().try_for_each(|version| self.migrate(desired, set, *version))
             }
+            Change::NoteCredentials(roles) => {
+                roles.iter().try_for_each(|role| self.role(role).map(|_| ()))
+            }
             Change::Record(state) => {
                 let row = Registered { state: *state, ..Registered::from(&desired.tenant) };
                 self.facts.registered = Some(row);

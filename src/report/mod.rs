@@ -1,7 +1,9 @@
 //! What a command answers, as a value: its verdict is known before a byte of it is rendered.
 
+mod adopted;
 mod compared;
 mod configuration;
+mod credentials;
 mod demo;
 mod doctor;
 pub mod event;
@@ -15,12 +17,18 @@ mod provisioned;
 mod rewritten;
 mod rollout;
 mod runs;
+mod settled;
 mod tenants;
 mod trail;
 mod verified;
 
+pub use adopted::{Adopted, AdoptedStatus, AdoptedTarget};
 pub use compared::{Compared, ComparedGroup, Deviant, Flawed, Subject, Unread};
 pub use configuration::{Configuration, ShownCluster, ShownValue};
+pub use credentials::{
+    CredentialList, CredentialRow, CredentialStatus, CredentialTarget, CredentialVerb, Credentials,
+    LoginChange, Worry,
+};
 pub use demo::{Demo, End, Kept, KeptTenant, Scene, Trial};
 pub use doctor::{Check, Doctor, Health};
 pub use explained::Explained;
@@ -35,7 +43,8 @@ pub use provisioned::{Credential, Outcome, Provisioned};
 pub use rewritten::{Counts, Rewriting, Rewritten, RewrittenTarget};
 pub use rollout::{PlannedSql, RolloutPlan};
 pub use runs::{Runs, ShownRun};
-pub use tenants::{Listed, Source, Tenants};
+pub use settled::{Settled, SettledStatus, SettledTarget};
+pub use tenants::{KnownPassword, Listed, Source, Tenants};
 pub use trail::{Log, LogVerified};
 pub use verified::{AuditedDatabase, Verified};
 
@@ -48,6 +57,14 @@ pub enum Report {
     Provisioned(Box<Provisioned>),
     /// `create --dry-run`.
     Planned(Box<Planned>),
+    /// `credentials issue`, `credentials rotate`, `credentials revoke`.
+    Credentials(Credentials),
+    /// `set`.
+    Settled(Settled),
+    /// `adopt`.
+    Adopted(Adopted),
+    /// `credentials list`.
+    CredentialList(CredentialList),
     /// `list`.
     Tenants(Tenants),
     /// `show`.
@@ -123,6 +140,10 @@ impl Report {
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::Migration(run) => run.verdict(),
+            Self::Credentials(credentials) => credentials.verdict(),
+            Self::CredentialList(list) => list.verdict(),
+            Self::Settled(settled) => settled.verdict(),
+            Self::Adopted(adopted) => adopted.verdict(),
             Self::Rewritten(rewritten) => rewritten.verdict(),
             Self::Rollout(rollout) => rollout.verdict(),
             Self::Compared(compared) => compared.verdict(),

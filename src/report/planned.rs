@@ -55,7 +55,7 @@ impl Planned {
                 hazards: step.change.hazards(),
                 statements: match &step.change {
                     // A verifier opens nothing, but it has no place on a screen either.
-                    Change::SetPassword { .. } => Vec::new(),
+                    Change::SetPassword { .. } | Change::IssuePassword { .. } => Vec::new(),
                     change => change.statements(&plan.server),
                 },
             })

@@ -55,7 +55,7 @@ impl Outcome {
 }
 
 /// A role and its new password.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Credential {
     /// The role.
     pub role: Ident,

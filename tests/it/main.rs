@@ -7,6 +7,7 @@
     reason = "a test stops at the first surprise, and nobody imports it"
 )]
 
+mod adopt;
 mod answers;
 mod audit_log;
 mod connections;
@@ -16,6 +17,8 @@ mod create_again;
 mod create_killed;
 mod create_parallel;
 mod credentials;
+mod credentials_killed;
+mod credentials_rotate;
 mod demo;
 mod fleet;
 mod foundation;
@@ -49,6 +52,7 @@ mod refinery_alternates;
 mod registry;
 mod repeatables;
 mod runs;
+mod set;
 mod statements;
 mod template;
 mod verify_rls;

@@ -4,6 +4,7 @@ use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::{Subject, Survey};
 use crate::model::catalog::SessionDefault;
+use crate::model::credential::second_login;
 use crate::model::ident::Ident;
 use crate::sql;
 
@@ -13,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "sessions of the application begin as another role",
-    what: "A default (ALTER ROLE … SET role, ALTER DATABASE … SET role) makes sessions of a role of the application begin as another role. Critical when no policy binds that role or it belongs to another tenant, high when a pool begins as one of its tenants, informational otherwise. Not reported: a default that the login may not become, which has no effect, and one that names the role of the only tenant for which it acts.",
+    what: "A default (ALTER ROLE … SET role, ALTER DATABASE … SET role) makes sessions of a role of the application begin as another role. Critical when no policy binds that role or it belongs to another tenant, high when a pool begins as one of its tenants, informational otherwise. Not reported: a default that the login may not become, which has no effect, one that names the role of the only tenant for which it acts, and that of a second login (<role>-b), which begins as its role.",
     why: "Nothing in the application says whose rights it works with, and what is tested with SET ROLE looks sound: only a real login shows it.",
     example: "ALTER ROLE app_rw SET role = 'app_owner';",
     fix: "RESET the default, and let the application say SET ROLE.",
@@ -42,7 +43,12 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
             let own = tenant.is_some_and(|other| {
                 other.tenants.len() == 1 && subject.acts_for(&other.tenants[0].id)
             });
-            if role == subject.role || own || !becomes {
+            // The second login of a role is that role by another name.
+            let second = survey
+                .ident(role)
+                .and_then(|role| second_login(role).ok())
+                .is_some_and(|second| second == *subject.name);
+            if role == subject.role || own || second || !becomes {
                 continue;
             }
             let exempt = survey.rows().any(|(_, table)| {

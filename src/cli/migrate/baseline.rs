@@ -24,7 +24,7 @@ pub(super) struct Args {
 impl Args {
     pub(super) async fn run(self, app: &App) -> anyhow::Result<Report> {
         let options = self.rewriting.into();
-        let asked = Asked { app, word: "baseline" };
+        let asked = Asked { app, command: "migrate baseline", word: "baseline" };
         app.with_fleet(async |cx| ops::baseline(cx, &options, self.to, &asked).await).await
     }
 }

@@ -35,7 +35,7 @@ impl Args {
                 return Err(Error::new(Code::Usage, "say how far back: --run RUN or --to V").into());
             }
         };
-        let asked = Asked { app, word: "down" };
+        let asked = Asked { app, command: "migrate down", word: "down" };
         app.with_fleet(async |cx| ops::down(cx, &options, &to, &asked).await).await
     }
 }

@@ -26,7 +26,7 @@ impl Args {
     pub(super) async fn run(self, app: &App) -> anyhow::Result<Report> {
         let options = self.rewriting.into();
         let accepted = self.accepted.into_iter().collect();
-        let asked = Asked { app, word: "repair" };
+        let asked = Asked { app, command: "migrate repair", word: "repair" };
         app.with_fleet(async |cx| ops::repair(cx, &options, &accepted, &asked).await).await
     }
 }

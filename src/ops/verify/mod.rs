@@ -210,8 +210,9 @@ impl Audit<'_, '_> {
     }
 
     async fn look(&self, session: &pg::Session, target: &Target<'_>) -> Result<Found, Error> {
-        let estate = self.cx.fleet.estate(target.tenants());
+        let mut estate = self.cx.fleet.estate(target.tenants());
         let catalog = pg::read_catalog(session, &estate).await?;
+        estate.add_second_logins(catalog.roles.values().map(|role| &role.name));
         let probes = if self.options.probes {
             pg::run_probes(session, &catalog, &estate, &self.manner).await?
         } else {

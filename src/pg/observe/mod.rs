@@ -3,6 +3,7 @@
 pub(super) mod catalog;
 pub(super) mod holdings;
 mod keys;
+pub(super) mod logins;
 mod printed;
 pub(super) mod structure;
 mod surroundings;

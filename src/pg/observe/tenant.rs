@@ -87,8 +87,6 @@ async fn roles(
         .map_err(|error| failed(error, "read the roles"))?;
     for row in &rows {
         let name = ident(row, 0)?;
-        let attributes =
-            [(3, "SUPERUSER"), (4, "BYPASSRLS"), (5, "CREATEROLE"), (6, "REPLICATION")];
         observed
             .operator
             .insert(name.clone(), OperatorReach { set: row.get(10), inherit: row.get(11) });
@@ -97,17 +95,22 @@ async fn roles(
             RoleFacts {
                 login: row.get(1),
                 inherit: row.get(2),
-                dangerous: attributes
-                    .into_iter()
-                    .filter(|(at, _)| row.get::<_, bool>(*at))
-                    .map(|(_, word)| word)
-                    .collect(),
+                dangerous: dangerous(row, 3),
                 connection_limit: row.get(7),
                 settings: settings(row.get(8)),
                 settings_here: settings(row.get(9)),
             },
         );
     }
+    observed.members = members(session, names).await?;
+    Ok(())
+}
+
+/// Reads the memberships among some roles, by `(role, member)`.
+pub(super) async fn members(
+    session: &Client,
+    names: &[&str],
+) -> Result<BTreeMap<(Ident, Ident), MembershipFacts>, Error> {
     let rows = session
         .query_typed(
             // Since PostgreSQL 16 every grantor has a row, and what superusers grant is granted by
@@ -128,6 +131,7 @@ async fn roles(
         )
         .await
         .map_err(|error| failed(error, "read the memberships"))?;
+    let mut members = BTreeMap::new();
     for row in &rows {
         let grantor: Option<String> = row.get(4);
         let facts = MembershipFacts {
@@ -135,12 +139,16 @@ async fn roles(
             inherit: row.get(3),
             inherits_from: grantor.map(Ident::new).transpose()?,
         };
-        observed.members.insert((ident(row, 0)?, ident(row, 1)?), facts);
+        members.insert((ident(row, 0)?, ident(row, 1)?), facts);
     }
-    Ok(())
+    Ok(members)
 }
 
-async fn database(session: &Client, name: &str) -> Result<Option<DatabaseFacts>, Error> {
+/// Reads a database; nothing when there is none.
+pub(in crate::pg) async fn database(
+    session: &Client,
+    name: &str,
+) -> Result<Option<DatabaseFacts>, Error> {
     let rows = session
         .query_typed(
             "SELECT pg_catalog.pg_get_userbyid(d.datdba)::text, d.datconnlimit = -2, \
@@ -382,7 +390,17 @@ fn grants(pairs: Vec<String>) -> Result<BTreeMap<Ident, BTreeSet<String>>, Error
     Ok(grants)
 }
 
-fn settings(pairs: Vec<String>) -> BTreeMap<String, String> {
+/// The attributes, in four columns, that no application role may have.
+pub(super) fn dangerous(row: &Row, from: usize) -> Vec<&'static str> {
+    ["SUPERUSER", "BYPASSRLS", "CREATEROLE", "REPLICATION"]
+        .into_iter()
+        .enumerate()
+        .filter(|(at, _)| row.get::<_, bool>(from + at))
+        .map(|(_, word)| word)
+        .collect()
+}
+
+pub(super) fn settings(pairs: Vec<String>) -> BTreeMap<String, String> {
     pairs
         .into_iter()
         .filter_map(|pair| {
@@ -392,7 +410,7 @@ fn settings(pairs: Vec<String>) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn ident(row: &Row, at: usize) -> Result<Ident, Error> {
+pub(super) fn ident(row: &Row, at: usize) -> Result<Ident, Error> {
     Ident::new(row.get::<_, String>(at))
 }
 

@@ -71,6 +71,10 @@ pub fn provision(
             let change = Change::SetPassword { role: role.clone(), credential: credential.clone() };
             plan.push(user_reach(desired), Site::Server, change);
         }
+        if !desired.credentials.is_empty() {
+            let change = Change::NoteCredentials(desired.credentials.keys().cloned().collect());
+            plan.push(user_reach(desired), Site::Registry, change);
+        }
         plan.push(Reach::Tenant, Site::Registry, Change::Record(State::Active));
     }
     Ok(plan)

@@ -1,6 +1,6 @@
 //! Where a tenant lives: its database, its schema, and what new objects there are granted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{owner_reach, template, user_reach};
 use crate::model::desired::Desired;
@@ -8,7 +8,7 @@ use crate::model::ident::Ident;
 use crate::model::migration::MigrationSet;
 use crate::model::observed::{DefaultGrant, DefaultKind, Observed, SchemaFacts};
 use crate::model::tenant::Isolation;
-use crate::plan::{Change, Helper, Plan, Reach, Site};
+use crate::plan::{Change, Helper, Plan, Reach, Site, limits};
 
 /// Makes the database, and closes it before anything is put into it. Answers whether it is a copy of
 /// a template, whose objects have to be adopted.
@@ -41,23 +41,19 @@ pub(super) fn database(
             plan.push(Reach::Tenant, Site::Server, change);
         }
     }
-    let mut set = |setting: &str, value: &str, holds: &dyn Fn(&str) -> bool| {
-        let current = existing.and_then(|facts| facts.settings.get(setting));
-        if !current.is_some_and(|current| holds(current)) {
-            let change = Change::SetForDatabase {
-                database: name.clone(),
-                setting: setting.to_owned(),
-                value: value.to_owned(),
-            };
-            plan.push(Reach::Tenant, Site::Server, change);
-        }
-    };
-    for (setting, value) in &desired.limits.settings {
-        set(setting, value, &|current| current == value);
-    }
+    let none = BTreeMap::new();
+    let settings = existing.map_or(&none, |facts| &facts.settings);
+    let mut push = |change| plan.push(Reach::Tenant, Site::Server, change);
+    limits::of_database(name, settings, &desired.limits, &BTreeSet::new(), &mut push);
     // The server keeps names in `search_path` as SQL reads them.
     let schema = &tenant.placement.schema;
-    set("search_path", schema.as_str(), &|current| schema.is_spelled(current));
+    if !settings.get("search_path").is_some_and(|current| schema.is_spelled(current)) {
+        push(Change::SetForDatabase {
+            database: name.clone(),
+            setting: "search_path".to_owned(),
+            value: schema.as_str().to_owned(),
+        });
+    }
     copied
 }
 

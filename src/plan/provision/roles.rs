@@ -1,11 +1,13 @@
 //! The roles of a tenant: who owns, who reads and writes, who may become them, and their limits.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{owner_reach, user_reach};
 use crate::model::desired::Desired;
 use crate::model::ident::Ident;
 use crate::model::observed::Observed;
 use crate::model::tenant::Isolation;
-use crate::plan::{Change, Plan, Reach, Site};
+use crate::plan::{Change, Plan, Reach, Site, limits};
 
 /// Makes what is missing, and lets the pool and the operator become it.
 pub(super) fn make(plan: &mut Plan, desired: &Desired, observed: &Observed) {
@@ -86,26 +88,17 @@ pub(super) fn limit(plan: &mut Plan, desired: &Desired, observed: &Observed) {
     }
     for role in desired.users() {
         let facts = observed.roles.get(role);
-        if let Some(limit) = desired.limits.connection_limit
-            && facts.map(|facts| facts.connection_limit) != Some(limit)
-        {
-            let change = Change::LimitConnections { role: role.clone(), limit };
-            plan.push(Reach::Tenant, Site::Server, change);
-        }
+        let none = BTreeMap::new();
+        // A role that the plan makes has no limit yet.
+        let (connections, settings) =
+            facts.map_or((-1, &none), |facts| (facts.connection_limit, &facts.settings));
+        let mut push = |change| plan.push(Reach::Tenant, Site::Server, change);
+        let nothing = BTreeSet::new();
         if tenant.isolation == Isolation::Database {
+            limits::connections_of(role, connections, &desired.limits, &nothing, &mut push);
             continue;
         }
-        for (setting, value) in &desired.limits.settings {
-            if facts.and_then(|facts| facts.settings.get(setting)) != Some(value) {
-                let change = Change::SetForRole {
-                    role: role.clone(),
-                    database: None,
-                    setting: setting.clone(),
-                    value: value.clone(),
-                };
-                plan.push(Reach::Tenant, Site::Server, change);
-            }
-        }
+        limits::of_role(role, (connections, settings), &desired.limits, &nothing, &mut push);
         let schema = &tenant.placement.schema;
         let current = facts.and_then(|facts| facts.settings_here.get("search_path"));
         // The server keeps names in `search_path` as SQL reads them.

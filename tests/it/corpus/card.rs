@@ -8,7 +8,7 @@ use tenantctl::audit::Severity;
 use tenantctl::pg::server::Version;
 
 use super::design::{Mechanism, Model};
-use super::score::{Judged, Share, accused, coverage, precision, recall};
+use super::score::{Judged, Share, Verdict, accused, coverage, precision, recall};
 use super::stage::Auditor;
 
 /// How one tool did on one server.
@@ -88,6 +88,51 @@ fn row(text: &mut String, name: &str, results: &[Judged], belongs: impl Fn(&Judg
         Share::of(medium, Judged::caught),
         accused(some.iter().copied()),
         precision(some.iter().copied()),
+    )
+    .unwrap();
+}
+
+/// Several tools on the same designs.
+pub(super) fn beside(tools: &[(&str, Vec<Judged>)]) -> String {
+    let mut text = String::new();
+    let count = tools.first().map_or(0, |(_, results)| results.len());
+    writeln!(text, "{count} designs.\n").unwrap();
+    writeln!(
+        text,
+        "| | recall, critical and high | medium found | sound accused | precision | ms each |"
+    )
+    .unwrap();
+    writeln!(text, "|---|---|---|---|---|---|").unwrap();
+    for (name, results) in tools {
+        write_tool(&mut text, name, &results.iter().collect::<Vec<_>>());
+    }
+    for model in [Model::Shared, Model::Schema, Model::Database] {
+        for (name, results) in tools {
+            let some: Vec<&Judged> = results.iter().filter(|one| one.model == model).collect();
+            write_tool(&mut text, &format!("{}: {name}", model.word()), &some);
+        }
+    }
+    for (name, results) in tools {
+        let broken = results.iter().filter(|one| matches!(one.verdict, Verdict::Broken(_)));
+        for result in broken {
+            writeln!(text, "\n{name} gave no answer: {}", result.line()).unwrap();
+        }
+    }
+    text
+}
+
+fn write_tool(text: &mut String, name: &str, results: &[&Judged]) {
+    let took: Duration = results.iter().map(|result| result.took).sum();
+    let medium = results.iter().copied().filter(|result| !result.sound() && !result.grave());
+    let count = f64::from(u32::try_from(results.len().max(1)).unwrap());
+    writeln!(
+        text,
+        "| {name} | {} | {} | {} | {} | {:.0} |",
+        recall(results.iter().copied()),
+        Share::of(medium, Judged::caught),
+        accused(results.iter().copied()),
+        precision(results.iter().copied()),
+        took.as_secs_f64() * 1000.0 / count,
     )
     .unwrap();
 }

@@ -3,8 +3,10 @@
 //! `tests/corpus` holds them; `scripts/corpus` prints how tenantctl does, `scripts/corpus-peers` how
 //! others do. What a design claims is true: exploits cross where they must, and nowhere else.
 
+mod busy;
 mod card;
 mod design;
+mod peers;
 mod score;
 mod stage;
 mod tool;
@@ -18,6 +20,7 @@ use std::thread;
 use crate::harness::{World, installations};
 
 use self::design::{Design, Family, families, mechanisms};
+use self::peers::Peers;
 use self::score::{Judged, accused, judge, recall};
 use self::stage::{Auditor, Stage};
 use self::tool::Answer;
@@ -162,6 +165,36 @@ fn scorecard() {
             card += &card::card(installation.version(), auditor, &results, &mechanisms);
         }
     }
+    write_card(&card);
+}
+
+/// What `scripts/corpus-peers` runs: the same designs, shown to others.
+#[test]
+#[ignore = "a measurement: scripts/corpus-peers"]
+fn beside_peers() {
+    let families = families();
+    let peers = Peers::at_hand();
+    let shown = tour(&families, Auditor::Superuser, World::new, |stage, family, design, built| {
+        if let Err(why) = built {
+            panic!("{}/{} cannot be made: {why}", family.name, design.name);
+        }
+        let mut said = vec![("tenantctl verify-rls", tool::tenantctl(stage))];
+        said.extend(peers.ask(stage, family, design));
+        said.into_iter()
+            .map(|(name, answer)| (name, judge(family, design, &answer)))
+            .collect::<Vec<_>>()
+    });
+    let mut tools: Vec<(&str, Vec<Judged>)> = Vec::new();
+    for (name, judged) in shown.into_iter().flatten() {
+        match tools.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, results)) => results.push(judged),
+            None => tools.push((name, vec![judged])),
+        }
+    }
+    write_card(&card::beside(&tools));
+}
+
+fn write_card(card: &str) {
     let place = std::env::var_os("TENANTCTL_CORPUS_CARD").map_or_else(
         || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("corpus.md"),
         PathBuf::from,

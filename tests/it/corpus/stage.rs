@@ -64,8 +64,7 @@ impl Stage {
                 .map(drop)
                 .map_err(|why| format!("{}: {}", why.sqlstate, why.message))
         };
-        let socket = self.world.server().socket_dir();
-        let script = script.replace(":socket", &socket.display().to_string());
+        let script = self.placed(script);
         let mut database = database.to_owned();
         let mut part = String::new();
         for line in script.lines() {
@@ -77,6 +76,11 @@ impl Stage {
             }
         }
         run(&database, &part)
+    }
+
+    /// With the server's directory where a script says `:socket`.
+    fn placed(&self, script: &str) -> String {
+        script.replace(":socket", &self.world.server().socket_dir().display().to_string())
     }
 
     fn memberships(&self) -> String {
@@ -101,7 +105,7 @@ impl Stage {
         if !context.is_empty() {
             session.sql(context);
         }
-        let answer = session.attempt(exploit);
+        let answer = session.attempt(&self.placed(exploit));
         Some(answer.is_ok_and(|rows| rows.last().is_none_or(|row| row[0] == "t")))
     }
 

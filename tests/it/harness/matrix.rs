@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use tenantctl::pg::server::{Installation, OLDEST_MAJOR, installed};
+use tenantctl::pg::server::{Installation, OLDEST_MAJOR, Options, installed};
 
 use super::World;
 
@@ -17,6 +17,11 @@ const NEWEST_MAJOR: u32 = 18;
 /// oldest or newest supported version is missing, that is said on stderr; with
 /// `TENANTCTL_REQUIRE_MATRIX=1` it fails the test.
 pub fn on_every_version(test: impl Fn(World)) {
+    on_every_version_with(|options| options, test);
+}
+
+/// As [`on_every_version`], on servers with other options.
+pub fn on_every_version_with(change: impl Fn(Options) -> Options, test: impl Fn(World)) {
     let installations = installations();
     let majors: Vec<u32> = installations.iter().map(|one| one.version().major()).collect();
     for wanted in [OLDEST_MAJOR, NEWEST_MAJOR] {
@@ -37,7 +42,7 @@ pub fn on_every_version(test: impl Fn(World)) {
         {
             eprintln!("on PostgreSQL {} in {}", installation.version(), place.display());
         }
-        test(World::on(&place));
+        test(World::on_with(&place, &change));
     }
 }
 

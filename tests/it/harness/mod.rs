@@ -41,7 +41,7 @@ use self::directory::Directory;
 
 pub use self::binary::{Invocation, Outcome, Running};
 pub use self::catalog::catalog;
-pub use self::matrix::{installations, on_every_version};
+pub use self::matrix::{installations, on_every_version, on_every_version_with};
 pub use self::model::{Model, SHARED_ROLE, SHARED_SCHEMA};
 pub use self::pgbouncer::PgBouncer;
 pub use self::postgres::{DATABASE, OPERATOR, OPERATOR_PASSWORD, Postgres};
@@ -68,6 +68,11 @@ impl World {
     /// On the installation in a directory of programs.
     pub fn on(bin_dir: &Path) -> Self {
         Self::of(Postgres::on(bin_dir))
+    }
+
+    /// On the installation in a directory of programs, with other options.
+    pub fn on_with(bin_dir: &Path, change: impl FnOnce(Options) -> Options) -> Self {
+        Self::of(Postgres::on_with(bin_dir, change))
     }
 
     /// On a server with other options, for example settings.

@@ -41,6 +41,11 @@ impl Postgres {
         Self::launch(&Installation::at(bin_dir).unwrap(), |options| options)
     }
 
+    /// Starts the version in a directory of programs with other options.
+    pub fn on_with(bin_dir: &Path, change: impl FnOnce(Options) -> Options) -> Self {
+        Self::launch(&Installation::at(bin_dir).unwrap(), change)
+    }
+
     /// Starts the newest installed version with other options.
     pub fn with(change: impl FnOnce(Options) -> Options) -> Self {
         Self::launch(&newest().unwrap(), change)

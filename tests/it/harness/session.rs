@@ -33,6 +33,21 @@ impl Session {
         Self { client, runtime }
     }
 
+    /// Connects, or says why the server did not let it.
+    pub fn attempt_open(url: &str) -> Result<Self, SqlFailure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let config: Config = url.parse().unwrap();
+        let connected = runtime.block_on(async {
+            let (client, connection) = config.connect(NoTls).await?;
+            tokio::spawn(connection);
+            Ok(client)
+        });
+        match connected {
+            Ok(client) => Ok(Self { client, runtime }),
+            Err(error) => Err(refusal(&error)),
+        }
+    }
+
     /// Runs statements that must succeed.
     #[track_caller]
     pub fn sql(&mut self, sql: &str) {
@@ -50,15 +65,10 @@ impl Session {
 
     /// Runs statements that may be refused.
     pub fn attempt(&mut self, sql: &str) -> Result<Vec<Vec<String>>, SqlFailure> {
-        let answer = self.runtime.block_on(self.client.simple_query(sql)).map_err(|error| {
-            match error.as_db_error() {
-                Some(db) => SqlFailure {
-                    sqlstate: db.code().code().to_owned(),
-                    message: db.message().to_owned(),
-                },
-                None => SqlFailure { sqlstate: "08000".to_owned(), message: error.to_string() },
-            }
-        })?;
+        let answer = self
+            .runtime
+            .block_on(self.client.simple_query(sql))
+            .map_err(|error: tokio_postgres::Error| refusal(&error))?;
         Ok(answer
             .iter()
             .filter_map(|message| match message {
@@ -68,5 +78,14 @@ impl Session {
                 _ => None,
             })
             .collect())
+    }
+}
+
+fn refusal(error: &tokio_postgres::Error) -> SqlFailure {
+    match error.as_db_error() {
+        Some(db) => {
+            SqlFailure { sqlstate: db.code().code().to_owned(), message: db.message().to_owned() }
+        }
+        None => SqlFailure { sqlstate: "08000".to_owned(), message: error.to_string() },
     }
 }

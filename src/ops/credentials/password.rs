@@ -1,11 +1,11 @@
 //! Passwords: made here, shown once, stored nowhere but where the user says.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::sink::write_file;
 use crate::error::{Code, Error};
 use crate::model::desired;
 use crate::model::ident::Ident;
@@ -22,7 +22,7 @@ const LENGTH: usize = 32;
 /// # Errors
 ///
 /// [`Code::Io`] when the system gives no randomness.
-pub(super) fn generate() -> Result<Secret, Error> {
+pub(in crate::ops) fn generate() -> Result<Secret, Error> {
     let mut password = String::with_capacity(LENGTH);
     while password.len() < LENGTH {
         let mut bytes = [0; 64];
@@ -40,18 +40,24 @@ pub(super) fn generate() -> Result<Secret, Error> {
 
 /// What the server stores of a password: a SCRAM-SHA-256 verifier (RFC 5803), so that the password
 /// itself is in no statement and no log.
-pub(super) fn verifier(password: &Secret) -> desired::Credential {
+pub(in crate::ops) fn verifier(password: &Secret) -> desired::Credential {
     let verifier = postgres_protocol::password::scram_sha_256(password.expose().as_bytes());
     desired::Credential { verifier }
 }
 
-/// The file of `--credentials-file`.
-#[derive(Debug, Serialize, Deserialize)]
+/// The document in the file of `--credentials-file`, and what `--to` delivers as JSON.
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    format: u32,
-    tenant: String,
-    credentials: BTreeMap<String, String>,
+pub(super) struct File {
+    pub(super) format: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tenant: Option<String>,
+    /// Several, where they share the role.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) tenants: Vec<String>,
+    pub(super) credentials: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) logins: Vec<serde_json::Value>,
 }
 
 /// The passwords of `roles` in a file that an interrupted run has written before, or new ones.
@@ -61,7 +67,7 @@ struct File {
 ///
 /// [`Code::Refused`] when the file is there and is not this tenant's; [`Code::Io`] when it cannot
 /// be written.
-pub(super) fn keep(
+pub(in crate::ops) fn keep(
     path: &Path,
     tenant: &str,
     roles: &[Ident],
@@ -69,7 +75,7 @@ pub(super) fn keep(
     let mut file = match std::fs::read_to_string(path) {
         Ok(text) => ours(path, tenant, &text)?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            File { format: 1, tenant: tenant.to_owned(), credentials: BTreeMap::new() }
+            File { format: 1, tenant: Some(tenant.to_owned()), ..File::default() }
         }
         Err(error) => {
             return Err(Error::new(Code::Io, format!("read {}", path.display())).because(error));
@@ -93,7 +99,7 @@ pub(super) fn keep(
 
 fn ours(path: &Path, tenant: &str, text: &str) -> Result<File, Error> {
     match serde_json::from_str::<File>(text) {
-        Ok(file) if file.tenant == tenant && file.format == 1 => Ok(file),
+        Ok(file) if file.tenant.as_deref() == Some(tenant) && file.format == 1 => Ok(file),
         _ => Err(Error::new(
             Code::Refused,
             format!(
@@ -105,26 +111,15 @@ fn ours(path: &Path, tenant: &str, text: &str) -> Result<File, Error> {
     }
 }
 
-/// Written beside, readable by its owner alone from the first byte, then renamed into place.
 fn write(path: &Path, file: &File) -> Result<(), Error> {
-    let failed = |error: std::io::Error| {
-        Error::new(Code::Io, format!("write {}", path.display())).because(error)
-    };
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
-    let text = serde_json::to_string_pretty(file)
-        .map_err(|error| Error::new(Code::Bug, "write credentials as JSON").because(error))?;
-    let mut beside = tempfile::Builder::new()
-        .prefix(".tenantctl-credentials-")
-        .tempfile_in(&directory)
-        .map_err(failed)?;
-    beside.write_all(text.as_bytes()).map_err(failed)?;
-    beside.write_all(b"\n").map_err(failed)?;
-    beside.as_file().sync_all().map_err(failed)?;
-    beside.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    write_file(path, &Secret::new(text(file)?))
+}
+
+/// The document as it is written.
+pub(super) fn text(file: &File) -> Result<String, Error> {
+    serde_json::to_string_pretty(file)
+        .map(|text| text + "\n")
+        .map_err(|error| Error::new(Code::Bug, "write credentials as JSON").because(error))
 }
 
 #[cfg(test)]

@@ -1,0 +1,36 @@
+-- Three models in one cluster, under tenantctl's own names.
+CREATE ROLE app_owner NOLOGIN;
+CREATE ROLE app_rw LOGIN;
+CREATE ROLE tenant_sea_owner NOLOGIN;
+CREATE ROLE app_tenant_sea LOGIN;
+CREATE ROLE tenant_sky_owner NOLOGIN;
+CREATE ROLE app_tenant_sky LOGIN;
+REVOKE ALL ON DATABASE app, tenant_sky FROM PUBLIC;
+GRANT CONNECT ON DATABASE app TO app_rw, app_tenant_sea;
+GRANT CONNECT ON DATABASE tenant_sky TO app_tenant_sky;
+ALTER DATABASE tenant_sky OWNER TO tenant_sky_owner;
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+CREATE SCHEMA app AUTHORIZATION app_owner;
+CREATE SCHEMA tenant_sea AUTHORIZATION tenant_sea_owner;
+GRANT USAGE ON SCHEMA app TO app_rw;
+GRANT USAGE ON SCHEMA tenant_sea TO app_tenant_sea;
+SET ROLE app_owner;
+CREATE TABLE app.note (tenant_id uuid NOT NULL, id uuid NOT NULL DEFAULT gen_random_uuid(), body text NOT NULL, PRIMARY KEY (tenant_id, id));
+ALTER TABLE app.note ENABLE ROW LEVEL SECURITY;
+ALTER TABLE app.note FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON app.note USING (tenant_id = (SELECT nullif(current_setting('app.tenant_id', true), '')::uuid));
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.note TO app_rw;
+RESET ROLE;
+SET ROLE tenant_sea_owner;
+CREATE TABLE tenant_sea.note (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), body text NOT NULL);
+GRANT SELECT, INSERT, UPDATE, DELETE ON tenant_sea.note TO app_tenant_sea;
+RESET ROLE;
+INSERT INTO app.note (tenant_id, body) VALUES ('f1000000-0000-4000-8000-000000000001', 'fig'), ('f2000000-0000-4000-8000-000000000002', 'fir');
+INSERT INTO tenant_sea.note (body) VALUES ('sea');
+\connect tenant_sky
+CREATE SCHEMA app AUTHORIZATION tenant_sky_owner;
+SET ROLE tenant_sky_owner;
+CREATE TABLE app.note (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), body text NOT NULL);
+GRANT USAGE ON SCHEMA app TO app_tenant_sky;
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.note TO app_tenant_sky;
+INSERT INTO app.note (body) VALUES ('sky');
