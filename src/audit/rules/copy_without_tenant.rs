@@ -93,6 +93,21 @@ mod tests {
     }
 
     #[test]
+    fn where_tenants_have_schemas_a_common_trail_is_a_copy() {
+        let mut world = World::new();
+        world.add_schema("codes", "admin");
+        world.grant_schema("codes", "app_cat", Privilege::Usage);
+        world.table("codes", "trail", "admin");
+        let body = "BEGIN INSERT INTO codes.trail SELECT to_jsonb(NEW); RETURN NULL; END";
+        let function = world.function("codes", "track", "admin", body);
+        world.trigger(function);
+        world.catalog.triggers[0].relation = world.relation_oid("tenant_dan.notes");
+        assert!(world.findings("copy-without-tenant").is_empty());
+        world.grant("codes.trail", "app_cat", Privilege::Select);
+        assert_eq!(world.findings("copy-without-tenant").len(), 1);
+    }
+
+    #[test]
     fn what_a_trigger_fills_is_a_copy_and_a_log_is_perhaps_one() {
         let mut world = World::new();
         world.like("changes", &[("at", "timestamptz"), ("what", "text")]);
