@@ -129,7 +129,7 @@ impl Binding<'_> {
         if own == 0 || (own > 1 && !subquery) {
             return false;
         }
-        let equals = atom.iter().any(|token| token.is_sign("="));
+        let equals = atom.iter().any(|token| token.is_sign("=")) || self.compares_whole(atom);
         // Which roles one has is asked of the row: the row's own role is its tenant.
         let has =
             atom.windows(2).any(|pair| pair[0].is_word("pg_has_role") && pair[1].is_sign("("));
@@ -180,6 +180,21 @@ impl Binding<'_> {
             |token| matches!(token, Token::Text(text) if text.eq_ignore_ascii_case(self.setting)),
         );
         calls(self.functions) || calls(self.identities) || reads
+    }
+
+    /// Whether a prefix is asked for that ends with a separator on both sides, so that it is a whole key:
+    /// `starts_with(a || '/', b || '/')`.
+    fn compares_whole(&self, atom: &[Token]) -> bool {
+        let ends: Vec<&str> = atom
+            .windows(2)
+            .filter(|pair| pair[0].is_sign("||"))
+            .filter_map(|pair| match &pair[1] {
+                Token::Text(text) if !text.is_empty() => Some(text.as_str()),
+                _ => None,
+            })
+            .collect();
+        let prefix = atom.windows(2).any(|p| p[0].is_word("starts_with") && p[1].is_sign("("));
+        prefix && matches!(ends[..], [first, second] if first == second)
     }
 
     /// How often the table's own tenant column stands there: bare, or qualified by the table.
@@ -360,6 +375,7 @@ mod tests {
             "((deleted OR (x = 1)) AND (tenant_id = (CTX)::uuid))",
             "app.may_see(tenant_id)",
             "(NOT (tenant_id <> (CTX)::uuid))",
+            "starts_with(((tenant_id)::text || '/'::text), (CTX || '/'::text))",
             "(NOT (tenant_id IS DISTINCT FROM (CTX)::uuid))",
             "CASE WHEN (x = 1) THEN (tenant_id = (CTX)::uuid) WHEN (tenant_id = (CTX)::uuid) THEN true ELSE false END",
             "(tenant_id IN ( SELECT m.tenant_id FROM app.members m WHERE (m.who = CURRENT_USER)))",
@@ -390,6 +406,8 @@ mod tests {
             "CASE WHEN (x = 1) THEN (tenant_id = (CTX)::uuid) ELSE (y = 2) END",
             "CASE x WHEN 1 THEN (tenant_id = (CTX)::uuid) ELSE false END",
             "(NOT ((tenant_id <> (CTX)::uuid) AND (x = 1)))",
+            "starts_with((tenant_id)::text, CTX)",
+            "starts_with(((tenant_id)::text || '/'::text), CTX)",
             "(EXISTS ( SELECT 1 FROM app.tenants t WHERE (t.tenant_id = (CTX)::uuid)))",
         ] {
             assert!(!holds(condition), "{condition}");

@@ -24,6 +24,7 @@ pub mod survey;
 mod text;
 mod viewed;
 
+pub use bound::calls;
 pub use finding::{Evidence, Finding, Fix, Object, Severity};
 pub use pairs::Pairs;
 pub use rules::Rule;

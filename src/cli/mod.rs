@@ -44,6 +44,8 @@ commands! {
     create => Create,
     list => List,
     show => Show,
+    moving => Move,
+    erase => Erase,
     set => Set,
     adopt => Adopt,
     migrate => Migrate,

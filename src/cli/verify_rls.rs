@@ -34,8 +34,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", requires = "pairs", help_heading = PROBES)]
     seed: Option<u64>,
     /// How long one probe may take
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = args::duration, help_heading = PROBES)]
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = args::duration, help_heading = PROBES)]
     timeout: Duration,
+    /// Run TRUNCATE as well, which locks tables against everybody for a moment
+    #[arg(long, conflicts_with = "catalogues", help_heading = PROBES)]
+    probe_truncate: bool,
     /// How many databases of a cluster are audited at once; 4 without it, within `max_connections`
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = MANNER)]
     jobs: Option<u16>,
@@ -55,6 +58,7 @@ impl Args {
             fail_on: self.fail_on,
             pairs,
             timeout: self.timeout,
+            truncate: self.probe_truncate,
             jobs: self.jobs.map(usize::from),
         };
         app.with_fleet(async |cx| ops::verify(cx, &options).await).await

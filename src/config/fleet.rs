@@ -74,6 +74,8 @@ pub struct Cluster {
     pub pooler: Option<Pooling>,
     /// How the server itself is reached, around a pooler.
     pub direct: Option<ConnectionSettings>,
+    /// How logins of the application reach it, by role: what probes log in with.
+    pub logins: BTreeMap<Ident, ConnectionSettings>,
     /// Where its data is.
     pub region: Option<String>,
     /// Free labels.
@@ -332,6 +334,7 @@ fn clusters(
             connection,
             pooler: None,
             direct: None,
+            logins: BTreeMap::new(),
             region: None,
             labels: BTreeMap::new(),
             max_connections: MAX_CONNECTIONS,
@@ -358,6 +361,13 @@ fn clusters(
             let written = ("direct_url", &raw.direct_url);
             url(&name, written, ("direct_url_env", &raw.direct_url_env), environment, file)?
         };
+        let mut logins = BTreeMap::new();
+        for (login, variable) in raw.login_url_env {
+            let named = ("login_url_env", &Some(variable));
+            if let Some(settings) = url(&name, ("login url", &None), named, environment, file)? {
+                logins.insert(Ident::new(login)?, settings);
+            }
+        }
         let max_connections = raw.max_connections.unwrap_or(MAX_CONNECTIONS);
         if max_connections < MIN_CONNECTIONS {
             return Err(Error::new(
@@ -371,6 +381,7 @@ fn clusters(
             connection,
             pooler: raw.pooler,
             direct,
+            logins,
             region: raw.region,
             labels: raw.labels,
             max_connections,

@@ -43,6 +43,8 @@ pub(super) struct Cluster {
     pub(super) pooler: Option<Pooling>,
     pub(super) direct_url: Option<String>,
     pub(super) direct_url_env: Option<String>,
+    #[serde(default)]
+    pub(super) login_url_env: BTreeMap<String, String>,
     pub(super) region: Option<String>,
     #[serde(default)]
     pub(super) labels: BTreeMap<String, String>,

@@ -35,6 +35,8 @@ pub(super) fn lines(report: &Report) -> String {
         Report::CredentialList(_) => Some("credentials"),
         Report::Compared(_) => Some("deviants"),
         Report::Runs(_) => Some("runs"),
+        Report::Moves(_) => Some("moves"),
+        Report::Erasing(_) => Some("tables"),
         Report::Log(_) => Some("events"),
         Report::Findings(_) | Report::Linted(_) => Some("findings"),
         Report::Metrics(_) => Some("metrics"),
@@ -75,6 +77,9 @@ fn value(report: &Report) -> Value {
         Report::Tenants(tenants) => self::tenants(tenants),
         Report::Tenant(listed) => json!({"format": FORMAT, "tenant": self::listed(listed)}),
         Report::Migration(run) => super::migration::json(run),
+        Report::Moved(answer) => super::moved::document(answer),
+        Report::Erasing(answer) => super::erased::document(answer),
+        Report::Moves(answer) => super::moved::moves_document(answer),
         Report::Runs(runs) => super::runs::runs_json(runs),
         Report::Run(run) => super::runs::run_json(run),
         Report::Log(log) => super::trail::log_json(log),
@@ -117,7 +122,11 @@ struct TenantFields<'a> {
     error: Option<&'a str>,
 }
 
-fn tenant<'a>(tenant: &'a Tenant, version: Option<Version>, error: Option<&'a str>) -> Value {
+pub(super) fn tenant<'a>(
+    tenant: &'a Tenant,
+    version: Option<Version>,
+    error: Option<&'a str>,
+) -> Value {
     let fields = TenantFields {
         id: tenant.id.as_str(),
         uuid: tenant.uuid.to_string(),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::audit::{Finding, Rule, Severity, Survey};
 use crate::model::catalog::Catalog;
 use crate::model::layout::Estate;
-use crate::model::probe::{Attempt, Outcome, Probe};
+use crate::model::probe::Probe;
 
 /// How many findings there are of each severity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -59,12 +59,12 @@ impl Coverage {
         let own = catalog.relations.values().filter(|relation| {
             relation.kind.is_table() && survey.territories.contains_key(&relation.schema)
         });
-        let silent = probes.iter().filter(|probe| reason(probe).is_some()).count();
+        let silent = probes.iter().filter(|probe| probe.silent().is_some()).count();
         Self {
             tables: survey.tenant_tables.len() + own.count(),
             policies: catalog.policies.len(),
             probes: probes.len() - silent,
-            not_probed: silent,
+            not_probed: unanswered(probes).count(),
         }
     }
 
@@ -116,13 +116,11 @@ impl FindingsReport {
     ) {
         self.findings.extend(findings);
         self.coverage.add(coverage);
-        self.not_probed.extend(probes.iter().filter_map(|probe| {
-            Some(NotProbed {
-                relation: probe.relation.to_string(),
-                role: probe.role.to_string(),
-                operation: probe.attempt.word(),
-                reason: reason(probe)?,
-            })
+        self.not_probed.extend(unanswered(probes).map(|(probe, reason)| NotProbed {
+            relation: probe.object.clone(),
+            role: probe.role.to_string(),
+            operation: probe.attempt.word(),
+            reason,
         }));
         self.unseen.extend(unseen.iter().cloned());
     }
@@ -165,16 +163,12 @@ pub enum Verdict {
     Fail,
 }
 
-/// Why an attempt says nothing, when it says nothing.
-fn reason(probe: &Probe) -> Option<String> {
-    match &probe.outcome {
-        Outcome::NotProbed(reason) => Some(reason.clone()),
-        Outcome::Failed { sqlstate, message } => Some(format!("{message} ({sqlstate})")),
-        Outcome::Rows(0) if probe.attempt == Attempt::Control => {
-            Some("the tenant does not see its own row".to_owned())
-        }
-        Outcome::Rows(_) | Outcome::Allowed | Outcome::Refused | Outcome::Constraint(_) => None,
-    }
+/// The attempts that say nothing where no other one answers.
+fn unanswered(probes: &[Probe]) -> impl Iterator<Item = (&Probe, String)> {
+    probes
+        .iter()
+        .filter_map(|probe| Some((probe, probe.silent()?)))
+        .filter(|(silent, _)| !probes.iter().any(|probe| probe.answers(silent)))
 }
 
 #[cfg(test)]

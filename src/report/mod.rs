@@ -6,11 +6,13 @@ mod configuration;
 mod credentials;
 mod demo;
 mod doctor;
+mod erased;
 pub mod event;
 mod explained;
 mod findings;
 mod linted;
 mod migration;
+mod moved;
 mod new_migration;
 mod planned;
 mod provisioned;
@@ -31,12 +33,14 @@ pub use credentials::{
 };
 pub use demo::{Demo, End, Kept, KeptTenant, Scene, Trial};
 pub use doctor::{Check, Doctor, Health};
+pub use erased::{ErasedLink, ErasedTable, Erasing};
 pub use explained::Explained;
 pub use findings::{Coverage, FindingsReport, NotProbed, Summary as FindingsSummary};
 pub use linted::{Linted, LintedSet};
 pub use migration::{
     Failure, MigrationRun, PastFailure, Status, Summary, TargetReport, Verb, VersionCount,
 };
+pub use moved::{Announced, Moved, MovedHow, Moves};
 pub use new_migration::NewMigration;
 pub use planned::{Planned, PlannedStep};
 pub use provisioned::{Credential, Outcome, Provisioned};
@@ -71,6 +75,12 @@ pub enum Report {
     Tenant(Box<Listed>),
     /// `migrate up`, `migrate status`.
     Migration(MigrationRun),
+    /// `move`, `move finish`, `move abort`.
+    Moved(Box<Moved>),
+    /// `move status`.
+    Moves(Moves),
+    /// `erase`.
+    Erasing(Box<Erasing>),
     /// `runs list`.
     Runs(Runs),
     /// `runs show`.

@@ -101,7 +101,7 @@ const BREAKS: &[Break] = &[
         "CREATE POLICY open ON app.tags FOR SELECT
             USING (tenant_id = tenant_id AND (SELECT nullif(current_setting('app.tenant_id', true), '')) IS NULL)",
         "DROP POLICY IF EXISTS open ON app.tags",
-        &["policy-ignores-tenant", "probe-read"],
+        &["policy-ignores-tenant", "probe-open-context"],
         "critical",
     ),
     on_app(
@@ -143,7 +143,7 @@ const BREAKS: &[Break] = &[
         "a partition of its own right",
         "GRANT SELECT ON app.parts_0 TO app_rw",
         "REVOKE SELECT ON app.parts_0 FROM app_rw",
-        &["partition-exposed"],
+        &["partition-exposed", "probe-read"],
         "critical",
     ),
     on_app(
@@ -283,7 +283,7 @@ const BREAKS: &[Break] = &[
         "a member of another tenant's owner",
         "GRANT OWNER_OF_DAN TO app_tenant_cat",
         "REVOKE OWNER_OF_DAN FROM app_tenant_cat",
-        &["role-reaches-tenant", "probe-read", "probe-write", "probe-insert"],
+        &["role-reaches-tenant", "probe-read", "probe-write", "probe-insert", "probe-truncate"],
         "critical",
     ),
     on_app(
@@ -354,14 +354,14 @@ const BREAKS: &[Break] = &[
         "a database of a tenant's own for everybody",
         "GRANT CONNECT ON DATABASE tenant_eve TO PUBLIC",
         "REVOKE CONNECT ON DATABASE tenant_eve FROM PUBLIC",
-        &["database-cross-connect"],
+        &["database-cross-connect", "probe-connect"],
         "high",
     ),
     on_app(
         "a database of a tenant's own for another tenant",
         "GRANT CONNECT ON DATABASE tenant_eve TO app_tenant_fay",
         "REVOKE CONNECT ON DATABASE tenant_eve FROM app_tenant_fay",
-        &["database-cross-connect"],
+        &["database-cross-connect", "probe-connect"],
         "high",
     ),
     Break {
@@ -369,8 +369,9 @@ const BREAKS: &[Break] = &[
         database: "tenant_eve",
         sql: "GRANT USAGE ON SCHEMA SCHEMA_OF_EVE TO app_tenant_fay; GRANT SELECT ON SCHEMA_OF_EVE.users TO app_tenant_fay",
         undo: "REVOKE USAGE ON SCHEMA SCHEMA_OF_EVE FROM app_tenant_fay; REVOKE SELECT ON SCHEMA_OF_EVE.users FROM app_tenant_fay",
-        rules: &["database-cross-access", "probe-read"],
-        severity: "critical",
+        // Nobody lets it in, so that nothing is tried there.
+        rules: &["database-cross-access"],
+        severity: "high",
     },
     on_app(
         "the application as a superuser",

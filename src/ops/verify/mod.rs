@@ -24,7 +24,7 @@ use targets::{Target, targets};
 const JOBS: usize = 4;
 
 /// How long a probe may take, unless it is said otherwise.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often a wait looks whether somebody asked to stop.
 const LOOK: Duration = Duration::from_millis(100);
@@ -44,6 +44,8 @@ pub struct VerifyOptions {
     pub pairs: Pairs,
     /// How long one probe may take.
     pub timeout: Duration,
+    /// Whether `TRUNCATE` is run, which locks a table against everybody for as long as it takes.
+    pub truncate: bool,
     /// How many databases of a cluster are audited at once; a few, within `max_connections`,
     /// without it.
     pub jobs: Option<usize>,
@@ -59,6 +61,7 @@ impl Default for VerifyOptions {
             fail_on: Severity::High,
             pairs: Pairs::default(),
             timeout: PROBE_TIMEOUT,
+            truncate: false,
             jobs: None,
         }
     }
@@ -85,6 +88,7 @@ pub async fn verify(cx: &Context<'_>, options: &VerifyOptions) -> anyhow::Result
             pairs: options.pairs,
             timeout: options.timeout,
             asked: Arc::new(selected),
+            truncate: options.truncate,
         },
     };
     let targets = targets(&tenants, &audit.manner.asked);
@@ -190,8 +194,7 @@ impl Audit<'_, '_> {
     async fn audit(&self, target: &Target<'_>) -> Result<Found, Error> {
         let session = self.cx.servers.dedicated(target.cluster, Some(target.database)).await?;
         let canceller = session.canceller();
-        let look = self.look(&session, target);
-        tokio::pin!(look);
+        let mut look = Box::pin(self.look(&session, target));
         loop {
             if let Ok(found) = tokio::time::timeout(LOOK, &mut look).await {
                 return found;
@@ -201,6 +204,8 @@ impl Audit<'_, '_> {
                 if let Err(error) = canceller.cancel().await {
                     log::debug!("cancel the audit of {}: {error}", target.name());
                 }
+                drop(look);
+                self.tidy(target).await;
                 return Err(Error::new(
                     Code::Interrupted,
                     format!("audit {}: it was interrupted", target.name()),
@@ -209,14 +214,30 @@ impl Audit<'_, '_> {
         }
     }
 
+    /// Removes the role that an audit made to log in with, after it was cut off. Its session holds a
+    /// lock for as long as the server has not noticed.
+    async fn tidy(&self, target: &Target<'_>) {
+        if !self.options.probes {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
+        let removed = async {
+            let session = self.cx.servers.dedicated(target.cluster, None).await?;
+            pg::remove_probers(&session).await
+        };
+        if let Err(error) = removed.await {
+            log::debug!("tidy up after the audit of {}: {error}", target.name());
+        }
+    }
+
     async fn look(&self, session: &pg::Session, target: &Target<'_>) -> Result<Found, Error> {
         let mut estate = self.cx.fleet.estate(target.tenants());
         let catalog = pg::read_catalog(session, &estate).await?;
         estate.add_second_logins(catalog.roles.values().map(|role| &role.name));
-        let probes = if self.options.probes {
-            pg::run_probes(session, &catalog, &estate, &self.manner).await?
+        let (probes, notes) = if self.options.probes {
+            pg::run_probes(self.cx.servers, &catalog, &estate, &self.manner).await?
         } else {
-            Vec::new()
+            (Vec::new(), Vec::new())
         };
         let wanted = |evidence| match evidence {
             audit::Evidence::Static => self.options.catalogues,
@@ -230,7 +251,8 @@ impl Audit<'_, '_> {
                     || finding.tenants.iter().any(|tenant| asked.contains(tenant)))
         });
         let coverage = Coverage::of(&catalog, &estate, &probes);
-        Ok(Found { findings, coverage, probes, unseen: catalog.unseen })
+        let unseen = [catalog.unseen, notes].concat();
+        Ok(Found { findings, coverage, probes, unseen })
     }
 }
 
