@@ -59,7 +59,7 @@ pub use runs::{runs, show_run};
 pub use select::{Selection, Selector};
 pub use set::{SetOptions, set};
 pub use trail_log::{audit_log, audit_verify};
-pub use verify::{VerifyOptions, verify};
+pub use verify::{MatrixOptions, VerifyOptions, matrix, verify};
 pub use verify_schemas::{SchemasOptions, verify_schemas};
 
 use std::collections::BTreeMap;

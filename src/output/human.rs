@@ -35,6 +35,7 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
         Report::Rollout(answer) => rollout(answer, style),
         Report::Compared(answer) => compared(answer, style),
         Report::Findings(answer) => findings(answer, style),
+        Report::Matrix(answer) => super::matrix::human(answer, style),
         Report::Rule(rule) => super::explained::human(rule, style),
         Report::Rules(rules) => super::explained::list(rules, style),
         Report::Linted(answer) => super::linted::human(answer, style),

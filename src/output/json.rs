@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::model::migration::Version;
 use crate::model::tenant::{Tenant, TenantId};
 use crate::report::{
-    Configuration, Demo, Doctor, End, Failure, Listed, Planned, Provisioned, Report, Scene, Source,
-    Tenants, Verified,
+    AuditedDatabase, Configuration, Demo, Doctor, End, Failure, Listed, Planned, Provisioned,
+    Report, Scene, Source, Tenants, Verified,
 };
 
 /// The number of the format.
@@ -42,6 +42,7 @@ pub(super) fn lines(report: &Report) -> String {
         Report::Metrics(_) => Some("metrics"),
         Report::Doctor(_) => Some("checks"),
         Report::Rules(_) => Some("rules"),
+        Report::Matrix(_) => Some("matrix"),
         _ => None,
     };
     match list.and_then(|key| whole.get(key)).and_then(Value::as_array) {
@@ -89,6 +90,7 @@ fn value(report: &Report) -> Value {
         Report::Rollout(answer) => super::rollout::document(answer),
         Report::Compared(answer) => super::compared::document(answer),
         Report::Findings(verified) => findings(verified),
+        Report::Matrix(answer) => super::matrix::json(answer),
         Report::Rule(rule) => super::explained::json(rule),
         Report::Rules(rules) => super::explained::list_json(rules),
         Report::Linted(linted) => super::linted::json(linted),
@@ -220,22 +222,23 @@ pub(super) fn failure(failure: &Failure) -> Value {
     })
 }
 
+/// The databases of an audit.
+pub(super) fn targets(databases: &[AuditedDatabase]) -> Value {
+    let target = |target: &AuditedDatabase| {
+        json!({
+            "cluster": target.cluster.as_str(),
+            "database": target.database.as_str(),
+            "tenants": target.tenants,
+            "findings": target.findings,
+            "status": target.status(),
+            "error": target.error.as_ref().map(failure),
+        })
+    };
+    databases.iter().map(target).collect()
+}
+
 fn findings(verified: &Verified) -> Value {
     let report = &verified.report;
-    let targets: Vec<Value> = verified
-        .databases
-        .iter()
-        .map(|target| {
-            json!({
-                "cluster": target.cluster.as_str(),
-                "database": target.database.as_str(),
-                "tenants": target.tenants,
-                "findings": target.findings,
-                "status": target.status(),
-                "error": target.error.as_ref().map(failure),
-            })
-        })
-        .collect();
     json!({
         "format": FORMAT,
         "fail_on": verified.fail_on,
@@ -244,7 +247,17 @@ fn findings(verified: &Verified) -> Value {
         "summary": report.summary,
         "coverage": report.coverage,
         "findings": report.findings,
-        "targets": targets,
+        "suppressed": report.suppressed,
+        "baseline": {
+            "file": verified.baseline,
+            "written": verified.written_baseline.as_ref().map(|(file, _)| file),
+            "known": report.known().count(),
+            "gone": verified.gone,
+        },
+        "allow": {"unused": verified.unused, "expired": verified.expired},
+        "fixes": verified.fixes,
+        "assumptions": report.assumptions,
+        "targets": targets(&verified.databases),
         "not_probed": report.not_probed,
         "unseen": report.unseen,
     })

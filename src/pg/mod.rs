@@ -28,6 +28,7 @@ mod outside;
 mod pooler;
 mod probe;
 mod provision;
+pub mod readiness;
 mod refinery;
 mod refusal;
 pub mod registry;

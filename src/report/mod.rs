@@ -11,6 +11,7 @@ pub mod event;
 mod explained;
 mod findings;
 mod linted;
+mod matrix;
 mod migration;
 mod moved;
 mod new_migration;
@@ -37,6 +38,7 @@ pub use erased::{ErasedLink, ErasedTable, Erasing};
 pub use explained::Explained;
 pub use findings::{Coverage, FindingsReport, NotProbed, Summary as FindingsSummary};
 pub use linted::{Linted, LintedSet};
+pub use matrix::Matrix;
 pub use migration::{
     Failure, MigrationRun, PastFailure, Status, Summary, TargetReport, Verb, VersionCount,
 };
@@ -50,7 +52,7 @@ pub use runs::{Runs, ShownRun};
 pub use settled::{Settled, SettledStatus, SettledTarget};
 pub use tenants::{KnownPassword, Listed, Source, Tenants};
 pub use trail::{Log, LogVerified};
-pub use verified::{AuditedDatabase, Verified};
+pub use verified::{AuditedDatabase, FixFile, Verified};
 
 use crate::error::Code;
 
@@ -99,6 +101,8 @@ pub enum Report {
     Compared(Compared),
     /// `verify-rls`.
     Findings(Box<Verified>),
+    /// `verify-rls matrix`.
+    Matrix(Box<Matrix>),
     /// `explain RULE`.
     Rule(Explained),
     /// `explain`: every rule.
@@ -160,6 +164,7 @@ impl Report {
             Self::LogVerified(verified) => verified.verdict(),
             Self::Doctor(doctor) => doctor.verdict(),
             Self::Findings(verified) => verified.verdict(),
+            Self::Matrix(matrix) => matrix.verdict(),
             Self::Linted(linted) => linted.verdict(),
             Self::Demo(demo) => demo.verdict(),
             _ => Verdict::Done,

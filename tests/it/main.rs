@@ -62,4 +62,6 @@ mod verify_rls;
 mod verify_rls_breaks;
 mod verify_rls_command;
 mod verify_rls_foreign;
+mod verify_rls_matrix;
+mod verify_rls_operable;
 mod verify_rls_probes;
