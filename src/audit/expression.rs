@@ -129,7 +129,7 @@ impl Binding<'_> {
         if own == 0 || (own > 1 && !subquery) {
             return false;
         }
-        let equals = atom.iter().any(|token| token.is_sign("=")) || self.compares_whole(atom);
+        let equals = atom.iter().any(|token| token.is_sign("=")) || compares_whole(atom);
         // Which roles one has is asked of the row: the row's own role is its tenant.
         let has =
             atom.windows(2).any(|pair| pair[0].is_word("pg_has_role") && pair[1].is_sign("("));
@@ -182,21 +182,6 @@ impl Binding<'_> {
         calls(self.functions) || calls(self.identities) || reads
     }
 
-    /// Whether a prefix is asked for that ends with a separator on both sides, so that it is a whole key:
-    /// `starts_with(a || '/', b || '/')`.
-    fn compares_whole(&self, atom: &[Token]) -> bool {
-        let ends: Vec<&str> = atom
-            .windows(2)
-            .filter(|pair| pair[0].is_sign("||"))
-            .filter_map(|pair| match &pair[1] {
-                Token::Text(text) if !text.is_empty() => Some(text.as_str()),
-                _ => None,
-            })
-            .collect();
-        let prefix = atom.windows(2).any(|p| p[0].is_word("starts_with") && p[1].is_sign("("));
-        prefix && matches!(ends[..], [first, second] if first == second)
-    }
-
     /// How often the table's own tenant column stands there: bare, or qualified by the table.
     fn own_columns(&self, atom: &[Token]) -> usize {
         (0..atom.len())
@@ -211,6 +196,21 @@ impl Binding<'_> {
             })
             .count()
     }
+}
+
+/// Whether a prefix is asked for that ends with a separator on both sides, so that it is a whole key:
+/// `starts_with(a || '/', b || '/')`.
+fn compares_whole(atom: &[Token]) -> bool {
+    let ends: Vec<&str> = atom
+        .windows(2)
+        .filter(|pair| pair[0].is_sign("||"))
+        .filter_map(|pair| match &pair[1] {
+            Token::Text(text) if !text.is_empty() => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    let prefix = atom.windows(2).any(|p| p[0].is_word("starts_with") && p[1].is_sign("("));
+    prefix && matches!(ends[..], [first, second] if first == second)
 }
 
 /// `a = b` for `a <> b` and for `a IS DISTINCT FROM b`, where nothing else stands.

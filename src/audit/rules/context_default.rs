@@ -35,7 +35,8 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
         let off = ["", "off", "false", "no", "0"].contains(&default.value.as_str());
         let switch = !off && switches.contains(&default.name.to_ascii_lowercase());
         let unbinds = default.name == "session_replication_role" && default.value == "replica";
-        if !(tenant && !default.value.is_empty() || switch || unbinds) || elsewhere {
+        let watched = (tenant && !default.value.is_empty()) || switch || unbinds;
+        if elsewhere || !watched {
             continue;
         }
         let subject = match default.role {
