@@ -95,6 +95,15 @@ impl Session {
         }
     }
 
+    /// Ends the session when it has been used so often; gives it back to its pool otherwise.
+    pub fn retire_after(self, uses: usize) {
+        if let Held::Pooled(object) = &self.held
+            && Object::metrics(object).recycle_count >= uses
+        {
+            self.retire();
+        }
+    }
+
     /// The driver's client.
     pub(super) fn client(&self) -> &Client {
         match &self.held {

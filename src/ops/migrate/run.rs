@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::beginnings::Beginnings;
@@ -14,7 +15,7 @@ use super::lanes::{Ended, Queue};
 use super::seats::Seats;
 use super::targets::Unit;
 use super::{UpOptions, answer};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::model::count;
 use crate::model::migration::Version;
 use crate::model::run::RunState;
@@ -34,6 +35,9 @@ use crate::report::{MigrationRun, Status, TargetReport, Verb};
 
 /// How often a wait looks whether it is over.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
+
+/// How long a cluster may take to say how it is.
+const ANSWER: Duration = Duration::from_secs(20);
 
 /// How often a cluster that is not well is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
@@ -352,7 +356,11 @@ impl<'r, 'a> Run<'r, 'a> {
                 let session = self.cx.servers.session(cluster, None).await?;
                 pg::load(&session).await
             };
-            match load.await {
+            let load = timeout(ANSWER, load).await.unwrap_or_else(|late| {
+                let what = format!("ask how cluster {cluster} is: it does not answer");
+                Err(Error::new(Code::Unreachable, what).because(late))
+            });
+            match load {
                 Ok(load) => found.extend(
                     complaints(&load, &self.options.gate)
                         .into_iter()

@@ -28,6 +28,10 @@ const DATABASES: usize = 8;
 /// and so many batches of one database.
 const BATCHES: usize = 4;
 
+/// A session that has read so many batches is ended: the server's process keeps what it knows of
+/// every table that it has opened.
+const RETIRE_AFTER: usize = 16;
+
 /// What is known of a schema's history.
 #[derive(Clone, Debug)]
 pub(super) enum Known {
@@ -315,6 +319,7 @@ async fn read_batch(
             found.insert(schema, history.map(Known::Rows));
         }
     }
+    session.retire_after(RETIRE_AFTER);
     Ok(found)
 }
 
