@@ -31,14 +31,15 @@ pub(super) fn lines(report: &Report) -> String {
         Report::Migration(_) | Report::Rewritten(_) | Report::Rollout(_) | Report::Run(_) => {
             Some("targets")
         }
-        Report::Credentials(_) | Report::Settled(_) | Report::Adopted(_) => Some("targets"),
+        Report::Credentials(_) | Report::Settled(_) | Report::Adopted(_) | Report::Lived(_) => {
+            Some("targets")
+        }
         Report::CredentialList(_) => Some("credentials"),
         Report::Compared(_) => Some("deviants"),
         Report::Runs(_) => Some("runs"),
         Report::Moves(_) => Some("moves"),
         Report::Erasing(_) => Some("tables"),
         Report::Log(_) => Some("events"),
-        Report::Lived(_) => Some("targets"),
         Report::Findings(_) | Report::Linted(_) => Some("findings"),
         Report::Metrics(_) => Some("metrics"),
         Report::Doctor(_) => Some("checks"),
