@@ -89,6 +89,9 @@ struct Finish {
     /// The tenant
     #[arg(value_name = "ID", value_parser = args::tenant)]
     id: TenantId,
+    /// Say what would be removed
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     patience: Patience,
 }
@@ -140,8 +143,8 @@ impl Patience {
 impl Args {
     pub(super) async fn run(self, app: &App) -> anyhow::Result<Report> {
         match self.command {
-            Some(Command::Finish(Finish { id, patience })) => {
-                let options = patience.options();
+            Some(Command::Finish(Finish { id, dry_run, patience })) => {
+                let options = MoveOptions { dry_run, ..patience.options() };
                 let asked = AskedAbout { app, command: "move finish", tenant: &id };
                 app.with_fleet(async |cx| {
                     Box::pin(ops::finish_move(cx, &id, &options, &asked)).await

@@ -194,6 +194,8 @@ fn every_pair_of_models_there_and_back_and_for_good() {
         let again = world.run(to(model)).ok();
         assert!(again.stdout().starts_with("nothing to do"), "{}", again.transcript());
         world.run(["move", "finish", "acme"]).code(4);
+        let kept = world.run(["move", "finish", "acme", "--dry-run"]).ok();
+        assert!(kept.stdout().contains("is to be removed"), "{}", kept.transcript());
         world.run(["move", "finish", "acme", "--yes"]).ok();
         assert_eq!(contents(&world, &is), everything, "{pair}: finished");
         assert!(is_open(&world, &is), "{pair}");

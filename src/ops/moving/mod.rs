@@ -208,10 +208,17 @@ async fn end(
         && journey.moved.phase == Phase::Kept
     {
         let kept = Moved::to_be_finished(tenant.clone(), journey.moved.clone());
-        consent.given(&Report::Moved(Box::new(kept)))?;
+        let kept = Report::Moved(Box::new(kept));
+        if options.dry_run {
+            return Ok(kept);
+        }
+        consent.given(&kept)?;
     }
     // Refused before anybody has to answer for it.
     Box::pin(journey.left(goal)).await?;
+    if options.dry_run {
+        return Ok(Report::Moved(Box::new(Moved::to_be_finished(tenant, journey.moved))));
+    }
     let (event, how) = match goal {
         Goal::Finish => ("move finish", MovedHow::Finished),
         Goal::Abort | Goal::Move => ("move abort", MovedHow::Aborted),
