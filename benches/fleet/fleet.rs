@@ -259,7 +259,7 @@ pub fn schema(id: usize) -> String {
     format!("tenant_{}", tenant(id))
 }
 
-fn tenant(id: usize) -> String {
+pub fn tenant(id: usize) -> String {
     format!("t{id:05}")
 }
 

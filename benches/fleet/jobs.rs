@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tenantctl::pg::server::SUPERUSER;
 
+use crate::audit;
 use crate::cost::Cost;
 use crate::fleet::{self, File, Fleet, Kind, message};
 use crate::harness::{OPERATOR, Session, World};
@@ -22,13 +23,14 @@ use crate::tool::{self, Ran};
 pub type Job = (&'static str, fn(&Bench<'_>));
 
 /// In the order in which they are done.
-pub const JOBS: [Job; 7] = [
+pub const JOBS: [Job; 8] = [
     ("new", one_new),
     ("rtt", one_new_far_away),
     ("nothing", nothing_to_do),
     ("databases", databases),
     ("scratch", from_nothing),
     ("growth", growth),
+    ("audit", audit::audit),
     ("peers", peers::race),
 ];
 
@@ -52,7 +54,7 @@ impl<'w> Bench<'w> {
     }
 
     /// Schemas of the whole workload, which jobs share: each leaves them at the head.
-    fn whole(&self, size: usize) -> Rc<Fleet<'w>> {
+    pub fn whole(&self, size: usize) -> Rc<Fleet<'w>> {
         self.fleet("whole", Kind::Whole, size)
     }
 
@@ -72,7 +74,7 @@ impl<'w> Bench<'w> {
     }
 
     /// Runs one of the binaries over a fleet.
-    fn tenantctl(&self, binary: usize, fleet: &Fleet<'_>, args: &[&str]) -> Ran {
+    pub fn tenantctl(&self, binary: usize, fleet: &Fleet<'_>, args: &[&str]) -> Ran {
         tool::run(self.binary(binary), &fleet.directory, args, &[], None)
     }
 
@@ -82,7 +84,7 @@ impl<'w> Bench<'w> {
 
     /// Lets the limit, 0, and every binary do a job in turns, each in every place as often; what it
     /// took is for one of so many `tenants`.
-    fn race(&self, tenants: usize, mut run: impl FnMut(usize) -> Duration) -> Race {
+    pub fn race(&self, tenants: usize, mut run: impl FnMut(usize) -> Duration) -> Race {
         let mut race = Race::default();
         let contenders = self.options.binaries.len() + 1;
         for round in 0..self.options.rounds {

@@ -15,6 +15,7 @@
     reason = "a measurement stops at the first surprise, and nobody imports it"
 )]
 
+mod audit;
 mod cost;
 mod fleet;
 mod jobs;

@@ -168,7 +168,7 @@ impl<'a> Survey<'a> {
 }
 
 /// Whether a text calls a function of that name.
-pub(super) fn calls(text: &str, name: &str) -> bool {
+pub fn calls(text: &str, name: &str) -> bool {
     text.match_indices(name).any(|(at, _)| {
         let before = text[..at].chars().next_back();
         let after = text[at + name.len()..].trim_start_matches('"').trim_start();

@@ -124,11 +124,13 @@ impl World {
             acting: TenantId::new("ann").unwrap(),
             target: TenantId::new("bob").unwrap(),
             role: ident("app_rw"),
-            relation: QualifiedName::new(ident("app"), ident("notes")),
+            kind: "table",
+            object: "app.notes".to_owned(),
             attempt,
             context: Context::Own,
             method: Method::Statement,
             outcome,
+            reproduce: String::new(),
         });
     }
 

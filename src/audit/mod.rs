@@ -4,8 +4,12 @@
 //! reaches an object, and nothing that binds it to its tenant there. A table that nobody is granted,
 //! or an owner that nobody can become, is not accused.
 
+mod allow;
+mod assumption;
 mod attribute;
+mod baseline;
 mod bound;
+mod cause;
 mod crossed;
 mod crossing;
 mod cve;
@@ -15,18 +19,29 @@ pub mod finding;
 mod fixture;
 mod granted;
 pub mod holdings;
+mod matrix;
 pub mod mechanisms;
 mod pairs;
 pub mod reach;
+mod remedy;
 mod routine;
 pub mod rules;
+mod settle;
 pub mod survey;
 mod text;
 mod viewed;
 
+pub use allow::{Allow, Expiry};
+pub use assumption::assumptions;
+pub use baseline::{Baseline, Known};
+pub use bound::calls;
+pub use cause::{Causes, subject};
 pub use finding::{Evidence, Finding, Fix, Object, Severity};
+pub use matrix::{Access, Reached, matrix};
 pub use pairs::Pairs;
+pub use remedy::{Remedy, remedies};
 pub use rules::Rule;
+pub use settle::{Settled, Suppressed, Suppression, settle};
 pub use survey::Survey;
 
 use crate::model::catalog::Catalog;
@@ -39,8 +54,12 @@ use crate::model::probe::Probe;
 /// listed tenant counts as common ground. It holds the tenants of this database, and the database-isolated tenants of its cluster:
 /// whether their roles can come here is part of the question.
 pub fn check(catalog: &Catalog, estate: &Estate, probes: &[Probe]) -> Vec<Finding> {
-    let survey = Survey::new(catalog, estate, probes);
-    let mut findings: Vec<_> = rules::ALL.iter().flat_map(|rule| (rule.check)(&survey)).collect();
+    judge(&Survey::new(catalog, estate, probes))
+}
+
+/// Judges one database whose survey is there already.
+pub fn judge(survey: &Survey<'_>) -> Vec<Finding> {
+    let mut findings: Vec<_> = rules::ALL.iter().flat_map(|rule| (rule.check)(survey)).collect();
     findings.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
     findings.dedup_by(|a, b| a.fingerprint == b.fingerprint);
     findings

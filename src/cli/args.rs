@@ -79,7 +79,7 @@ pub(super) enum Output {
     Junit,
     /// Annotations of GitHub Actions, of verify-rls and migrate lint
     Github,
-    /// Tables in Markdown, of verify-rls, migrate lint and explain
+    /// Tables in Markdown, of verify-rls, its matrix, migrate lint and explain
     Markdown,
     /// Values between commas, of verify-rls matrix
     Csv,

@@ -44,6 +44,8 @@ commands! {
     create => Create,
     list => List,
     show => Show,
+    moving => Move,
+    erase => Erase,
     set => Set,
     adopt => Adopt,
     migrate => Migrate,
@@ -68,9 +70,10 @@ struct Cli {
 }
 
 /// Commands that answer in more formats than all do.
-const FORMATS: [(&str, &[Format]); 3] = [
+const FORMATS: [(&str, &[Format]); 4] = [
     ("migrate lint", &Format::FOR_FINDINGS),
     ("verify-rls", &Format::FOR_FINDINGS),
+    ("verify-rls matrix", &[Format::Markdown, Format::Csv]),
     ("explain", &[Format::Markdown]),
 ];
 

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, SpanRelativeTo};
 
 use super::conninfo::{self, Environment, Source};
 use super::raw;
+use crate::audit::{Allow, Expiry};
 use crate::error::{Code, Error, Location};
 use crate::model::connection::ConnectionSettings;
 use crate::model::desired::{Copying, KeyType, Limits, Sharing};
@@ -59,6 +60,8 @@ pub struct Fleet {
     pub migrations: BTreeMap<Isolation, PathBuf>,
     /// What tenants may use, by name.
     pub tiers: BTreeMap<String, Tier>,
+    /// Findings of `verify-rls` that are meant so.
+    pub allow: Vec<Allow>,
     /// A password that is older is old.
     pub password_age: SignedDuration,
     /// The tenants that the file declares.
@@ -74,6 +77,8 @@ pub struct Cluster {
     pub pooler: Option<Pooling>,
     /// How the server itself is reached, around a pooler.
     pub direct: Option<ConnectionSettings>,
+    /// How logins of the application reach it, by role: what probes log in with.
+    pub logins: BTreeMap<Ident, ConnectionSettings>,
     /// Where its data is.
     pub region: Option<String>,
     /// Free labels.
@@ -174,6 +179,7 @@ impl Fleet {
             database: layout(Isolation::Database, raw.isolation.database)?,
             migrations,
             tiers,
+            allow: raw.verify.allow.into_iter().map(allow).collect::<Result<_, Error>>()?,
             password_age: password_age(raw.credentials.max_age.as_deref())?,
             tenants: raw.tenants,
             file,
@@ -304,6 +310,29 @@ fn collect_keys(prefix: &str, table: &toml::Table, keys: &mut BTreeSet<String>) 
     }
 }
 
+/// An exception, with a reason and an end that can be meant.
+fn allow(raw: raw::Allow) -> Result<Allow, Error> {
+    let refused = |what: &str| {
+        Error::new(Code::Config, format!("[verify] allow of {}: {what}", raw.rule))
+            .hint("give it reason = \"why it is safe here\" and expires = 2027-06-30, or expires = \"never\"")
+    };
+    if raw.reason.trim().is_empty() {
+        return Err(refused("an exception needs a reason"));
+    }
+    let text = match &raw.expires {
+        raw::Day::Date(date) => date.to_string(),
+        raw::Day::Text(text) => text.clone(),
+    };
+    let expires = match text.as_str() {
+        "never" => Expiry::Never,
+        day => Expiry::On(
+            day.parse().map_err(|_| refused(&format!("{day:?} is no day and not \"never\"")))?,
+        ),
+    };
+    let raw::Allow { rule, object, tenant, reason, .. } = raw;
+    Ok(Allow { rule, object, tenant, reason, expires })
+}
+
 fn clusters(
     raw: BTreeMap<String, raw::Cluster>,
     registry: &ClusterName,
@@ -332,6 +361,7 @@ fn clusters(
             connection,
             pooler: None,
             direct: None,
+            logins: BTreeMap::new(),
             region: None,
             labels: BTreeMap::new(),
             max_connections: MAX_CONNECTIONS,
@@ -358,6 +388,13 @@ fn clusters(
             let written = ("direct_url", &raw.direct_url);
             url(&name, written, ("direct_url_env", &raw.direct_url_env), environment, file)?
         };
+        let mut logins = BTreeMap::new();
+        for (login, variable) in raw.login_url_env {
+            let named = ("login_url_env", &Some(variable));
+            if let Some(settings) = url(&name, ("login url", &None), named, environment, file)? {
+                logins.insert(Ident::new(login)?, settings);
+            }
+        }
         let max_connections = raw.max_connections.unwrap_or(MAX_CONNECTIONS);
         if max_connections < MIN_CONNECTIONS {
             return Err(Error::new(
@@ -371,6 +408,7 @@ fn clusters(
             connection,
             pooler: raw.pooler,
             direct,
+            logins,
             region: raw.region,
             labels: raw.labels,
             max_connections,

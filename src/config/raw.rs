@@ -23,6 +23,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) tiers: BTreeMap<String, Tier>,
     #[serde(default)]
+    pub(super) verify: Verify,
+    #[serde(default)]
     pub(super) credentials: Credentials,
     #[serde(default)]
     pub(super) tenants: Vec<Tenant>,
@@ -43,6 +45,8 @@ pub(super) struct Cluster {
     pub(super) pooler: Option<Pooling>,
     pub(super) direct_url: Option<String>,
     pub(super) direct_url_env: Option<String>,
+    #[serde(default)]
+    pub(super) login_url_env: BTreeMap<String, String>,
     pub(super) region: Option<String>,
     #[serde(default)]
     pub(super) labels: BTreeMap<String, String>,
@@ -113,6 +117,31 @@ pub(super) struct Tier {
     pub(super) temp_file_limit: Option<String>,
     #[serde(default)]
     pub(super) settings: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Verify {
+    #[serde(default)]
+    pub(super) allow: Vec<Allow>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Allow {
+    pub(super) rule: String,
+    pub(super) object: Option<String>,
+    pub(super) tenant: Option<TenantId>,
+    pub(super) reason: String,
+    pub(super) expires: Day,
+}
+
+/// A day, in quotes or as TOML writes it, or another word.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "a date such as 2027-06-30, or \"never\"")]
+pub(super) enum Day {
+    Date(toml::value::Datetime),
+    Text(String),
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -225,5 +254,9 @@ mod tests {
         assert_eq!(keys(&[&table["credentials"]]), keys_of::<Credentials>());
         let tenants: Vec<&Value> = table["tenants"].as_array().unwrap().iter().collect();
         assert_eq!(keys(&tenants), keys_of::<Tenant>());
+        let verify = &table["verify"];
+        assert_eq!(keys(&[verify]), keys_of::<Verify>());
+        let allow: Vec<&Value> = verify["allow"].as_array().unwrap().iter().collect();
+        assert_eq!(keys(&allow), keys_of::<Allow>());
     }
 }

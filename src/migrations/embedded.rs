@@ -49,6 +49,7 @@ const REGISTRY: &[(&str, &str)] = files!(
     "V4__trail.sql",
     "V5__life.sql",
     "V6__credentials.sql",
+    "V7__moves.sql",
 );
 
 /// tenantctl's own tables.

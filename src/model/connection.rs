@@ -369,6 +369,33 @@ impl ConnectionSettings {
         other
     }
 
+    /// The same target, as another role.
+    ///
+    /// Without a password, one that was given is not sent: it is somebody else's. One from a password
+    /// file is looked up for the role.
+    #[must_use]
+    pub fn with_login(&self, user: &str, password: Option<&Secret>) -> Self {
+        let mut other = self.clone();
+        user.clone_into(&mut other.user);
+        other.origins.insert("user", Origin::Tenantctl);
+        other.password = match (password, &self.password) {
+            (Some(secret), _) => Password::Given(secret.clone()),
+            (None, Password::Given(_)) => Password::Missing,
+            (None, found) => found.clone(),
+        };
+        other
+    }
+
+    /// Whether a role may be able to log in without being told a password: none was needed for the
+    /// role that is configured, or a password file has its own.
+    pub fn may_admit(&self, user: &str) -> bool {
+        let other = self.with_login(user, None);
+        !matches!(self.password, Password::Given(_))
+            && self.servers.iter().all(|server| {
+                self.password_for(server).is_none() || other.password_for(server).is_some()
+            })
+    }
+
     /// The same target under this `application_name`, unless the user chose one.
     #[must_use]
     pub fn with_default_application_name(&self, name: &str) -> Self {

@@ -65,7 +65,7 @@ impl fmt::Display for Template {
 }
 
 /// The name of a custom setting, such as `app.tenant_id`: what policies read.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Setting(String);
 
 impl Setting {

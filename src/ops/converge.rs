@@ -6,10 +6,11 @@ use super::Context;
 use crate::error::{Code, Error};
 use crate::model::desired::Desired;
 use crate::model::ident::Ident;
-use crate::model::observed::Observed;
-use crate::model::tenant::Isolation;
+use crate::model::migration::MigrationSet;
+use crate::model::observed::{Observed, Registered};
+use crate::model::tenant::{Isolation, State};
 use crate::pg::{self, LockKey, Session, Sessions, Work};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Change, Plan};
 
 /// So many plans in a row end with an empty one: shared tables take three, others two.
 const ROUNDS: usize = 6;
@@ -48,14 +49,49 @@ pub(super) async fn converge(
     prepare: impl AsyncFn(&mut Desired, &Observed, bool) -> Result<(), Error>,
     patience: Patience,
 ) -> Result<Converged, Error> {
+    let set = cx.sets.of(desired.tenant.isolation);
+    rounds(cx, control, desired, set, prepare, patience, false).await
+}
+
+/// As [`converge`], for a place in which the tenant does not live: the registry says another, and
+/// goes on saying so. The place is made by the files of `set`.
+///
+/// # Errors
+///
+/// As [`converge`].
+pub(super) async fn converge_beside(
+    cx: &Context<'_>,
+    control: &Session,
+    desired: &mut Desired,
+    set: &MigrationSet,
+    patience: Patience,
+) -> Result<Converged, Error> {
+    let as_it_is = async |_: &mut Desired, _: &Observed, _: bool| Ok(());
+    rounds(cx, control, desired, set, as_it_is, patience, true).await
+}
+
+async fn rounds(
+    cx: &Context<'_>,
+    control: &Session,
+    desired: &mut Desired,
+    set: &MigrationSet,
+    prepare: impl AsyncFn(&mut Desired, &Observed, bool) -> Result<(), Error>,
+    patience: Patience,
+    beside: bool,
+) -> Result<Converged, Error> {
     let mut converged = Converged::default();
     let mut layout_lock: Option<pg::Held<'_>> = None;
     for round in 1..=ROUNDS {
         cx.interrupt.check(&format!("making tenant {}", desired.tenant.id))?;
-        let observed = pg::observe(cx.servers, Some(control), desired).await?;
+        let mut observed = pg::observe(cx.servers, Some(control), desired).await?;
         prepare(desired, &observed, layout_lock.is_some()).await?;
-        let set = cx.sets.of(desired.tenant.isolation);
-        let plan = plan::provision(desired, set, &observed)?;
+        if beside {
+            observed.registered = Some(begun(desired));
+        }
+        let mut plan = plan::provision(desired, set, &observed)?;
+        if beside {
+            plan.steps.retain(|step| !matches!(step.change, Change::Record(_)));
+        }
         if !plan.touches_layout()
             && let Some(held) = layout_lock.take()
         {
@@ -71,7 +107,7 @@ pub(super) async fn converge(
             layout_lock = Some(pg::hold(control, key, patience.lock_wait).await?);
             continue;
         }
-        match carry_out(cx, control, desired, &plan, patience).await {
+        match carry_out(cx, control, desired, set, &plan, patience).await {
             // What a killed run has asked for, the server finishes after the run's lock is gone.
             Err(error) if round < ROUNDS && changed_meanwhile(&error) => {
                 log::info!("planning again: {error}");
@@ -86,6 +122,11 @@ pub(super) async fn converge(
         format!("tenant {} still differs from its plan after {ROUNDS} rounds", desired.tenant.id),
     )
     .hint("something else changes the same objects; see what with: tenantctl create --dry-run"))
+}
+
+/// What the registry would say of a tenant that is being made.
+pub(super) fn begun(desired: &Desired) -> Registered {
+    Registered { state: State::Provisioning, ..Registered::from(&desired.tenant) }
 }
 
 /// Whether a step failed because what it makes was not there when it was planned, and is now; or
@@ -104,6 +145,7 @@ async fn carry_out(
     cx: &Context<'_>,
     control: &Session,
     desired: &Desired,
+    set: &MigrationSet,
     plan: &Plan,
     patience: Patience,
 ) -> Result<(), Error> {
@@ -111,7 +153,7 @@ async fn carry_out(
     let server = cx.servers.session(&placement.cluster, None).await?;
     let work = Work {
         tenant: &desired.tenant,
-        set: cx.sets.of(desired.tenant.isolation),
+        set,
         limits: patience.limits,
         lock_wait: patience.lock_wait,
         interrupt: cx.interrupt,

@@ -9,6 +9,7 @@ use crate::model::ident::Ident;
 use crate::model::pooling::{Operation, Pooling};
 use crate::model::tenant::{ClusterName, Isolation, Tenant};
 use crate::pg::Pooler;
+use crate::pg::readiness;
 use crate::pg::registry::{self, Readiness};
 use crate::pg::vitals::{Vitals, vitals};
 use crate::report::{Doctor, Health, Report, Worry};
@@ -51,7 +52,8 @@ pub async fn doctor(cx: &Context<'_>) -> anyhow::Result<Report> {
             Err(error) => failed(&mut doctor, name.as_str(), "reachable", &error),
         }
     }
-    check_registry(cx, &mut doctor).await;
+    let tenants = check_registry(cx, &mut doctor).await;
+    check_probes(cx, &mut doctor, &tenants).await;
     Ok(Report::Doctor(doctor))
 }
 
@@ -185,7 +187,8 @@ fn report_cluster(doctor: &mut Doctor, name: &ClusterName, budget: usize, vitals
     }
 }
 
-async fn check_registry(cx: &Context<'_>, doctor: &mut Doctor) {
+/// Checks the registry; answers the tenants that it, or the list in its place, knows.
+async fn check_registry(cx: &Context<'_>, doctor: &mut Doctor) -> Vec<Tenant> {
     let (cluster, database) = &cx.fleet.registry;
     let read = async {
         let session = cx.servers.session(cluster, Some(database)).await?;
@@ -197,12 +200,11 @@ async fn check_registry(cx: &Context<'_>, doctor: &mut Doctor) {
         Ok::<_, Error>((readiness, tenants))
     };
     match read.await {
-        Ok((Readiness::Absent, _)) => doctor.push(
-            "registry",
-            "present",
-            Health::Ok,
-            format!("not yet: the first create makes it in {database} on {cluster}"),
-        ),
+        Ok((Readiness::Absent, _)) => {
+            let detail = format!("not yet: the first create makes it in {database} on {cluster}");
+            doctor.push("registry", "present", Health::Ok, detail);
+            cx.fleet.declared().unwrap_or_default()
+        }
         Ok((_, tenants)) => {
             let number = crate::model::count(tenants.len(), "tenant");
             let detail = format!("{number} in {database} on {cluster}");
@@ -211,8 +213,74 @@ async fn check_registry(cx: &Context<'_>, doctor: &mut Doctor) {
             if !tenants.is_empty() {
                 check_passwords(cx, doctor).await;
             }
+            tenants
         }
-        Err(error) => failed(doctor, "registry", "readable", &error),
+        Err(error) => {
+            failed(doctor, "registry", "readable", &error);
+            Vec::new()
+        }
+    }
+}
+
+/// So many names of a long list are told.
+const TOLD: usize = 3;
+
+fn some(names: &[String]) -> String {
+    let told = names.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(TOLD) {
+        0 => told,
+        more => format!("{told} and {more} more"),
+    }
+}
+
+/// Whether `verify-rls` can act as the application, and what audits left that were killed.
+async fn check_probes(cx: &Context<'_>, doctor: &mut Doctor, tenants: &[Tenant]) {
+    for name in cx.fleet.clusters.keys() {
+        let mut roles: Vec<&Ident> = tenants
+            .iter()
+            .filter(|tenant| tenant.placement.cluster == *name)
+            .flat_map(|tenant| &tenant.roles)
+            .collect();
+        roles.sort();
+        roles.dedup();
+        let read = async {
+            let session = cx.servers.session(name, None).await?;
+            readiness::readiness(&session, &roles).await
+        };
+        // A cluster that cannot be reached was told.
+        let Ok(found) = read.await else { continue };
+        let subject = name.as_str();
+        let number = |names: &[String]| crate::model::count(names.len(), "role");
+        if !roles.is_empty() && found.missing.is_empty() && found.barred.is_empty() {
+            let detail = format!("{} can be acted as", crate::model::count(roles.len(), "role"));
+            doctor.push(subject, "probes", Health::Ok, detail);
+        }
+        if !found.missing.is_empty() {
+            let detail =
+                format!("{} of tenants missing: {}", number(&found.missing), some(&found.missing));
+            doctor.push(subject, "probes", Health::Warning, detail);
+        }
+        if !found.barred.is_empty() {
+            let detail = format!(
+                "{} cannot be acted as, so verify-rls only reads catalogues for them: {}",
+                number(&found.barred),
+                some(&found.barred)
+            );
+            doctor.push(subject, "probes", Health::Warning, detail);
+            doctor.hint("as who may: GRANT each role to the operator");
+        }
+        if !found.left.is_empty() {
+            let detail = format!(
+                "{} left by audits that were killed: {}",
+                number(&found.left),
+                some(&found.left)
+            );
+            doctor.push(subject, "leftovers", Health::Warning, detail);
+            doctor.hint(format!(
+                "the next verify-rls removes them, and so does DROP ROLE {};",
+                found.left.join(", ")
+            ));
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod credentials;
 mod demo;
 mod doctor;
 mod down;
+mod erase;
 mod explain;
 mod fleet;
 mod init;
@@ -18,6 +19,7 @@ mod list;
 mod metrics;
 mod migrate;
 mod migrate_plan;
+mod moving;
 mod new_migration;
 mod repair;
 mod rewrite;
@@ -41,6 +43,7 @@ pub use credentials::{
 pub use demo::demo;
 pub use doctor::doctor;
 pub use down::{DownTo, down};
+pub use erase::{EraseOptions, erase};
 pub use explain::explain;
 pub use init::init;
 pub use lint::{LintOptions, lint, lint_pending, refuse_findings};
@@ -48,6 +51,7 @@ pub use list::{list, show};
 pub use metrics::metrics;
 pub use migrate::{StatusOptions, UpOptions, status, up};
 pub use migrate_plan::{PlanOptions, plan_migrations, read_plan, refuse_stale};
+pub use moving::{MoveOptions, abort_move, finish_move, move_status, relocate};
 pub use new_migration::{NewOptions, new_migration};
 pub use repair::repair;
 pub use rewrite::{Consent, RewriteOptions};
@@ -55,7 +59,7 @@ pub use runs::{runs, show_run};
 pub use select::{Selection, Selector};
 pub use set::{SetOptions, set};
 pub use trail_log::{audit_log, audit_verify};
-pub use verify::{VerifyOptions, verify};
+pub use verify::{MatrixOptions, VerifyOptions, matrix, verify};
 pub use verify_schemas::{SchemasOptions, verify_schemas};
 
 use std::collections::BTreeMap;
@@ -95,7 +99,9 @@ pub fn servers(fleet: &Fleet, command: &str) -> Arc<Servers> {
         .map(|(name, cluster)| (name.clone(), cluster.connection.clone(), cluster.max_connections));
     let servers =
         fleet.clusters.iter().fold(Servers::new(clusters, command), |servers, (name, cluster)| {
-            servers.behind(name, cluster.pooler, cluster.direct.clone())
+            servers
+                .behind(name, cluster.pooler, cluster.direct.clone())
+                .with_logins(name, cluster.logins.clone())
         });
     Arc::new(servers)
 }

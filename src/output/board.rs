@@ -144,7 +144,7 @@ impl Board {
             }
             Event::Working { what } => self.working = Some((*what).to_owned()),
             Event::StepStarted { what, .. } => self.working = Some(what.clone()),
-            Event::StepDone { .. } => self.working = None,
+            Event::StepDone { .. } | Event::Announced { .. } => self.working = None,
             Event::RunDone => *self = Self::default(),
             Event::WaveStarted { .. }
             | Event::Holding { .. }

@@ -5,9 +5,9 @@ use crate::model::severity::Severity;
 
 pub(super) fn render(notices: &Notices<'_>) -> String {
     let mut text = String::new();
-    for notice in &notices.all {
+    for notice in notices.open() {
         let level = match notice.severity {
-            severity if severity >= notices.fail_on => "error",
+            _ if notice.fails(notices.fail_on) => "error",
             Severity::Critical | Severity::High | Severity::Medium => "warning",
             Severity::Low | Severity::Info => "notice",
         };
@@ -24,6 +24,11 @@ pub(super) fn render(notices: &Notices<'_>) -> String {
             message = format!("{}: {message}", notice.place.label());
         }
         text.push_str(&format!("::{level} {properties}::{}\n", escaped(&message)));
+    }
+    for remark in &notices.remarks {
+        let level = if remark.grave { "error" } else { "notice" };
+        let (title, message) = (property(remark.title), escaped(&remark.message));
+        text.push_str(&format!("::{level} title={title}::{message}\n"));
     }
     text
 }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::model::migration::Version;
 use crate::model::tenant::{Tenant, TenantId};
 use crate::report::{
-    Configuration, Demo, Doctor, End, Failure, Listed, Planned, Provisioned, Report, Scene, Source,
-    Tenants, Verified,
+    AuditedDatabase, Configuration, Demo, Doctor, End, Failure, Listed, Planned, Provisioned,
+    Report, Scene, Source, Tenants, Verified,
 };
 
 /// The number of the format.
@@ -35,11 +35,14 @@ pub(super) fn lines(report: &Report) -> String {
         Report::CredentialList(_) => Some("credentials"),
         Report::Compared(_) => Some("deviants"),
         Report::Runs(_) => Some("runs"),
+        Report::Moves(_) => Some("moves"),
+        Report::Erasing(_) => Some("tables"),
         Report::Log(_) => Some("events"),
         Report::Findings(_) | Report::Linted(_) => Some("findings"),
         Report::Metrics(_) => Some("metrics"),
         Report::Doctor(_) => Some("checks"),
         Report::Rules(_) => Some("rules"),
+        Report::Matrix(_) => Some("matrix"),
         _ => None,
     };
     match list.and_then(|key| whole.get(key)).and_then(Value::as_array) {
@@ -75,6 +78,9 @@ fn value(report: &Report) -> Value {
         Report::Tenants(tenants) => self::tenants(tenants),
         Report::Tenant(listed) => json!({"format": FORMAT, "tenant": self::listed(listed)}),
         Report::Migration(run) => super::migration::json(run),
+        Report::Moved(answer) => super::moved::document(answer),
+        Report::Erasing(answer) => super::erased::document(answer),
+        Report::Moves(answer) => super::moved::moves_document(answer),
         Report::Runs(runs) => super::runs::runs_json(runs),
         Report::Run(run) => super::runs::run_json(run),
         Report::Log(log) => super::trail::log_json(log),
@@ -84,6 +90,7 @@ fn value(report: &Report) -> Value {
         Report::Rollout(answer) => super::rollout::document(answer),
         Report::Compared(answer) => super::compared::document(answer),
         Report::Findings(verified) => findings(verified),
+        Report::Matrix(answer) => super::matrix::json(answer),
         Report::Rule(rule) => super::explained::json(rule),
         Report::Rules(rules) => super::explained::list_json(rules),
         Report::Linted(linted) => super::linted::json(linted),
@@ -117,7 +124,11 @@ struct TenantFields<'a> {
     error: Option<&'a str>,
 }
 
-fn tenant<'a>(tenant: &'a Tenant, version: Option<Version>, error: Option<&'a str>) -> Value {
+pub(super) fn tenant<'a>(
+    tenant: &'a Tenant,
+    version: Option<Version>,
+    error: Option<&'a str>,
+) -> Value {
     let fields = TenantFields {
         id: tenant.id.as_str(),
         uuid: tenant.uuid.to_string(),
@@ -211,22 +222,23 @@ pub(super) fn failure(failure: &Failure) -> Value {
     })
 }
 
+/// The databases of an audit.
+pub(super) fn targets(databases: &[AuditedDatabase]) -> Value {
+    let target = |target: &AuditedDatabase| {
+        json!({
+            "cluster": target.cluster.as_str(),
+            "database": target.database.as_str(),
+            "tenants": target.tenants,
+            "findings": target.findings,
+            "status": target.status(),
+            "error": target.error.as_ref().map(failure),
+        })
+    };
+    databases.iter().map(target).collect()
+}
+
 fn findings(verified: &Verified) -> Value {
     let report = &verified.report;
-    let targets: Vec<Value> = verified
-        .databases
-        .iter()
-        .map(|target| {
-            json!({
-                "cluster": target.cluster.as_str(),
-                "database": target.database.as_str(),
-                "tenants": target.tenants,
-                "findings": target.findings,
-                "status": target.status(),
-                "error": target.error.as_ref().map(failure),
-            })
-        })
-        .collect();
     json!({
         "format": FORMAT,
         "fail_on": verified.fail_on,
@@ -235,7 +247,17 @@ fn findings(verified: &Verified) -> Value {
         "summary": report.summary,
         "coverage": report.coverage,
         "findings": report.findings,
-        "targets": targets,
+        "suppressed": report.suppressed,
+        "baseline": {
+            "file": verified.baseline,
+            "written": verified.written_baseline.as_ref().map(|(file, _)| file),
+            "known": report.known().count(),
+            "gone": verified.gone,
+        },
+        "allow": {"unused": verified.unused, "expired": verified.expired},
+        "fixes": verified.fixes,
+        "assumptions": report.assumptions,
+        "targets": targets(&verified.databases),
         "not_probed": report.not_probed,
         "unseen": report.unseen,
     })

@@ -8,6 +8,7 @@ mod canvas;
 mod compared;
 mod credentials;
 mod demo;
+mod erased;
 mod explained;
 mod failure;
 mod findings;
@@ -20,8 +21,10 @@ mod layout;
 mod linted;
 mod log;
 mod markdown;
+mod matrix;
 mod metrics;
 mod migration;
+mod moved;
 mod new_migration;
 mod notice;
 mod progress;
@@ -101,8 +104,7 @@ pub fn render(report: &Report, format: Format, style: &Style) -> String {
     };
     match format {
         Format::Human => human::render(report, style),
-        // No answer is values between commas yet: the command line refuses it.
-        Format::Json | Format::Csv => json::document(report),
+        Format::Json => json::document(report),
         Format::Ndjson => json::lines(report),
         Format::Sarif => findings(sarif::render),
         Format::Junit => findings(junit::render),
@@ -110,7 +112,12 @@ pub fn render(report: &Report, format: Format, style: &Style) -> String {
         Format::Markdown => match report {
             Report::Rule(rule) => explained::markdown(rule),
             Report::Rules(rules) => explained::list_markdown(rules),
+            Report::Matrix(answer) => matrix::markdown(answer),
             _ => findings(markdown::render),
+        },
+        Format::Csv => match report {
+            Report::Matrix(answer) => matrix::csv(answer),
+            _ => json::document(report),
         },
     }
 }

@@ -105,6 +105,7 @@ impl Observer for Lines {
 /// What a plain line says of an event; the board is as it was before.
 fn line(board: &Board, event: &Event<'_>) -> Option<String> {
     match event {
+        Event::Announced { what } => Some((*what).to_owned()),
         Event::StepDone { what, took, .. } => Some(format!("{what} ({})", duration(*took))),
         // It was looked at, and had everything.
         Event::TargetDone { rows: [first, rest @ ..], .. }
@@ -200,6 +201,9 @@ impl Bars {
 
 impl Observer for Bars {
     fn on(&self, event: &Event<'_>) {
+        if let Event::Announced { what } = event {
+            self.area.suspend(|| terminal::story(&format!("{what}\n")));
+        }
         locked(&self.board).take(event, Instant::now());
     }
 }

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::notice::{Notice, Notices, Place};
+use super::notice::{Notice, Notices, Place, justification};
+use crate::audit::Suppression;
 use crate::model::severity::Severity;
 use crate::report::Explained;
 
@@ -17,8 +18,12 @@ pub(super) fn render(notices: &Notices<'_>) -> String {
                 "id": rule.id,
                 "shortDescription": {"text": rule.title},
                 "fullDescription": {"text": full(rule)},
-                "help": {"text": format!("tenantctl explain {}", rule.id)},
+                "help": {"text": format!("{}\n\ntenantctl explain {}", rule.fix, rule.id)},
                 "defaultConfiguration": {"level": level(rule.severity)},
+                "properties": {
+                    "tags": ["security", rule.family],
+                    "security-severity": score(rule.severity),
+                },
             })
         })
         .collect();
@@ -34,6 +39,20 @@ pub(super) fn render(notices: &Notices<'_>) -> String {
                 "partialFingerprints": {"tenantctl/v1": notice.fingerprint},
                 "properties": {"severity": notice.severity.word()},
             });
+            if let Some(statements) = notice.reproduce {
+                result["properties"]["reproduce"] = statements.into();
+            }
+            if let Some(suppression) = notice.suppressed {
+                result["suppressions"] = json!([{
+                    "kind": "external",
+                    "status": "accepted",
+                    "justification": justification(suppression),
+                }]);
+            }
+            if notices.compared {
+                let known = notice.suppressed == Some(&Suppression::Baseline);
+                result["baselineState"] = if known { "unchanged" } else { "new" }.into();
+            }
             if let Some(index) = rules.iter().position(|rule| rule.id == notice.rule) {
                 result["ruleIndex"] = index.into();
             }
@@ -49,6 +68,10 @@ pub(super) fn render(notices: &Notices<'_>) -> String {
                 "version": env!("CARGO_PKG_VERSION"),
                 "rules": described,
             }},
+            "invocations": [{
+                "executionSuccessful": notices.whole,
+                "toolExecutionNotifications": notifications(notices),
+            }],
             "automationDetails": {"id": format!("tenantctl {}/", notices.command)},
             "columnKind": "unicodeCodePoints",
             "results": results,
@@ -59,6 +82,30 @@ pub(super) fn render(notices: &Notices<'_>) -> String {
 /// What a rule is about and what it costs, as one text.
 fn full(rule: &Explained) -> String {
     rule.what.map_or_else(|| rule.why.to_owned(), |what| format!("{what} {}", rule.why))
+}
+
+/// What is to be said about the run itself.
+fn notifications(notices: &Notices<'_>) -> Vec<Value> {
+    let remarks = notices.remarks.iter();
+    remarks
+        .map(|remark| {
+            json!({
+                "level": if remark.grave { "error" } else { "note" },
+                "message": {"text": format!("{}: {}", remark.title, remark.message)},
+            })
+        })
+        .collect()
+}
+
+/// How code scanning ranks severities: a number from 0 to 10.
+fn score(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => "9.5",
+        Severity::High => "8.0",
+        Severity::Medium => "5.5",
+        Severity::Low => "3.0",
+        Severity::Info => "0.0",
+    }
 }
 
 fn location(notice: &Notice<'_>) -> Value {

@@ -158,6 +158,7 @@ impl Observer for Stream {
                 let line = json!({"number": number, "name": name, "targets": targets});
                 state.write("wave_started", line);
             }
+            Event::Announced { what } => state.write("announced", json!({"what": what})),
             Event::Holding { what } => state.write("holding", json!({"what": what})),
             Event::TargetStarted { cluster, target } => {
                 let cluster = cluster.map(ClusterName::as_str);

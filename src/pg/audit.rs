@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::observe::catalog::catalog;
 use super::probe::probe;
+use super::servers::Servers;
 use super::session::Session;
 use crate::audit::Pairs;
 use crate::error::Error;
@@ -32,22 +33,36 @@ pub struct Manner {
     pub timeout: Duration,
     /// The tenants that are asked about; pairs of others are not tried.
     pub asked: Arc<BTreeSet<TenantId>>,
+    /// Whether `TRUNCATE` is run, which locks a table against everybody for as long as it takes.
+    pub truncate: bool,
 }
 
-/// So many sessions an audit of one database holds at once.
-pub const SESSIONS: usize = 1;
+/// So many sessions an audit of one database holds at once: the one that read the catalogues, the one
+/// that made a role to log in with, and that role's.
+pub const SESSIONS: usize = 3;
 
-/// Acts as the tenants' roles inside a transaction that is always rolled back. Needs a session that
-/// has run nothing else: a setting that was once set is never unset again.
+/// Acts as the application inside transactions that are always rolled back; answers what it observed,
+/// and what people should know about how it came in. It logs in by itself: with the application's
+/// credentials where there are any, otherwise with a role that is made for it and removed.
 ///
 /// # Errors
 ///
-/// When the session breaks. What a probe is refused is what it observed.
+/// When a session breaks. What a probe is refused is what it observed.
 pub async fn run_probes(
-    session: &Session,
+    servers: &Servers,
     catalog: &Catalog,
     estate: &Estate,
     manner: &Manner,
-) -> Result<Vec<Probe>, Error> {
-    probe(session.client(), catalog, estate, manner).await
+) -> Result<(Vec<Probe>, Vec<String>), Error> {
+    probe(servers, catalog, estate, manner).await
+}
+
+/// Removes the roles that audits made to log in with and did not live to remove; those of audits that
+/// are at work stay.
+///
+/// # Errors
+///
+/// When the session breaks. What cannot be removed is left for whoever may.
+pub async fn remove_probers(session: &Session) -> Result<(), Error> {
+    super::probe::sweep(session).await
 }

@@ -22,6 +22,7 @@ use crate::model::connection::{
     ChannelBinding, ConnectionSettings, Host, LoadBalanceHosts, Server, SslMode, SslNegotiation,
     TargetSessionAttrs,
 };
+use crate::model::secret::Secret;
 
 use super::attempt::{self, Cause, Failure};
 use super::cancel::Canceller;
@@ -75,6 +76,12 @@ impl Connector {
     #[must_use]
     pub fn with_database(&self, database: &str) -> Self {
         self.towards(self.settings.with_database(database))
+    }
+
+    /// The same target, as another role; see [`ConnectionSettings::with_login`].
+    #[must_use]
+    pub fn with_login(&self, user: &str, password: Option<&Secret>) -> Self {
+        self.towards(self.settings.with_login(user, password))
     }
 
     /// The same target under this `application_name`, unless the user chose one.

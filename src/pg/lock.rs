@@ -45,6 +45,13 @@ impl LockKey {
         Self::new("run", &id.to_string(), format!("run {id}"))
     }
 
+    /// One of the two places of a tenant that moves, in the place's own database.
+    pub(super) fn place(id: &TenantId, placement: &Placement) -> Self {
+        // Both may be in one database.
+        let name = format!("{id}\0{}", placement.schema.as_str());
+        Self::new("place", &name, format!("tenant {id} in {placement}"))
+    }
+
     /// The registry's own migrations.
     pub fn registry() -> Self {
         Self::new("registry", "", "the registry".to_owned())

@@ -24,6 +24,7 @@ use crate::error::{Code, Error};
 use crate::model::connection::ConnectionSettings;
 use crate::model::ident::Ident;
 use crate::model::pooling::Pooling;
+use crate::model::secret::Secret;
 use crate::model::tenant::ClusterName;
 
 /// Leaves nothing of the last user: its open transaction first, without which the rest would be
@@ -51,9 +52,22 @@ struct Link {
     line: Line,
     /// The way around a pooler, when there is one.
     direct: Option<Line>,
+    /// Logins of the application that are configured.
+    logins: BTreeMap<Ident, Line>,
     limit: usize,
     budget: Arc<Semaphore>,
     pools: Mutex<BTreeMap<String, Pool>>,
+}
+
+/// As whom a session of its own is opened.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::pg) enum Login<'l> {
+    /// As the role that the cluster's URL names.
+    Operator,
+    /// With the credentials that are configured for a login of the application.
+    Configured(&'l Ident),
+    /// As a role, with its password when there is one.
+    Role(&'l Ident, Option<&'l Secret>),
 }
 
 /// One way to a cluster.
@@ -82,6 +96,7 @@ impl Servers {
                 let link = Link {
                     line: Line::new(settings, None),
                     direct: None,
+                    logins: BTreeMap::new(),
                     limit,
                     budget: Arc::new(Semaphore::new(limit)),
                     pools: Mutex::new(BTreeMap::new()),
@@ -107,6 +122,33 @@ impl Servers {
             link.direct = direct.map(|settings| Line::new(settings, None));
         }
         self
+    }
+
+    /// Knows how logins of the application reach a cluster.
+    #[must_use]
+    pub fn with_logins(
+        mut self,
+        cluster: &ClusterName,
+        logins: impl IntoIterator<Item = (Ident, ConnectionSettings)>,
+    ) -> Self {
+        if let Some(link) = self.links.get_mut(cluster) {
+            let line = |(login, settings)| (login, Line::new(settings, None));
+            link.logins = logins.into_iter().map(line).collect();
+        }
+        self
+    }
+
+    /// The logins of the application that are configured for a cluster.
+    pub(in crate::pg) fn logins(&self, cluster: &ClusterName) -> Vec<&Ident> {
+        self.links.get(cluster).map_or_else(Vec::new, |link| link.logins.keys().collect())
+    }
+
+    /// Whether a role may be able to log in to a cluster without being told a password.
+    pub(in crate::pg) fn may_admit(&self, cluster: &ClusterName, role: &Ident) -> bool {
+        self.links.get(cluster).is_some_and(|link| {
+            let line = link.direct.as_ref().unwrap_or(&link.line);
+            line.settings.may_admit(role.as_str())
+        })
     }
 
     /// A session that keeps locks and settings between transactions, unless there is a pooler and no
@@ -160,9 +202,30 @@ impl Servers {
         cluster: &ClusterName,
         database: Option<&Ident>,
     ) -> Result<Session, Error> {
+        self.dedicated_as(cluster, database, Login::Operator).await
+    }
+
+    /// As [`Servers::dedicated`], as somebody.
+    ///
+    /// # Errors
+    ///
+    /// As [`Servers::session`].
+    pub(in crate::pg) async fn dedicated_as(
+        &self,
+        cluster: &ClusterName,
+        database: Option<&Ident>,
+        login: Login<'_>,
+    ) -> Result<Session, Error> {
         let link = self.link(cluster)?;
-        let line = link.direct.as_ref().unwrap_or(&link.line);
-        let connector = self.connector(line, database)?;
+        let own = link.direct.as_ref().unwrap_or(&link.line);
+        let line = match login {
+            Login::Configured(login) => link.logins.get(login).unwrap_or(own),
+            _ => own,
+        };
+        let mut connector = self.connector(line, database)?;
+        if let Login::Role(role, password) = login {
+            connector = connector.with_login(role.as_str(), password);
+        }
         let permit = link
             .making_room(None, || permit(&link.budget, link.limit))
             .await

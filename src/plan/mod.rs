@@ -4,10 +4,12 @@ mod change;
 pub mod credentials;
 pub mod drift;
 pub mod endurance;
+pub mod erasing;
 pub mod health;
 pub mod life;
 pub mod limits;
 pub mod locks;
+pub mod moving;
 pub mod outside;
 pub mod pending;
 #[cfg(test)]

@@ -35,6 +35,11 @@ pub enum Event<'a> {
         /// For what, in words.
         what: &'a str,
     },
+    /// Something that a person should know before it happens.
+    Announced {
+        /// What will happen, in words.
+        what: &'a str,
+    },
     /// Something that is no step of a plan begins, and may take a moment.
     Working {
         /// What, in words.

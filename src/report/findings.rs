@@ -2,10 +2,8 @@
 
 use serde::Serialize;
 
-use crate::audit::{Finding, Rule, Severity, Survey};
-use crate::model::catalog::Catalog;
-use crate::model::layout::Estate;
-use crate::model::probe::{Attempt, Outcome, Probe};
+use crate::audit::{Finding, Known, Rule, Severity, Suppressed, Suppression, Survey};
+use crate::model::probe::Probe;
 
 /// How many findings there are of each severity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -54,17 +52,17 @@ pub struct Coverage {
 
 impl Coverage {
     /// Counts what an audit of one database looked at.
-    pub fn of(catalog: &Catalog, estate: &Estate, probes: &[Probe]) -> Self {
-        let survey = Survey::new(catalog, estate, &[]);
+    pub fn of(survey: &Survey<'_>) -> Self {
+        let Survey { catalog, probes, .. } = survey;
         let own = catalog.relations.values().filter(|relation| {
             relation.kind.is_table() && survey.territories.contains_key(&relation.schema)
         });
-        let silent = probes.iter().filter(|probe| reason(probe).is_some()).count();
+        let silent = probes.iter().filter(|probe| probe.silent().is_some()).count();
         Self {
             tables: survey.tenant_tables.len() + own.count(),
             policies: catalog.policies.len(),
             probes: probes.len() - silent,
-            not_probed: silent,
+            not_probed: unanswered(probes).count(),
         }
     }
 
@@ -97,8 +95,12 @@ pub struct FindingsReport {
     pub summary: Summary,
     /// How much was looked at.
     pub coverage: Coverage,
-    /// The findings, the gravest first.
+    /// The findings that count, the gravest first.
     pub findings: Vec<Finding>,
+    /// The findings that do not count, and why.
+    pub suppressed: Vec<Suppressed>,
+    /// What the judgement takes for granted; each thing once.
+    pub assumptions: Vec<String>,
     /// What was not probed, and why; sorted, each reason once.
     pub not_probed: Vec<NotProbed>,
     /// What the auditing role could not see.
@@ -116,13 +118,11 @@ impl FindingsReport {
     ) {
         self.findings.extend(findings);
         self.coverage.add(coverage);
-        self.not_probed.extend(probes.iter().filter_map(|probe| {
-            Some(NotProbed {
-                relation: probe.relation.to_string(),
-                role: probe.role.to_string(),
-                operation: probe.attempt.word(),
-                reason: reason(probe)?,
-            })
+        self.not_probed.extend(unanswered(probes).map(|(probe, reason)| NotProbed {
+            relation: probe.object.clone(),
+            role: probe.role.to_string(),
+            operation: probe.attempt.word(),
+            reason,
         }));
         self.unseen.extend(unseen.iter().cloned());
     }
@@ -134,10 +134,37 @@ impl FindingsReport {
         // What belongs to the cluster (roles, databases) is found from each of its databases.
         self.findings.dedup_by(|a, b| a.fingerprint == b.fingerprint && a.rule == b.rule);
         self.summary = Summary::of(self.findings.iter().map(|finding| finding.severity));
+        self.assumptions.sort();
+        self.assumptions.dedup();
         self.not_probed.sort();
         self.not_probed.dedup();
         self.unseen.sort();
         self.unseen.dedup();
+    }
+
+    /// Divides the findings into those that count and those that do not.
+    pub fn settle(&mut self, open: Vec<Finding>, suppressed: Vec<Suppressed>) {
+        self.summary = Summary::of(open.iter().map(|finding| finding.severity));
+        self.findings = open;
+        self.suppressed = suppressed;
+    }
+
+    /// Takes every finding that counts as one that was there before.
+    pub fn accept(&mut self) {
+        let open = std::mem::take(&mut self.findings);
+        let known = open
+            .into_iter()
+            .map(|finding| Suppressed { finding, suppression: Suppression::Baseline });
+        let mut suppressed = std::mem::take(&mut self.suppressed);
+        suppressed.extend(known);
+        suppressed.sort_by(|a, b| a.finding.sort_key().cmp(&b.finding.sort_key()));
+        self.settle(Vec::new(), suppressed);
+    }
+
+    /// The findings that were there before, as a baseline knows them.
+    pub fn known(&self) -> impl Iterator<Item = Known> {
+        let known = |one: &&Suppressed| one.suppression == Suppression::Baseline;
+        self.suppressed.iter().filter(known).map(|one| Known::from(&one.finding))
     }
 
     /// Whether no finding is as grave as the limit, or graver.
@@ -165,16 +192,12 @@ pub enum Verdict {
     Fail,
 }
 
-/// Why an attempt says nothing, when it says nothing.
-fn reason(probe: &Probe) -> Option<String> {
-    match &probe.outcome {
-        Outcome::NotProbed(reason) => Some(reason.clone()),
-        Outcome::Failed { sqlstate, message } => Some(format!("{message} ({sqlstate})")),
-        Outcome::Rows(0) if probe.attempt == Attempt::Control => {
-            Some("the tenant does not see its own row".to_owned())
-        }
-        Outcome::Rows(_) | Outcome::Allowed | Outcome::Refused | Outcome::Constraint(_) => None,
-    }
+/// The attempts that say nothing where no other one answers.
+fn unanswered(probes: &[Probe]) -> impl Iterator<Item = (&Probe, String)> {
+    probes
+        .iter()
+        .filter_map(|probe| Some((probe, probe.silent()?)))
+        .filter(|(silent, _)| !probes.iter().any(|probe| probe.answers(silent)))
 }
 
 #[cfg(test)]

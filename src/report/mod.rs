@@ -6,11 +6,14 @@ mod configuration;
 mod credentials;
 mod demo;
 mod doctor;
+mod erased;
 pub mod event;
 mod explained;
 mod findings;
 mod linted;
+mod matrix;
 mod migration;
+mod moved;
 mod new_migration;
 mod planned;
 mod provisioned;
@@ -31,12 +34,15 @@ pub use credentials::{
 };
 pub use demo::{Demo, End, Kept, KeptTenant, Scene, Trial};
 pub use doctor::{Check, Doctor, Health};
+pub use erased::{ErasedLink, ErasedTable, Erasing};
 pub use explained::Explained;
 pub use findings::{Coverage, FindingsReport, NotProbed, Summary as FindingsSummary};
 pub use linted::{Linted, LintedSet};
+pub use matrix::Matrix;
 pub use migration::{
     Failure, MigrationRun, PastFailure, Status, Summary, TargetReport, Verb, VersionCount,
 };
+pub use moved::{Announced, Moved, MovedHow, Moves};
 pub use new_migration::NewMigration;
 pub use planned::{Planned, PlannedStep};
 pub use provisioned::{Credential, Outcome, Provisioned};
@@ -46,7 +52,7 @@ pub use runs::{Runs, ShownRun};
 pub use settled::{Settled, SettledStatus, SettledTarget};
 pub use tenants::{KnownPassword, Listed, Source, Tenants};
 pub use trail::{Log, LogVerified};
-pub use verified::{AuditedDatabase, Verified};
+pub use verified::{AuditedDatabase, FixFile, Verified};
 
 use crate::error::Code;
 
@@ -71,6 +77,12 @@ pub enum Report {
     Tenant(Box<Listed>),
     /// `migrate up`, `migrate status`.
     Migration(MigrationRun),
+    /// `move`, `move finish`, `move abort`.
+    Moved(Box<Moved>),
+    /// `move status`.
+    Moves(Moves),
+    /// `erase`.
+    Erasing(Box<Erasing>),
     /// `runs list`.
     Runs(Runs),
     /// `runs show`.
@@ -89,6 +101,8 @@ pub enum Report {
     Compared(Compared),
     /// `verify-rls`.
     Findings(Box<Verified>),
+    /// `verify-rls matrix`.
+    Matrix(Box<Matrix>),
     /// `explain RULE`.
     Rule(Explained),
     /// `explain`: every rule.
@@ -150,6 +164,7 @@ impl Report {
             Self::LogVerified(verified) => verified.verdict(),
             Self::Doctor(doctor) => doctor.verdict(),
             Self::Findings(verified) => verified.verdict(),
+            Self::Matrix(matrix) => matrix.verdict(),
             Self::Linted(linted) => linted.verdict(),
             Self::Demo(demo) => demo.verdict(),
             _ => Verdict::Done,

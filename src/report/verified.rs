@@ -1,10 +1,13 @@
 //! What `verify-rls` answers: the findings, what could not be audited, and what that amounts to.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use serde::Serialize;
 
 use super::findings::{self, FindingsReport};
 use super::{Failure, Verdict};
-use crate::audit::{Pairs, Severity};
+use crate::audit::{Allow, Known, Pairs, Severity};
 use crate::error::Code;
 use crate::model::ident::Ident;
 use crate::model::tenant::ClusterName;
@@ -20,6 +23,18 @@ pub struct Verified {
     pub untouched: usize,
     /// What was found.
     pub report: FindingsReport,
+    /// The file with the findings that were there before.
+    pub baseline: Option<PathBuf>,
+    /// The file that the findings of this audit were written to, and how many it knows.
+    pub written_baseline: Option<(PathBuf, usize)>,
+    /// What was there before, was looked for, and is found no more.
+    pub gone: Vec<Known>,
+    /// Exceptions that cover nothing, where the audit would have seen it.
+    pub unused: Vec<Allow>,
+    /// Exceptions that are over. They are a "no" until somebody renews or removes them.
+    pub expired: Vec<Allow>,
+    /// The files that the fixes were written to; none when nobody asked.
+    pub fixes: Option<Vec<FixFile>>,
     /// From which severity on a finding is a "no".
     pub fail_on: Severity,
     /// Which tenants acted against which; none when nobody did.
@@ -28,6 +43,21 @@ pub struct Verified {
     pub interrupted: bool,
     /// How long it took.
     pub took: Duration,
+}
+
+/// The fixes for one cluster, written.
+#[derive(Clone, Debug, Serialize)]
+pub struct FixFile {
+    /// The cluster.
+    pub cluster: String,
+    /// The databases that it must be run in.
+    pub databases: Vec<String>,
+    /// Where it is.
+    pub file: PathBuf,
+    /// How many statements it has.
+    pub statements: usize,
+    /// How many findings need a decision instead.
+    pub decisions: usize,
 }
 
 /// One database of an audit.
@@ -72,17 +102,24 @@ impl Verified {
             return Verdict::Interrupted;
         }
         // What was found is a "no", whatever the rest would have answered.
-        if self.report.verdict(self.fail_on) == findings::Verdict::Fail {
+        let found = self.report.verdict(self.fail_on) == findings::Verdict::Fail;
+        if found || !self.expired.is_empty() {
             return Verdict::No;
         }
-        let codes: Vec<Code> = self.failures().map(|(_, failure)| failure.code).collect();
-        match codes.as_slice() {
-            [] => Verdict::Done,
-            [first, rest @ ..] if codes.len() == self.databases.len() => {
-                Verdict::Failed(rest.iter().all(|code| code == first).then_some(*first))
-            }
-            _ => Verdict::Partial,
+        completeness(&self.databases)
+    }
+}
+
+/// Whether every database was looked at.
+pub(super) fn completeness(databases: &[AuditedDatabase]) -> Verdict {
+    let failures = databases.iter().filter_map(|database| database.error.as_ref());
+    let codes: Vec<Code> = failures.map(|failure| failure.code).collect();
+    match codes.as_slice() {
+        [] => Verdict::Done,
+        [first, rest @ ..] if codes.len() == databases.len() => {
+            Verdict::Failed(rest.iter().all(|code| code == first).then_some(*first))
         }
+        _ => Verdict::Partial,
     }
 }
 
@@ -106,6 +143,12 @@ mod tests {
             databases: codes.iter().map(database).collect(),
             untouched: 0,
             report: FindingsReport::default(),
+            baseline: None,
+            written_baseline: None,
+            gone: Vec::new(),
+            unused: Vec::new(),
+            expired: Vec::new(),
+            fixes: None,
             fail_on: Severity::High,
             pairs: None,
             interrupted: false,

@@ -5,6 +5,7 @@
 //! reach a server.
 
 pub mod position;
+pub mod predicate;
 mod quote;
 pub mod scan;
 pub mod token;

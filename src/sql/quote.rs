@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::model::ident::{Ident, QualifiedName};
+use crate::model::layout::Setting;
 
 /// A statement, or a part of one, in which every outside name and value is quoted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,6 +60,17 @@ impl Fragment for Ident {
 impl Fragment for QualifiedName {
     fn fragment(&self) -> String {
         self.to_string()
+    }
+}
+
+impl Fragment for Setting {
+    /// Part by part: one may be a word of SQL, as in `app.user`.
+    fn fragment(&self) -> String {
+        let parts = self
+            .as_str()
+            .split('.')
+            .map(|part| Ident::new(part).map_or_else(|_| part.to_owned(), |part| part.to_string()));
+        parts.collect::<Vec<_>>().join(".")
     }
 }
 
@@ -131,6 +143,13 @@ mod tests {
     fn literals_cannot_end_early() {
         assert_eq!(sql!("{}", Literal("a'; DROP ROLE b; --")).as_str(), "'a''; DROP ROLE b; --'");
         assert_eq!(sql!("{}", Literal("a\\'b")).as_str(), r"E'a\\''b'");
+    }
+
+    #[test]
+    fn settings_may_hold_words_of_sql() {
+        let name = |text| sql!("SET LOCAL {}", Setting::new(text).unwrap()).as_str().to_owned();
+        assert_eq!(name("app.tenant_id"), "SET LOCAL app.tenant_id");
+        assert_eq!(name("app.user"), "SET LOCAL app.\"user\"");
     }
 
     #[test]

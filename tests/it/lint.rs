@@ -214,10 +214,10 @@ fn every_rule_that_finds_something_can_be_explained() {
     let world = broken();
     for rule in rules(&lint(&world, &["-o", "json"]).code(2).json()) {
         let text = world.tenantctl(["explain", rule.as_str()]).run().ok();
-        assert!(text.stdout().contains("breaks it"), "{rule}");
+        assert!(text.stdout().contains("\nexample\n"), "{rule}");
     }
     let gone = world.tenantctl(["explain", "no-such-rule"]).run().code(1);
-    assert!(gone.stderr().contains("write-without-tenant"));
+    assert!(gone.stderr().contains("tenantctl explain lists every rule"));
 }
 
 fn made(world: &World, args: &[&str]) -> PathBuf {

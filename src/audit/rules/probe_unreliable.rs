@@ -29,10 +29,10 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
         .map(|probe| {
             let message = format!(
                 "tenant {} does not see its own row in {} as {}",
-                probe.target, probe.relation, probe.role
+                probe.target, probe.object, probe.role
             );
             let fix = Fix::Advice("check which setting the policies of this table read".to_owned());
-            RULE.finding(survey.object("table", &probe.relation), message, fix)
+            RULE.finding(survey.object(probe.kind, &probe.object), message, fix)
                 .role(&probe.role)
                 .operation(probe.attempt.word())
                 .tenants([&probe.acting, &probe.target])

@@ -77,6 +77,11 @@ impl Clues {
         }
     }
 
+    /// The texts that are mentioned.
+    pub(super) fn texts(&self) -> &[String] {
+        &self.texts
+    }
+
     /// Lengths and sizes that are worth trying.
     fn sizes(&self) -> Vec<usize> {
         let near = self.numbers.iter().flat_map(|number| [*number, number + 1, number - 1]);
@@ -167,8 +172,11 @@ pub(super) fn others(column: &str, kind: &Kind, clues: &Clues) -> Vec<String> {
         "text" | "character varying" | "character" | "name" | "citext" | "ltree" => {
             texts(column, clues)
         }
-        "smallint" | "integer" | "bigint" | "numeric" | "real" | "double precision" | "money" => {
-            numbers(clues)
+        "smallint" | "integer" | "bigint" => numbers(clues),
+        "numeric" | "real" | "double precision" | "money" => {
+            let mut found = numbers(clues);
+            found.push("0.5".to_owned());
+            found
         }
         "boolean" => owned(&["true", "false"]),
         "date" | "timestamp with time zone" | "timestamp without time zone" => {
@@ -248,15 +256,9 @@ fn numbers(clues: &Clues) -> Vec<String> {
     let near =
         known.flat_map(|number| [*number, number.saturating_add(1), number.saturating_sub(1)]);
     let middle = clues.numbers.windows(2).map(|pair| pair[0].midpoint(pair[1]));
-    let mut found: Vec<String> = [1, 0, 10]
-        .into_iter()
-        .chain(near)
-        .chain(middle)
-        .chain([100, -1])
-        .map(|n| n.to_string())
-        .collect();
-    found.push("0.5".to_owned());
-    found
+    let found =
+        [1, 0, 10].into_iter().chain(near).chain(middle).chain([100, -1]).map(|n| n.to_string());
+    found.collect()
 }
 
 fn json(clues: &Clues) -> Vec<String> {
@@ -350,7 +352,8 @@ pub(super) fn base(type_name: &str) -> &str {
     }
 }
 
-fn size(type_name: &str) -> Option<usize> {
+/// The first number of a type's modifier.
+pub(super) fn size(type_name: &str) -> Option<usize> {
     let (_, modifier) = type_name.split_once('(')?;
     modifier.split([')', ',']).next()?.parse().ok()
 }

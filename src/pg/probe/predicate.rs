@@ -1,9 +1,12 @@
 //! The condition that the server would apply, put together from the policies of a role.
 
+use super::canary::Known;
+use super::guess::{self, Clues};
+use super::shape::Shape;
 use crate::audit::Survey;
 use crate::model::catalog::{Command, Oid, Policy, Relation};
-use crate::model::layout::Tenancy;
-use crate::model::probe::Outcome;
+use crate::model::ident::Ident;
+use crate::model::layout::{Setting, Tenancy};
 use crate::sql;
 use crate::sql::Sql;
 
@@ -53,11 +56,80 @@ pub(super) fn asks_more(survey: &Survey<'_>, table: Oid, tenancy: &Tenancy) -> b
     })
 }
 
-/// Reads a failure under a context that is no tenant: sound policies stumble over it (`''::uuid`).
-pub(super) fn fails_closed(sqlstate: String, message: String) -> Outcome {
-    if matches!(sqlstate.as_str(), "22P02" | "42704" | "P0001") {
-        Outcome::Refused
-    } else {
-        Outcome::Failed { sqlstate, message }
+/// Rows like one that is known, varied where policies look: a hole may be open for public rows only.
+pub(super) fn variations(
+    shape: &Shape,
+    base: &Known,
+    texts: &[&str],
+    tenant: Option<&Ident>,
+) -> Vec<Known> {
+    let mut rows = vec![base.clone()];
+    for column in &shape.columns {
+        let name = column.name.as_str();
+        // It stays the target's row, and points where it points.
+        if Some(&column.name) == tenant
+            || base.contains_key(&column.name) && shape.is_reference(&column.name)
+        {
+            continue;
+        }
+        let spoken: Vec<&&str> = texts.iter().filter(|text| names(text, name)).collect();
+        if spoken.is_empty() {
+            continue;
+        }
+        let kind = shape.kind(column);
+        let clues = Clues::of(spoken.iter().map(|text| **text));
+        let values = std::iter::once(None).chain(
+            guess::first(&kind).into_iter().chain(guess::others(name, &kind, &clues)).map(Some),
+        );
+        for value in values.take(VALUES) {
+            let mut row = base.clone();
+            match value {
+                Some(value) => row.insert(column.name.clone(), value),
+                None => row.remove(&column.name),
+            };
+            rows.push(row);
+        }
+        rows.truncate(ROWS);
     }
+    rows
+}
+
+/// So many values are tried in each column that a policy looks at,
+const VALUES: usize = 12;
+
+/// and so many rows in all.
+const ROWS: usize = 60;
+
+/// Whether a text speaks of a column.
+fn names(text: &str, column: &str) -> bool {
+    text.match_indices(column).any(|(at, _)| {
+        let word = |c: char| c.is_alphanumeric() || c == '_';
+        !text[..at].ends_with(word) && !text[at + column.len()..].starts_with(word)
+    })
+}
+
+/// The custom settings that texts read besides one, each with values that are worth trying.
+pub(super) fn switches(texts: &[&str], tenancy: &Tenancy) -> Vec<(Setting, Vec<String>)> {
+    const READS: &str = "current_setting('";
+    let mut found: Vec<(Setting, Vec<String>)> = Vec::new();
+    for text in texts {
+        for (at, _) in text.match_indices(READS) {
+            let rest = &text[at + READS.len()..];
+            let Some(name) = rest.split('\'').next() else { continue };
+            let Ok(setting) = Setting::new(name) else { continue };
+            if setting.as_str().eq_ignore_ascii_case(tenancy.setting.as_str())
+                || found.iter().any(|(known, _)| *known == setting)
+            {
+                continue;
+            }
+            let mut values: Vec<String> = ["on", "true", "1"].map(str::to_owned).into();
+            values
+                .extend(Clues::of([*text]).texts().iter().filter(|text| text.len() <= 40).cloned());
+            values.retain(|value| !value.is_empty() && *value != setting.as_str());
+            values.dedup();
+            values.truncate(8);
+            found.push((setting, values));
+        }
+    }
+    found
 }

@@ -1,26 +1,34 @@
-//! One attempt at a time: a savepoint, a role, a context, a statement, and back.
+//! One attempt at a time: a savepoint, a role, a context, statements, and back.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::time::Duration;
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
+use super::enter::Who;
 use crate::error::Error;
-use crate::model::catalog::Catalog;
-use crate::model::ident::Ident;
-use crate::model::layout::Setting;
 use crate::pg::observe::catalog::failed;
-use crate::sql;
-use crate::sql::{Literal, Sql};
+use crate::sql::Sql;
 
-/// What the server answered to the last statement of a script.
+/// A row as text.
+pub(super) type Row = Vec<Option<String>>;
+
+/// What one statement of a script did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Done {
+    /// The rows it hit.
+    pub(super) hit: u64,
+    /// The rows it returned.
+    pub(super) rows: Vec<Row>,
+}
+
+/// What the server answered to a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It ran: the rows it hit, and the first row it returned.
-    Done { hit: u64, first: Vec<Option<String>> },
-    /// It was refused by privilege or policy.
+    /// All of it ran.
+    Done(Vec<Done>),
+    /// A statement was refused by privilege or policy.
     Refused { message: String },
-    /// It failed for another reason.
+    /// A statement failed for another reason.
     Failed {
         sqlstate: String,
         message: String,
@@ -32,106 +40,113 @@ pub(super) enum Answer {
 }
 
 impl Answer {
-    /// The number in the first column of the first row.
-    pub(super) fn number(&self) -> Option<u64> {
+    /// What the last statement did.
+    pub(super) fn last(&self) -> Option<&Done> {
         match self {
-            Self::Done { first, .. } => first.first()?.as_deref()?.parse().ok(),
+            Self::Done(all) => all.last(),
             _ => None,
         }
+    }
+
+    /// The number in the first column of the last statement's first row.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.last()?.rows.first()?.first()?.as_deref()?.parse().ok()
     }
 
     /// Why it did not run.
     pub(super) fn trouble(&self) -> Option<String> {
         match self {
-            Self::Done { .. } => None,
+            Self::Done(_) => None,
             Self::Refused { message } => Some(format!("{message} (42501)")),
             Self::Failed { sqlstate, message, .. } => Some(format!("{message} ({sqlstate})")),
         }
     }
+
+    /// Whether the server had no time for it, which says nothing about anything.
+    pub(super) fn hurried(&self) -> bool {
+        matches!(self, Self::Failed { sqlstate, .. } if ["55P03", "57014"].contains(&sqlstate.as_str()))
+    }
 }
 
-/// A session inside the transaction of the probe.
-pub(super) struct Session<'c> {
-    client: &'c Client,
-    /// Whether `RESET ROLE`, which any function may say, makes it a superuser again.
-    pub(super) superuser: bool,
-    /// The role that the session goes back to.
-    pub(super) operator: String,
-    /// For each role that was asked for: why the session cannot become it.
-    becomes: RefCell<HashMap<Ident, Option<String>>>,
+/// A session inside the transaction of the probes.
+pub(super) struct Session {
+    held: crate::pg::Session,
+    /// Who it is.
+    pub(super) who: Who,
 }
 
-impl<'c> Session<'c> {
-    pub(super) fn new(client: &'c Client, catalog: &Catalog) -> Self {
-        Self {
-            client,
-            superuser: catalog.roles.get(&catalog.reader).is_some_and(|role| role.superuser),
-            operator: catalog.role_name(catalog.reader),
-            becomes: RefCell::default(),
-        }
+/// What every attempt is limited to, besides the locks: idle time is limited because the session may
+/// lose its client.
+const LIMITS: &str = "SET LOCAL idle_in_transaction_session_timeout = '60s'";
+
+/// Locks are waited for less long than the server waits before it looks for a deadlock, so that it
+/// is always the probe that gives way, and never the application.
+const LOCKS: &str = "SELECT pg_catalog.set_config('lock_timeout', least(500, \
+                     (SELECT setting::int / 2 FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout'))::text, true)";
+
+impl Session {
+    /// Begins the transaction that everything happens in.
+    ///
+    /// # Errors
+    ///
+    /// When the session breaks.
+    pub(super) async fn begin(
+        held: crate::pg::Session,
+        who: Who,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
+        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+        let timeout = timeout.as_millis().clamp(1, 600_000);
+        held.client()
+            .batch_execute(&format!("{begin}; SET LOCAL statement_timeout = {timeout}; {LIMITS}; {LOCKS}; SAVEPOINT attempt"))
+            .await
+            .map_err(|error| failed("begin to probe", error))?;
+        Ok(Self { held, who })
     }
 
-    /// Why the session cannot act as a role; `None` when it can.
-    pub(super) async fn barred(&self, role: &Ident) -> Result<Option<String>, Error> {
-        if let Some(known) = self.becomes.borrow().get(role) {
-            return Ok(known.clone());
-        }
-        let why = match self.attempt(&[sql!("SET LOCAL ROLE {}", role)]).await? {
-            Answer::Done { .. } => None,
-            Answer::Refused { .. } => Some(format!(
-                "{} may not act as {role}: GRANT {role} TO {}",
-                self.operator, self.operator
-            )),
-            Answer::Failed { message, .. } => Some(message),
-        };
-        self.becomes.borrow_mut().insert(role.clone(), why.clone());
-        Ok(why)
+    /// Ends it, and takes back what might be left.
+    ///
+    /// # Errors
+    ///
+    /// When the session breaks: the server then takes everything back.
+    pub(super) async fn end(self) -> Result<(), Error> {
+        self.client()
+            .batch_execute("ROLLBACK")
+            .await
+            .map_err(|error| failed("roll the probes back", error))
     }
 
-    /// Reads rows as the operator; none when they cannot be read.
-    pub(super) async fn rows(&self, query: &Sql) -> Result<Vec<Vec<Option<String>>>, Error> {
-        let script = format!("SAVEPOINT attempt; {query}; RELEASE SAVEPOINT attempt");
-        match self.client.simple_query(&script).await {
-            Ok(messages) => Ok(messages
-                .iter()
-                .filter_map(|message| match message {
-                    SimpleQueryMessage::Row(row) => {
-                        Some((0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect())
-                    }
-                    _ => None,
-                })
-                .collect()),
-            Err(error) if error.as_db_error().is_none() => Err(failed("probe", error)),
-            Err(error) => {
-                self.take_back().await?;
-                if error.code().is_some_and(|code| code.code() == "55P03") {
-                    self.hurry().await?;
-                }
-                Ok(Vec::new())
-            }
-        }
+    pub(super) fn client(&self) -> &Client {
+        self.held.client()
     }
 
-    /// Runs statements and takes them back; answers for the last one.
+    /// Runs statements and takes them back.
+    ///
+    /// All go to the server in one message: what they lock is held for as long as they run, however
+    /// far away the server is, and no role or setting is left standing between two of them.
+    ///
+    /// # Errors
+    ///
+    /// When the session breaks. What a statement is refused is part of the answer.
     pub(super) async fn attempt(&self, statements: &[Sql]) -> Result<Answer, Error> {
-        self.script(statements, "ROLLBACK TO SAVEPOINT attempt; RELEASE SAVEPOINT attempt").await
-    }
-
-    /// Runs statements and keeps what they did until the transaction ends, but not the role.
-    pub(super) async fn keep(&self, statements: &[Sql]) -> Result<Answer, Error> {
-        self.script(statements, "SET LOCAL ROLE NONE; RELEASE SAVEPOINT attempt").await
-    }
-
-    async fn script(&self, statements: &[Sql], after: &str) -> Result<Answer, Error> {
         let body: Vec<&str> = statements.iter().map(Sql::as_str).collect();
-        // One message, so that a role is never left standing between two of them.
-        let script = format!("SAVEPOINT attempt; {}; {after}", body.join("; "));
-        let error = match self.client.simple_query(&script).await {
-            Ok(messages) => return Ok(answer(&messages, statements.len())),
+        let script = format!("{}; ROLLBACK TO SAVEPOINT attempt", body.join("; "));
+        let error = match self.client().simple_query(&script).await {
+            Ok(messages) => return Ok(answer(messages, statements.len())),
             Err(error) => error,
         };
         let answer = match error.as_db_error() {
             None => return Err(failed("probe", error)),
+            Some(said) if said.code().code() == "42601" => {
+                // Nobody but this crate wrote it, or the server printed it.
+                log::debug!("{}: {script}", said.message());
+                Answer::Failed {
+                    sqlstate: "42601".to_owned(),
+                    message: said.message().to_owned(),
+                    inside: said.where_().is_some(),
+                    constraint: None,
+                }
+            }
             Some(said) if said.code().code() == "42501" => {
                 Answer::Refused { message: said.message().to_owned() }
             }
@@ -142,56 +157,51 @@ impl<'c> Session<'c> {
                 constraint: said.table().and(said.constraint()).map(str::to_owned),
             },
         };
-        self.take_back().await?;
+        self.client()
+            .batch_execute("ROLLBACK TO SAVEPOINT attempt")
+            .await
+            .map_err(|error| failed("take a probe back", error))?;
         if matches!(&answer, Answer::Failed { sqlstate, .. } if sqlstate == "55P03") {
-            self.hurry().await?;
+            // Who holds a lock for so long will hold it for the next attempt.
+            self.client()
+                .batch_execute("SET LOCAL lock_timeout = '50ms'; SAVEPOINT attempt")
+                .await
+                .map_err(|error| failed("limit the wait for locks", error))?;
         }
         Ok(answer)
     }
 
-    /// Waits less for locks from now on: who holds one for seconds will hold it for the next attempt.
-    async fn hurry(&self) -> Result<(), Error> {
-        self.client
-            .batch_execute("SET LOCAL lock_timeout = '100ms'")
-            .await
-            .map_err(|error| failed("limit the wait for locks", error))
-    }
-
-    async fn take_back(&self) -> Result<(), Error> {
-        self.client
-            .batch_execute("ROLLBACK TO SAVEPOINT attempt; RELEASE SAVEPOINT attempt")
-            .await
-            .map_err(|error| failed("take a probe back", error))
+    /// Rows of a query; none when it cannot be answered.
+    ///
+    /// # Errors
+    ///
+    /// When the session breaks.
+    pub(super) async fn rows(&self, query: &Sql) -> Result<Vec<Row>, Error> {
+        Ok(match self.attempt(std::slice::from_ref(query)).await? {
+            Answer::Done(mut all) => all.pop().unwrap_or_default().rows,
+            _ => Vec::new(),
+        })
     }
 }
 
-/// The statements that make a session somebody: a role, and a tenant when a setting holds it.
-pub(super) fn enter(role: &Ident, context: Option<(&Setting, &str)>) -> Vec<Sql> {
-    let mut statements = vec![sql!("SET LOCAL ROLE {}", role)];
-    if let Some((setting, key)) = context {
-        let name = Literal(setting.as_str());
-        statements.push(sql!("SELECT pg_catalog.set_config({}, {}, true)", name, Literal(key)));
-    }
-    statements
-}
-
-/// Picks the answer to the last of `count` statements, which stand behind the savepoint.
-fn answer(messages: &[SimpleQueryMessage], count: usize) -> Answer {
-    let mut done = 0;
-    let mut first: Option<Vec<Option<String>>> = None;
+/// Sorts the messages by statement.
+fn answer(messages: Vec<SimpleQueryMessage>, count: usize) -> Answer {
+    let mut done = vec![Done::default()];
     for message in messages {
+        let Some(current) = done.last_mut() else { break };
         match message {
-            SimpleQueryMessage::Row(row) if done == count && first.is_none() => {
-                first = Some((0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect());
+            SimpleQueryMessage::Row(row) => {
+                current
+                    .rows
+                    .push((0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect());
             }
             SimpleQueryMessage::CommandComplete(hit) => {
-                if done == count {
-                    return Answer::Done { hit: *hit, first: first.unwrap_or_default() };
-                }
-                done += 1;
+                current.hit = hit;
+                done.push(Done::default());
             }
             _ => {}
         }
     }
-    Answer::Done { hit: 0, first: first.unwrap_or_default() }
+    done.truncate(count);
+    Answer::Done(done)
 }

@@ -9,8 +9,8 @@ use super::canary::Known;
 use super::guess::{self, Clues, Kind};
 use super::session::{Answer, Session};
 use crate::error::Error;
-use crate::model::catalog::{Column, Fill, Oid, Relation};
-use crate::model::ident::Ident;
+use crate::model::catalog::{Column, Fill, Oid};
+use crate::model::ident::{Ident, QualifiedName};
 use crate::sql;
 use crate::sql::{List, Literal, Sql};
 
@@ -20,15 +20,35 @@ const COMBINATIONS: usize = 20_000;
 /// So many are tried one by one, where trying them together is an error.
 const SINGLY: usize = 120;
 
-/// What is known about the rows of a table beyond its columns' names.
-#[derive(Default)]
+/// A table, as far as making rows for it needs to know.
 pub(super) struct Shape {
+    pub(super) name: QualifiedName,
+    pub(super) columns: Vec<Column>,
+    /// Columns whose values are counted, or generated as an identity: a value is given instead, which
+    /// counts nothing on.
+    counted: BTreeSet<Ident>,
+    /// Columns that no statement may set.
+    generated: BTreeSet<Ident>,
+    /// Columns that other tables point at.
+    pub(super) pointed_at: BTreeSet<Ident>,
+    /// What it points at.
+    pub(super) references: Vec<Reference>,
+    /// The columns of its primary key.
+    pub(super) key: Vec<Ident>,
     kinds: BTreeMap<Ident, Kind>,
     /// Expressions of defaults.
     defaults: BTreeMap<Ident, String>,
     /// Expressions of domains' constraints, by column.
     domains: BTreeMap<Ident, String>,
     checks: Vec<Check>,
+}
+
+/// A foreign key.
+#[derive(Clone, Debug)]
+pub(super) struct Reference {
+    pub(super) parent: Oid,
+    /// Its columns: (here, there).
+    pub(super) columns: Vec<(Ident, Ident)>,
 }
 
 struct Check {
@@ -45,61 +65,160 @@ enum Candidate {
 }
 
 impl Shape {
-    /// Reads it from the server. What cannot be read is left out: a canary may still do.
-    pub(super) async fn read(session: &Session<'_>, table: Oid) -> Result<Self, Error> {
-        let mut shape = Self::default();
-        let table = Sql::from_catalog(&table.to_string());
+    /// Reads them from the server, three statements for any number.
+    ///
+    /// # Errors
+    ///
+    /// When the session breaks.
+    pub(super) async fn read(
+        session: &Session,
+        tables: &BTreeSet<Oid>,
+    ) -> Result<BTreeMap<Oid, Self>, Error> {
+        let list: Vec<String> = tables.iter().map(ToString::to_string).collect();
+        let list = Sql::from_catalog(&format!("'{{{}}}'::oid[]", list.join(",")));
+        let mut shapes: BTreeMap<Oid, Self> = BTreeMap::new();
         let columns = session
             .rows(&sql!(
-                "SELECT a.attname, \
+                "SELECT a.attrelid, n.nspname, c.relname, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), \
                         pg_catalog.format_type(b.oid, CASE t.typtype WHEN 'd' THEN t.typtypmod ELSE a.atttypmod END), \
-                        b.typtype, pg_catalog.pg_get_expr(d.adbin, d.adrelid), \
+                        b.typtype, a.attnotnull OR t.typnotnull, a.attgenerated <> '', a.attidentity <> '', \
+                        pg_catalog.pg_get_expr(d.adbin, d.adrelid), \
                         (SELECT pg_catalog.string_agg(pg_catalog.pg_get_constraintdef(k.oid), ' AND ') \
                          FROM pg_catalog.pg_constraint k WHERE k.contypid = t.oid AND k.contype = 'c'), \
                         (SELECT pg_catalog.json_agg(e.enumlabel ORDER BY e.enumsortorder) \
                          FROM pg_catalog.pg_enum e WHERE e.enumtypid IN (b.oid, b.typelem)) \
-                 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
+                 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
+                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
                  JOIN pg_catalog.pg_type b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END \
-                 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.attgenerated = '' \
-                 WHERE a.attrelid = {} AND a.attnum > 0 AND NOT a.attisdropped",
-                table
+                 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+                 WHERE a.attrelid = ANY ({}) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum",
+                list
             ))
             .await?;
-        for row in columns {
-            let [Some(name), Some(type_name), kind, default, domain, labels] = &row[..] else {
+        for row in &columns {
+            let text = |at: usize| row.get(at).and_then(Option::as_deref);
+            let (Some(oid), Some(schema), Some(table), Some(name)) =
+                (text(0).and_then(|oid| oid.parse().ok()), text(1), text(2), text(3))
+            else {
                 continue;
             };
-            let name = Ident::new(name.clone())?;
-            let labels = labels.as_deref().and_then(|labels| serde_json::from_str(labels).ok());
-            let kind = Kind {
-                type_name: type_name.clone(),
-                letter: kind.as_deref().and_then(|kind| kind.chars().next()).unwrap_or('b'),
-                labels: labels.unwrap_or_default(),
-            };
-            shape.kinds.insert(name.clone(), kind);
-            if let Some(default) = default {
-                shape.defaults.insert(name.clone(), default.clone());
-            }
-            if let Some(domain) = domain {
-                shape.domains.insert(name, domain.clone());
-            }
+            let home = QualifiedName::new(Ident::new(schema)?, Ident::new(table)?);
+            shapes.entry(oid).or_insert_with(|| Self::empty(home)).column(Ident::new(name)?, &text);
         }
-        let checks = session
+        let constraints = session
             .rows(&sql!(
-                "SELECT pg_catalog.pg_get_expr(k.conbin, k.conrelid), \
-                        (SELECT pg_catalog.json_agg(a.attname) FROM pg_catalog.pg_attribute a \
-                         WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)) \
-                 FROM pg_catalog.pg_constraint k WHERE k.conrelid = {} AND k.contype = 'c' ORDER BY k.conname",
-                table
+                "SELECT k.conrelid, k.contype, k.confrelid, \
+                        CASE k.contype WHEN 'c' THEN pg_catalog.pg_get_expr(k.conbin, k.conrelid) END, \
+                        (SELECT pg_catalog.json_agg(a.attname ORDER BY o.at) FROM pg_catalog.unnest(k.conkey) WITH ORDINALITY AS o (num, at) \
+                         JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = o.num), \
+                        (SELECT pg_catalog.json_agg(a.attname ORDER BY o.at) FROM pg_catalog.unnest(k.confkey) WITH ORDINALITY AS o (num, at) \
+                         JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = o.num) \
+                 FROM pg_catalog.pg_constraint k WHERE k.contype IN ('c', 'f', 'p') \
+                   AND (k.conrelid = ANY ({}) OR k.confrelid = ANY ({})) ORDER BY k.conrelid, k.conname",
+                list,
+                list
             ))
             .await?;
-        for row in checks {
-            let [Some(expression), Some(columns)] = &row[..] else { continue };
-            let columns: Vec<String> = serde_json::from_str(columns).unwrap_or_default();
-            let columns = columns.into_iter().map(Ident::new).collect::<Result<_, _>>()?;
-            shape.checks.push(Check { columns, expression: expression.clone() });
+        for row in &constraints {
+            let text = |at: usize| row.get(at).and_then(Option::as_deref);
+            let names = |at: usize| -> Result<Vec<Ident>, Error> {
+                let names: Vec<String> =
+                    text(at).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+                names.into_iter().map(Ident::new).collect()
+            };
+            let (own, their) = (names(4)?, names(5)?);
+            let number = |at: usize| text(at).and_then(|oid| oid.parse::<Oid>().ok()).unwrap_or(0);
+            if let Some(parent) = shapes.get_mut(&number(2)) {
+                parent.pointed_at.extend(their.iter().cloned());
+            }
+            let Some(shape) = shapes.get_mut(&number(0)) else { continue };
+            match text(1) {
+                Some("c") => shape.checks.push(Check {
+                    columns: own.into_iter().collect(),
+                    expression: text(3).unwrap_or("true").to_owned(),
+                }),
+                Some("f") => shape.references.push(Reference {
+                    parent: number(2),
+                    columns: own.into_iter().zip(their).collect(),
+                }),
+                _ => shape.key = own,
+            }
         }
-        Ok(shape)
+        Ok(shapes)
+    }
+
+    fn empty(name: QualifiedName) -> Self {
+        Self {
+            name,
+            columns: Vec::new(),
+            counted: BTreeSet::new(),
+            generated: BTreeSet::new(),
+            pointed_at: BTreeSet::new(),
+            references: Vec::new(),
+            key: Vec::new(),
+            kinds: BTreeMap::new(),
+            defaults: BTreeMap::new(),
+            domains: BTreeMap::new(),
+            checks: Vec::new(),
+        }
+    }
+
+    /// Takes in one column, as the server described it.
+    fn column<'r>(&mut self, name: Ident, text: &impl Fn(usize) -> Option<&'r str>) {
+        let yes = |at: usize| text(at) == Some("t");
+        let labels: Vec<String> =
+            text(12).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+        let letter = text(6).and_then(|kind| kind.chars().next()).unwrap_or('b');
+        let default = text(10);
+        let (generated, identity) = (yes(8), yes(9));
+        if generated {
+            self.generated.insert(name.clone());
+        }
+        if identity || default.is_some_and(|default| default.contains("nextval(")) {
+            self.counted.insert(name.clone());
+        }
+        if let Some(default) = default.filter(|_| !generated) {
+            self.defaults.insert(name.clone(), default.to_owned());
+        }
+        if let Some(domain) = text(11) {
+            self.domains.insert(name.clone(), domain.to_owned());
+        }
+        self.columns.push(Column {
+            name: name.clone(),
+            type_name: text(4).unwrap_or("text").to_owned(),
+            type_kind: letter,
+            first_label: labels.first().cloned(),
+            not_null: yes(7),
+            default: default.map(str::to_owned),
+            fill: match (generated, identity || default.is_some()) {
+                (true, _) => Fill::Always,
+                (_, true) => Fill::Default,
+                _ => Fill::Null,
+            },
+        });
+        let type_name = text(5).unwrap_or("text").to_owned();
+        self.kinds.insert(name, Kind { type_name, letter, labels });
+    }
+
+    /// The column of that name.
+    pub(super) fn named(&self, name: &Ident) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == *name)
+    }
+
+    /// Whether its value is counted on by the server, unless one is given.
+    pub(super) fn is_counted(&self, column: &Ident) -> bool {
+        self.counted.contains(column)
+    }
+
+    /// Whether a constraint or a domain has a say in what stands in a column.
+    pub(super) fn is_checked(&self, column: &Ident) -> bool {
+        self.domains.contains_key(column)
+            || self.checks.iter().any(|check| check.columns.contains(column))
+    }
+
+    /// Whether a foreign key has a say in what stands in a column.
+    pub(super) fn is_reference(&self, column: &Ident) -> bool {
+        self.references.iter().any(|one| one.columns.iter().any(|(here, _)| here == column))
     }
 
     /// What is known about a column's type.
@@ -115,14 +234,13 @@ impl Shape {
     /// `enter` makes the session whoever will add the row: constraints may call functions.
     pub(super) async fn settle(
         &self,
-        session: &Session<'_>,
-        table: &Relation,
+        session: &Session,
         given: &Known,
         enter: &[Sql],
     ) -> Result<Known, Error> {
         let mut settled = given.clone();
         let mut in_domain = BTreeMap::new();
-        for column in &table.columns {
+        for column in &self.columns {
             let Some(check) = self.domains.get(&column.name) else { continue };
             if given.contains_key(&column.name) {
                 continue;
@@ -138,7 +256,7 @@ impl Shape {
             in_domain.insert(column.name.clone(), fitting);
         }
         for group in self.groups() {
-            let columns: Vec<&Column> = table
+            let columns: Vec<&Column> = self
                 .columns
                 .iter()
                 .filter(|column| group.iter().any(|check| check.columns.contains(&column.name)))
@@ -148,7 +266,7 @@ impl Shape {
                 .iter()
                 .map(|column| self.candidates(column, given, &in_domain, &clues))
                 .collect();
-            let found = search(session, &table.name.name, &columns, lists, &group, enter).await?;
+            let found = search(session, &self.name.name, &columns, lists, &group, enter).await?;
             for (column, candidate) in columns.iter().zip(found.into_iter().flatten()) {
                 if let Candidate::Given(value) = candidate {
                     settled.insert(column.name.clone(), value);
@@ -161,7 +279,7 @@ impl Shape {
     /// The values of a column's domain.
     async fn fitting(
         &self,
-        session: &Session<'_>,
+        session: &Session,
         column: &Column,
         clues: &Clues,
         enter: &[Sql],
@@ -176,7 +294,7 @@ impl Shape {
         for value in all.take(SINGLY) {
             let mut script = enter.to_vec();
             script.push(sql!("SELECT {}", super::canary::typed(column, &value)));
-            if matches!(session.attempt(&script).await?, Answer::Done { .. }) {
+            if matches!(session.attempt(&script).await?, Answer::Done(_)) {
                 fitting.push(value);
             }
             if fitting.len() >= 3 {
@@ -249,7 +367,7 @@ impl Shape {
 
 /// Finds one value for each column, so that all checks hold; those that stand first are preferred.
 async fn search(
-    session: &Session<'_>,
+    session: &Session,
     table: &Ident,
     columns: &[&Column],
     mut lists: Vec<Vec<Candidate>>,
@@ -276,7 +394,7 @@ async fn search(
 
 /// Asks the server for a combination that fulfils all checks; `Err` when asking is an error.
 async fn fulfilled(
-    session: &Session<'_>,
+    session: &Session,
     table: &Ident,
     columns: &[&Column],
     lists: &[Vec<Candidate>],
@@ -322,15 +440,14 @@ async fn fulfilled(
         table,
         cost
     ));
-    Ok(match session.attempt(&script).await? {
-        Answer::Done { first, .. } if first.is_empty() => Ok(None),
-        Answer::Done { first, .. } => Ok(first
-            .iter()
-            .zip(lists)
-            .map(|(at, list)| list.get(at.as_deref()?.parse::<usize>().ok()?).cloned())
-            .collect()),
-        Answer::Refused { .. } | Answer::Failed { .. } => Err(()),
-    })
+    let answer = session.attempt(&script).await?;
+    let Some(done) = answer.last() else { return Ok(Err(())) };
+    let Some(first) = done.rows.first() else { return Ok(Ok(None)) };
+    Ok(Ok(first
+        .iter()
+        .zip(lists)
+        .map(|(at, list)| list.get(at.as_deref()?.parse::<usize>().ok()?).cloned())
+        .collect()))
 }
 
 /// Cuts the longest lists until there are no more combinations than that.

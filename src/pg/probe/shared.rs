@@ -1,483 +1,528 @@
-//! Two tenants of shared tables: one acts, and the other's rows must stay out of its reach.
-//!
-//! Writes never name rows. A WHERE or RETURNING would add the SELECT policies to the statement and
-//! hide a hole in the others. To hit no live row of a sound table, they run in the context of a tenant
-//! that does not exist: whatever they hit is somebody else's.
+//! Tenants that share tables, two at a time, as every role that the application uses on them.
 
-use super::SMALL;
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
 use super::canary;
+use super::door::Doors;
+use super::duel::Duel;
+use super::inventory::{self, Reached};
+use super::mark::Mark;
+use super::plant::{Plot, Side};
 use super::predicate;
-use super::rows::Rows;
-use super::session::{Answer, Session, enter};
-use super::trust;
-use crate::audit::Survey;
+use super::session::Session;
+use super::shape::Shape;
+use crate::audit::{Pairs, Survey};
 use crate::error::Error;
-use crate::model::catalog::{Command, Oid, Policy, Privileges, Relation, RelationKind};
+use crate::model::catalog::{Oid, Privileges};
 use crate::model::ident::Ident;
 use crate::model::layout::Tenancy;
 use crate::model::probe::{Attempt, Context, Method, Outcome, Probe};
-use crate::model::tenant::{Isolation, Tenant};
+use crate::model::tenant::{Isolation, Tenant, TenantId};
+use crate::pg::audit::Manner;
 use crate::sql;
-use crate::sql::{Literal, Sql};
+use crate::sql::Literal;
 
-/// Probes every table that tenants share, as every role that the application uses on it.
-pub(super) async fn probe(session: &Session<'_>, survey: &Survey<'_>) -> Result<Vec<Probe>, Error> {
+/// So many other roles that one can become are tried.
+const FACES: usize = 6;
+
+/// So many values of all other settings together are tried.
+const SWITCHES: usize = 24;
+
+/// Probes every table that tenants share.
+///
+/// # Errors
+///
+/// When the cluster cannot be reached.
+pub(super) async fn probe(doors: &Doors<'_>, manner: &Manner) -> Result<Vec<Probe>, Error> {
+    let survey = doors.survey;
     let Some(tenancy) = &survey.estate.tenancy else { return Ok(Vec::new()) };
     let here = |tenant: &&Tenant| {
         tenant.placement.database == survey.catalog.database
             && tenant.placement.cluster == survey.catalog.cluster
     };
-    let mut tenants = survey.estate.of(Isolation::Shared).filter(here);
-    let Some(acting) = tenants.next() else { return Ok(Vec::new()) };
-    let second = tenants.next();
-    let target = second.unwrap_or(acting);
-    let mut pairs: Vec<(&Ident, &Ident)> = acting
-        .roles
-        .iter()
-        .enumerate()
-        .map(|(at, role)| (role, target.roles.get(at).unwrap_or_else(|| target.role())))
+    let tenants: Vec<&Tenant> = survey.estate.of(Isolation::Shared).filter(here).collect();
+    let Some(first) = tenants.first() else { return Ok(Vec::new()) };
+    let pairs = pairs(&tenants, manner);
+    if tenants.len() < 2 {
+        let why = "there is no second tenant to try it against";
+        return Ok(first
+            .roles
+            .iter()
+            .chain(&survey.estate.readonly_roles)
+            .flat_map(|role| silent(survey, (first, first), role, why))
+            .collect());
+    }
+    let mut probes = Vec::new();
+    for (number, (acting, target)) in pairs.into_iter().enumerate() {
+        let mut roles: Vec<(&Ident, &Ident)> = acting
+            .roles
+            .iter()
+            .enumerate()
+            .map(|(at, role)| (role, target.roles.get(at).unwrap_or_else(|| target.role())))
+            .collect();
+        let readonly = survey.estate.readonly_roles.iter();
+        roles.extend(readonly.map(|role| (role, target.role())));
+        for (role, home) in roles {
+            let side =
+                |tenant, role| Side { tenant, role, tenancy: Some(tenancy), mark: Mark::new() };
+            let sides = (side(acting, role), side(target, home));
+            // What does not depend on who the tenants are is tried once.
+            let round = Round { doors, tenancy, truncate: manner.truncate, whole: number == 0 };
+            probes.extend(round.run(sides).await?);
+        }
+    }
+    Ok(probes)
+}
+
+/// Who tries whom.
+///
+/// Policies do not know who tenants are: where all act through the same roles, one pair of a ring
+/// stands for all of them, and one whose keys are alike, which is what a pattern confuses.
+fn pairs<'a>(tenants: &[&'a Tenant], manner: &Manner) -> Vec<(&'a Tenant, &'a Tenant)> {
+    let ids: Vec<&TenantId> = tenants.iter().map(|tenant| &tenant.id).collect();
+    let asked = |tenant: &TenantId| manner.asked.contains(tenant);
+    let mut chosen: Vec<(&Tenant, &Tenant)> = manner
+        .pairs
+        .choose(&ids, asked)
+        .map(|(acting, target)| (tenants[acting], tenants[target]))
         .collect();
-    pairs.extend(survey.estate.readonly_roles.iter().map(|role| (role, target.role())));
-    let mut duel = Duel {
-        session,
-        survey,
-        tenancy,
-        acting,
-        target,
-        role: acting.role(),
-        home: target.role(),
-        probes: Vec::new(),
-    };
-    if second.is_none() {
-        for (role, _) in &pairs {
-            duel.role = role;
-            duel.skip("there is no second tenant to try it against");
+    if manner.pairs == Pairs::Ring {
+        if tenants.iter().all(|one| one.roles == tenants[0].roles) {
+            chosen.truncate(1);
         }
-        return Ok(duel.probes);
+        let alike = tenants.iter().find_map(|acting| {
+            let longer = |target: &&&Tenant| {
+                target.key.len() > acting.key.len() && target.key.starts_with(&acting.key)
+            };
+            Some((*acting, *tenants.iter().find(longer)?))
+        });
+        let alike = alike.filter(|(acting, target)| asked(&acting.id) || asked(&target.id));
+        let known = |pair: &(&Tenant, &Tenant)| {
+            chosen.iter().any(|(a, t)| a.id == pair.0.id && t.id == pair.1.id)
+        };
+        let alike = alike.filter(|pair| !known(pair));
+        chosen.extend(alike);
     }
-    // The state of a session in which nobody ever set the tenant ends with the first canary.
-    for (role, home) in &pairs {
-        (duel.role, duel.home) = (role, home);
-        duel.unset().await?;
-    }
-    let mut rows = Rows::new(session, survey, tenancy);
-    for (role, home) in &pairs {
-        (duel.role, duel.home) = (role, home);
-        duel.round(&mut rows).await?;
-    }
-    Ok(duel.probes)
+    chosen
 }
 
-struct Duel<'a, 'c> {
-    session: &'a Session<'c>,
-    survey: &'a Survey<'a>,
+struct Round<'r, 'a> {
+    doors: &'r Doors<'a>,
     tenancy: &'a Tenancy,
-    acting: &'a Tenant,
-    target: &'a Tenant,
-    /// The role that acts.
-    role: &'a Ident,
-    /// The role under which the target's rows are made and looked for.
-    home: &'a Ident,
-    probes: Vec<Probe>,
+    truncate: bool,
+    /// Whether everything is tried, or only what depends on who the tenants are.
+    whole: bool,
 }
 
-impl<'a> Duel<'a, '_> {
-    /// Tries, in a session that never had a tenant, what needs no row to be made.
-    async fn unset(&mut self) -> Result<(), Error> {
-        let setting = Literal(self.tenancy.setting.as_str());
-        let fresh = sql!("SELECT pg_catalog.current_setting({}, true) IS NULL", setting);
-        let fresh = self.session.attempt(&[fresh]).await?;
-        let fresh = matches!(fresh, Answer::Done { first, .. } if first == [Some("t".to_owned())]);
-        if self.session.barred(self.role).await?.is_some() {
-            return Ok(());
+impl<'a> Round<'_, 'a> {
+    async fn run(&self, (acting, target): (Side<'a>, Side<'a>)) -> Result<Vec<Probe>, Error> {
+        let survey = self.doors.survey;
+        let mut roles = vec![acting.role];
+        if target.role != acting.role {
+            roles.push(target.role);
         }
-        if !fresh {
-            let why = "the session had a tenant before, and only a fresh one never had".to_owned();
-            if let Some((_, table)) = self.tables().first() {
-                self.note(table, Attempt::Read, Context::Unset, Outcome::NotProbed(why));
-            }
-            return Ok(());
-        }
-        if trust::distrusted(self.session, self.survey, self.role).is_some() {
-            return Ok(());
-        }
-        for (oid, table) in self.tables() {
-            let look = sql!("SELECT count(*) FROM (SELECT FROM {} LIMIT 1) AS seen", table.name);
-            self.observe(table, Attempt::Read, Context::Unset, None, look).await?;
-            self.predicates((oid, table), Context::Unset).await?;
-        }
-        Ok(())
-    }
-
-    /// Makes both tenants a row in every table, and then tries everything.
-    async fn round(&mut self, rows: &mut Rows<'_, '_>) -> Result<(), Error> {
-        let tables = self.tables();
-        for role in [self.role, self.home] {
-            let why = match self.session.barred(role).await? {
-                Some(why) => Some(why),
-                None => trust::distrusted(self.session, self.survey, role),
-            };
-            if let Some(why) = why {
-                self.skip(&why);
-                return Ok(());
-            }
-        }
-        let oids: Vec<Oid> = tables.iter().map(|(oid, _)| *oid).collect();
-        let keys = &self.survey.catalog.foreign_keys;
-        let edges: Vec<_> = keys.iter().map(|key| (key.child, key.parent)).collect();
-        // What tables point at beyond the tenants' own is looked for as well.
-        let outside =
-            edges.iter().filter(|(child, parent)| oids.contains(child) && !oids.contains(parent));
-        let mut order: Vec<Oid> = outside.map(|(_, parent)| *parent).collect();
-        order.extend(canary::parents_first(&oids, &edges));
-        for oid in order {
-            for tenant in [self.target, self.acting] {
-                rows.provide(oid, tenant).await?;
-            }
-        }
-        for (oid, table) in tables {
-            self.table(oid, table, rows).await?;
-        }
-        Ok(())
-    }
-
-    /// Says of every table that the role uses why nothing was tried there.
-    fn skip(&mut self, why: &str) {
-        for (_, table) in self.tables() {
-            let outcome = Outcome::NotProbed(why.to_owned());
-            self.note(table, Attempt::Read, Context::Own, outcome);
-        }
-    }
-
-    async fn table(
-        &mut self,
-        oid: Oid,
-        table: &Relation,
-        rows: &mut Rows<'_, '_>,
-    ) -> Result<(), Error> {
-        self.predicates((oid, table), Context::Own).await?;
-        let found = self.control(oid, table, rows.of(oid, self.target).map(|_| ())).await?;
-        let insert = rows.addition((oid, table), self.target).await?;
-        for context in [Context::Own, Context::Empty] {
-            let key = self.key(context, table);
-            self.plant(oid, table, context, insert.clone()).await?;
-            if let Err(why) = &found {
-                self.note(table, Attempt::Read, context, Outcome::NotProbed(why.clone()));
-                continue;
-            }
-            let look = self.count(table, &self.target.key);
-            self.observe(table, Attempt::Read, context, key, look).await?;
-        }
-        let why = match &found {
-            Err(why) => Some(why.clone()),
-            Ok(()) => self.too_big(oid, table),
-        };
-        for context in [Context::Stranger, Context::Empty] {
-            let stranger = self.key(Context::Stranger, table);
-            for attempt in [Attempt::Update, Attempt::Delete] {
-                let (Some(column), Some(stranger)) =
-                    (table.column(&self.tenancy.column), stranger.clone())
-                else {
-                    let why = "no key of a tenant that does not exist can be made up".to_owned();
-                    self.note(table, attempt, context, Outcome::NotProbed(why));
-                    continue;
+        let session = match self.doors.open(&roles).await? {
+            Ok(session) => session,
+            Err(why) => {
+                // Alone it can at least try what its policies admit.
+                return match self.doors.open(&roles[..1]).await? {
+                    Ok(session) if roles.len() > 1 => {
+                        self.alone(session, acting, target, &why).await
+                    }
+                    Ok(session) => {
+                        session.end().await?;
+                        Ok(silent(survey, (acting.tenant, target.tenant), acting.role, &why))
+                    }
+                    Err(why) => {
+                        Ok(silent(survey, (acting.tenant, target.tenant), acting.role, &why))
+                    }
                 };
-                if let Some(why) = &why {
-                    self.note(table, attempt, context, Outcome::NotProbed(why.clone()));
-                    continue;
+            }
+        };
+        let mut duel = match self.duel(session, acting, target, &BTreeMap::new()).await? {
+            Ok(duel) => duel,
+            Err(probes) => return Ok(probes),
+        };
+        duel.control().await?;
+        duel.read(&Context::Own).await?;
+        duel.judge_policies(&Context::Own).await?;
+        if self.whole {
+            for context in [Context::Prepared, Context::Empty, Context::Malformed, Context::Alike] {
+                if context != Context::Prepared || duel.acting.role == duel.target.role {
+                    duel.read(&context).await?;
                 }
-                // Set to the acting tenant's own key, a row that is seen is also a row that is stolen.
-                let value = canary::typed(column, &stranger);
-                let statement = match attempt {
-                    Attempt::Delete => sql!("DELETE FROM {}", table.name),
-                    _ => sql!("UPDATE {} SET {} = {}", table.name, column.name, value),
-                };
-                let key =
-                    if context == Context::Empty { Some(String::new()) } else { Some(stranger) };
-                self.blind(table, attempt, context, key, statement).await?;
             }
+            duel.hold().await?;
+            self.become_others(&mut duel).await?;
+            self.switch(&mut duel).await?;
+            duel.influence().await?;
+            duel.judge_policies(&Context::Empty).await?;
+            duel.look_in_store().await?;
+            duel.call().await?;
         }
-        let why = match rows.of(oid, self.acting) {
-            Ok(_) => self.too_big(oid, table),
-            Err(why) => Some(why),
-        };
-        match (why, table.column(&self.tenancy.column)) {
-            (None, Some(column)) => {
-                let value = canary::typed(column, &self.target.key);
-                let statement = sql!("UPDATE {} SET {} = {}", table.name, column.name, value);
-                let key = Some(self.acting.key.clone());
-                let outcome = self.write(key.as_deref(), statement).await?;
-                self.note(table, Attempt::Move, Context::Own, outcome);
-            }
-            (why, _) => {
-                let why = why.unwrap_or_else(|| "it has no tenant column".to_owned());
-                self.note(table, Attempt::Move, Context::Own, Outcome::NotProbed(why));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the target sees a row of its own: without one, seeing nothing proves nothing.
-    async fn control(
-        &mut self,
-        oid: Oid,
-        table: &Relation,
-        made: Result<(), String>,
-    ) -> Result<Result<(), String>, Error> {
-        let look = self.count(table, &self.target.key);
-        let mut script = self.become_target();
-        script.push(look);
-        let answer = self.session.attempt(&script).await?;
-        let seen = answer.number();
-        Ok(match (seen, made) {
-            (Some(1..), _) => {
-                self.note(table, Attempt::Control, Context::Own, Outcome::Rows(seen.unwrap_or(0)));
-                Ok(())
-            }
-            (Some(0), Ok(())) if predicate::asks_more(self.survey, oid, self.tenancy) => {
-                Err("its policies ask for more than the tenant".to_owned())
-            }
-            (Some(0), Ok(())) => {
-                self.note(table, Attempt::Control, Context::Own, Outcome::Rows(0));
-                Err("the tenant does not see its own row".to_owned())
-            }
-            (None, Ok(())) if matches!(answer, Answer::Refused { .. }) => Ok(()),
-            (_, Err(why)) => Err(why),
-            _ => Err(answer.trouble().unwrap_or_else(|| "there is no row to look for".to_owned())),
-        })
-    }
-
-    /// Adds a row in the target's name while acting as somebody else.
-    async fn plant(
-        &mut self,
-        oid: Oid,
-        table: &Relation,
-        context: Context,
-        statement: Sql,
-    ) -> Result<(), Error> {
-        let key = self.key(context, table);
-        let mut outcome = self.write(key.as_deref(), statement.clone()).await?;
-        let stamps = self.survey.catalog.triggers.iter().any(|t| t.relation == oid && t.before_row);
-        if stamps && matches!(outcome, Outcome::Constraint(_)) {
-            outcome = Outcome::NotProbed("a trigger may have changed the row's tenant".to_owned());
-        } else if stamps && outcome == Outcome::Rows(1) {
-            // A trigger may have put the acting tenant's key in: only the target can tell.
-            let look = sql!(
-                "SELECT count(*) FROM {} WHERE {} = {}",
-                table.name,
-                self.tenancy.column,
-                self.typed(table, &self.target.key)
-            );
-            let mut before = self.become_target();
-            before.push(look.clone());
-            let before = self.session.attempt(&before).await?.number();
-            let mut after = self.enter(key.as_deref());
-            after.push(statement);
-            after.push(sql!("SET LOCAL ROLE NONE"));
-            after.extend(self.become_target());
-            after.push(look);
-            let after = self.session.attempt(&after).await?.number();
-            outcome = match (before, after) {
-                (Some(before), Some(after)) => Outcome::Rows(after.saturating_sub(before)),
-                _ => Outcome::NotProbed("a trigger may have changed the row's tenant".to_owned()),
-            };
-        }
-        self.note(table, Attempt::Insert, context, outcome);
-        Ok(())
-    }
-
-    /// Runs a statement that names no row, and counts what it hit beyond the acting role's own.
-    async fn blind(
-        &mut self,
-        table: &Relation,
-        attempt: Attempt,
-        context: Context,
-        key: Option<String>,
-        statement: Sql,
-    ) -> Result<(), Error> {
-        let mut outcome = self.write(key.as_deref(), statement).await?;
-        if let Outcome::Rows(hit @ 1..) = outcome {
-            // Where roles tell tenants apart, the acting role's own rows are hit by right.
-            let mut own = self.enter(key.as_deref());
-            own.push(sql!(
-                "SELECT count(*) FROM {} WHERE {} = {}",
-                table.name,
-                self.tenancy.column,
-                self.typed(table, &self.acting.key)
-            ));
-            // Seen because everything is seen, they are no right: only a role of its own has one.
-            let own = if self.acting.roles == self.target.roles {
-                0
-            } else {
-                self.session.attempt(&own).await?.number().unwrap_or(0)
-            };
-            outcome = Outcome::Rows(hit.saturating_sub(own));
-        }
-        self.note(table, attempt, context, outcome);
-        Ok(())
-    }
-
-    async fn write(&self, key: Option<&str>, statement: Sql) -> Result<Outcome, Error> {
-        let mut script = self.enter(key);
-        script.push(statement);
-        Ok(match self.session.attempt(&script).await? {
-            Answer::Done { hit, .. } => Outcome::Rows(hit),
-            Answer::Refused { .. } => Outcome::Refused,
-            // Constraints are looked at after policies: a row that breaks one was let through. Not so
-            // when a trigger broke it, on a row of its own.
-            Answer::Failed { sqlstate, inside: false, constraint, .. }
-                if matches!(sqlstate.as_str(), "23001" | "23502" | "23503" | "23505")
-                    || (sqlstate == "23514" && constraint.is_some()) =>
-            {
-                Outcome::Constraint(sqlstate)
-            }
-            Answer::Failed { sqlstate, message, .. } if key == Some("") => {
-                predicate::fails_closed(sqlstate, message)
-            }
-            Answer::Failed { sqlstate, message, .. } => Outcome::Failed { sqlstate, message },
-        })
-    }
-
-    async fn observe(
-        &mut self,
-        table: &Relation,
-        attempt: Attempt,
-        context: Context,
-        key: Option<String>,
-        look: Sql,
-    ) -> Result<(), Error> {
-        let mut script = self.enter(key.as_deref());
-        script.push(look);
-        let outcome = match self.session.attempt(&script).await? {
-            Answer::Refused { .. } => Outcome::Refused,
-            Answer::Failed { sqlstate, message, .. } => predicate::fails_closed(sqlstate, message),
-            done @ Answer::Done { .. } => Outcome::Rows(done.number().unwrap_or(0)),
-        };
-        self.note(table, attempt, context, outcome);
-        Ok(())
-    }
-
-    /// Evaluates the effective policies over a made-up row of the target, for every command.
-    async fn predicates(
-        &mut self,
-        (oid, table): (Oid, &Relation),
-        context: Context,
-    ) -> Result<(), Error> {
-        let Some(role) = self.survey.number(self.role) else { return Ok(()) };
-        if self.survey.exempt(role, table) {
-            return Ok(());
-        }
-        for (attempt, command, pick) in [
-            (Attempt::Read, Command::Select, Policy::seen as fn(&Policy, Command) -> Option<&str>),
-            (Attempt::Insert, Command::Insert, Policy::written),
-            (Attempt::Update, Command::Update, Policy::seen),
-            (Attempt::Move, Command::Update, Policy::written),
-            (Attempt::Delete, Command::Delete, Policy::seen),
-        ] {
-            let Some(condition) =
-                predicate::effective(self.survey, role, (oid, table), command, pick)
-            else {
-                continue;
-            };
-            let row = canary::blank(table, (&self.tenancy.column, &self.target.key));
-            let mut script = self.enter(self.key(context, table).as_deref());
-            script.push(sql!("SELECT count(*) FROM {} WHERE {}", row, condition));
-            let outcome = match self.session.attempt(&script).await? {
-                Answer::Refused { .. } => Outcome::Refused,
-                Answer::Failed { sqlstate, message, .. } => {
-                    predicate::fails_closed(sqlstate, message)
+        duel.write(self.truncate).await?;
+        let Duel { mut probes, session, acting, target, shapes, mine, theirs, reached, .. } = duel;
+        session.end().await?;
+        probes.extend(self.by_owners(&acting, &target, &theirs).await?);
+        if self.whole {
+            // The state of a session in which nobody ever set the tenant ends with the first canary.
+            let roles = [acting.role];
+            match self.doors.open(&roles).await? {
+                Ok(session) => {
+                    let duel = Duel {
+                        survey,
+                        session,
+                        isolation: Isolation::Shared,
+                        acting,
+                        target,
+                        nobody: Uuid::new_v4(),
+                        shapes,
+                        mine,
+                        theirs,
+                        reached,
+                        controlled: BTreeSet::new(),
+                        probes: Vec::new(),
+                    };
+                    probes.extend(self.unset(duel).await?);
                 }
-                done @ Answer::Done { .. } => Outcome::Rows(done.number().unwrap_or(0)),
-            };
-            let mut probe = self.probe(table, attempt, context, outcome);
-            probe.method = Method::Predicate;
-            self.probes.push(probe);
+                Err(why) => log::debug!("no fresh session: {why}"),
+            }
         }
-        Ok(())
+        Ok(probes)
     }
 
-    fn too_big(&self, oid: Oid, table: &Relation) -> Option<String> {
-        let children = self.survey.catalog.relations.values().filter(|r| r.parent == Some(oid));
-        let rows = if table.kind == RelationKind::Partitioned {
-            children.map(|child| child.rows.max(0.0)).sum()
-        } else {
-            table.rows
-        };
-        (rows > SMALL)
-            .then(|| format!("it has about {rows:.0} rows, so its policies were evaluated instead"))
-    }
-
-    /// The tables that the acting role may use, without partitions: their parents stand for them.
-    fn tables(&self) -> Vec<(Oid, &'a Relation)> {
-        let subject = self.survey.subjects.iter().find(|subject| subject.name == self.role);
-        let used = |table: &Relation| {
-            subject.is_some_and(|s| !self.survey.usable(s, table).and(Privileges::ROWS).is_empty())
-        };
-        self.survey
-            .tables()
-            .filter(|(_, table)| {
-                let partition =
-                    table.parent.is_some_and(|p| self.survey.tenant_tables.contains(&p));
-                !partition && used(table)
-            })
-            .collect()
-    }
-
-    /// The first row of a tenant, counted: 0 or 1.
-    fn count(&self, table: &Relation, key: &str) -> Sql {
-        sql!(
-            "SELECT count(*) FROM (SELECT FROM {} WHERE {} = {} LIMIT 1) AS seen",
-            table.name,
-            self.tenancy.column,
-            self.typed(table, key)
-        )
-    }
-
-    fn typed(&self, table: &Relation, key: &str) -> Sql {
-        table
-            .column(&self.tenancy.column)
-            .map_or_else(|| sql!("NULL"), |column| canary::typed(column, key))
-    }
-
-    fn key(&self, context: Context, table: &Relation) -> Option<String> {
-        match context {
-            Context::Own => Some(self.acting.key.clone()),
-            Context::Stranger => table.column(&self.tenancy.column).and_then(canary::stranger),
-            Context::Empty => Some(String::new()),
-            Context::Unset | Context::Role => None,
-        }
-    }
-
-    fn enter(&self, key: Option<&str>) -> Vec<Sql> {
-        enter(self.role, key.map(|key| (&self.tenancy.setting, key)))
-    }
-
-    fn become_target(&self) -> Vec<Sql> {
-        enter(self.home, Some((&self.tenancy.setting, &self.target.key)))
-    }
-
-    fn note(&mut self, table: &Relation, attempt: Attempt, context: Context, outcome: Outcome) {
-        let probe = self.probe(table, attempt, context, outcome);
-        self.probes.push(probe);
-    }
-
-    fn probe(
+    /// Once more with rows that the tables' owners put there in the target's name, where the
+    /// application may not: it may see them all the same, through views and functions.
+    async fn by_owners(
         &self,
-        table: &Relation,
-        attempt: Attempt,
-        context: Context,
-        outcome: Outcome,
-    ) -> Probe {
-        Probe {
+        acting: &Side<'a>,
+        target: &Side<'a>,
+        theirs: &Plot,
+    ) -> Result<Vec<Probe>, Error> {
+        let survey = self.doors.survey;
+        let owners: BTreeMap<Oid, Ident> = survey
+            .tables()
+            .filter(|(oid, table)| {
+                !theirs.planted().contains(oid) && table.parent.is_none() && !self.elsewhere(*oid)
+            })
+            .filter_map(|(oid, table)| Some((oid, survey.ident(table.owner)?.clone())))
+            .collect();
+        if owners.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut roles = vec![acting.role];
+        for role in std::iter::once(target.role).chain(owners.values()) {
+            if !roles.contains(&role) {
+                roles.push(role);
+            }
+        }
+        let session = match self.doors.open(&roles).await? {
+            Ok(session) => session,
+            Err(why) => {
+                log::debug!("nobody puts rows where the application may not: {why}");
+                return Ok(Vec::new());
+            }
+        };
+        let again = |side: &Side<'a>| Side { mark: Mark::new(), ..*side };
+        let Ok(mut duel) = self.duel(session, again(acting), again(target), &owners).await? else {
+            return Ok(Vec::new());
+        };
+        if duel.theirs.planted().iter().any(|table| owners.contains_key(table)) {
+            duel.control().await?;
+            duel.read(&Context::Own).await?;
+            if self.whole {
+                duel.read(&Context::Empty).await?;
+                self.become_others(&mut duel).await?;
+                duel.influence().await?;
+                duel.call().await?;
+            }
+            duel.write(false).await?;
+        }
+        let Duel { mut probes, session, .. } = duel;
+        session.end().await?;
+        // What it could not try either was said before.
+        probes.retain(|probe| probe.silent().is_none());
+        Ok(probes)
+    }
+
+    /// Plans everything for a pair; the probes that say why not.
+    async fn duel(
+        &self,
+        session: Session,
+        acting: Side<'a>,
+        target: Side<'a>,
+        owners: &BTreeMap<Oid, Ident>,
+    ) -> Result<Result<Duel<'a>, Vec<Probe>>, Error> {
+        let survey = self.doors.survey;
+        let enter = acting.enter(&session.who);
+        let reached = match inventory::relations(&session, &enter).await? {
+            Ok(reached) => reached,
+            Err(why) => {
+                session.end().await?;
+                return Ok(Err(silent(survey, (acting.tenant, target.tenant), acting.role, &why)));
+            }
+        };
+        let mut wanted = self.ground(&reached);
+        wanted.extend(owners.keys());
+        let mut around = wanted.clone();
+        around.extend(
+            survey
+                .catalog
+                .foreign_keys
+                .iter()
+                .filter(|key| wanted.contains(&key.child))
+                .map(|key| key.parent),
+        );
+        around.extend(
+            reached.iter().filter(|one| one.kind.is_view() && one.writes()).map(|one| one.oid),
+        );
+        let shapes = Shape::read(&session, &around).await?;
+        let theirs = Plot::plan(&session, &target, &shapes, &wanted, owners).await?;
+        let mine = Plot::plan(&session, &acting, &shapes, &wanted, owners).await?;
+        Ok(Ok(Duel {
+            survey,
+            session,
             isolation: Isolation::Shared,
-            acting: self.acting.id.clone(),
-            target: self.target.id.clone(),
-            role: self.role.clone(),
-            relation: table.name.clone(),
-            attempt,
-            context,
-            method: Method::Statement,
-            outcome,
+            acting,
+            target,
+            nobody: Uuid::new_v4(),
+            shapes,
+            mine,
+            theirs,
+            reached,
+            controlled: BTreeSet::new(),
+            probes: Vec::new(),
+        }))
+    }
+
+    /// The tables in which tenants have rows: with the tenant column, or pointing at one that has.
+    fn ground(&self, reached: &[Reached]) -> BTreeSet<Oid> {
+        let survey = self.doors.survey;
+        let tables = inventory::tables(reached);
+        let mut ground: BTreeSet<Oid> =
+            survey.tenant_tables.iter().copied().filter(|oid| tables.contains(oid)).collect();
+        loop {
+            let more: Vec<Oid> = survey
+                .catalog
+                .foreign_keys
+                .iter()
+                .filter(|key| ground.contains(&key.parent) && !ground.contains(&key.child))
+                .map(|key| key.child)
+                .filter(|child| tables.contains(child) && !self.elsewhere(*child))
+                .collect();
+            if more.is_empty() {
+                return ground;
+            }
+            ground.extend(more);
         }
     }
+
+    /// Whether a table lies on one tenant's own ground.
+    fn elsewhere(&self, table: Oid) -> bool {
+        let survey = self.doors.survey;
+        survey
+            .catalog
+            .relations
+            .get(&table)
+            .is_some_and(|facts| survey.territories.contains_key(&facts.schema))
+    }
+
+    /// What the acting role sees once it has become another that it can.
+    async fn become_others(&self, duel: &mut Duel<'a>) -> Result<(), Error> {
+        let survey = self.doors.survey;
+        let subject = survey.subjects.iter().find(|subject| subject.name == duel.acting.role);
+        let faces: Vec<Ident> = subject
+            .map(|subject| survey.faces(subject))
+            .unwrap_or_default()
+            .into_iter()
+            .skip(1)
+            .filter_map(|face| survey.ident(face).cloned())
+            .filter(|face| !face.as_str().starts_with("pg_"))
+            .take(FACES)
+            .collect();
+        for face in faces {
+            duel.read(&Context::Became(face)).await?;
+        }
+        Ok(())
+    }
+
+    /// What the acting role sees once other settings that policies read are on.
+    async fn switch(&self, duel: &mut Duel<'a>) -> Result<(), Error> {
+        let catalog = self.doors.survey.catalog;
+        let mut texts: Vec<&str> = Vec::new();
+        for policy in &catalog.policies {
+            texts.extend(policy.using.as_deref());
+            texts.extend(policy.check.as_deref());
+            texts.extend(
+                policy
+                    .functions
+                    .iter()
+                    .filter_map(|oid| Some(catalog.functions.get(oid)?.body.as_str())),
+            );
+        }
+        let views = catalog.relations.values().filter_map(|relation| relation.view.as_ref());
+        texts.extend(views.map(|view| view.definition.as_str()));
+        let mut left = SWITCHES;
+        for (setting, values) in predicate::switches(&texts, self.tenancy) {
+            for value in values {
+                if left == 0 {
+                    return Ok(());
+                }
+                left -= 1;
+                let context = Context::Switched(setting.clone(), value);
+                let before = duel.probes.len();
+                duel.read(&context).await?;
+                // What stays closed under a switch was closed before: one line for all is enough.
+                let crossed = duel.probes[before..].iter().any(Probe::crossed);
+                duel.probes.retain(|probe| probe.crossed() || probe.context != context);
+                if crossed {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Without the other tenant's session: what policies admit, and what the target has already.
+    async fn alone(
+        &self,
+        session: Session,
+        acting: Side<'a>,
+        target: Side<'a>,
+        why: &str,
+    ) -> Result<Vec<Probe>, Error> {
+        let survey = self.doors.survey;
+        let (tenant, other, role) = (acting.tenant, target.tenant, acting.role);
+        let side = |side: Side<'a>| Side { role, ..side };
+        // The target's rows are looked for; none is made, as nobody here is the target.
+        let duel = self.duel(session, side(acting), side(target), &BTreeMap::new()).await?;
+        let mut duel = match duel {
+            Ok(duel) => duel,
+            Err(probes) => return Ok(probes),
+        };
+        duel.theirs = Plot::none(&duel.target);
+        duel.read(&Context::Own).await?;
+        for context in [Context::Own, Context::Empty] {
+            duel.judge_policies(&context).await?;
+        }
+        let Duel { mut probes, session, .. } = duel;
+        session.end().await?;
+        probes.retain(|probe| probe.silent().is_none());
+        probes.extend(silent(survey, (tenant, other), role, why));
+        Ok(probes)
+    }
+
+    /// Tries, in a session that never had a tenant, what can be tried there.
+    async fn unset(&self, mut duel: Duel<'a>) -> Result<Vec<Probe>, Error> {
+        let context = Context::Unset;
+        let enter = duel.session.who.enter(duel.acting.role, None);
+        let setting = Literal(self.tenancy.setting.as_str());
+        let script =
+            [enter.as_slice(), &[sql!("SELECT pg_catalog.current_setting({}, true)", setting)]]
+                .concat();
+        let answer = duel.session.attempt(&script).await?;
+        let begins = answer.last().and_then(|done| done.rows.first()?.first()?.clone());
+        duel.judge_policies(&context).await?;
+        let tables: Vec<Reached> = duel
+            .reached
+            .iter()
+            .filter(|one| one.kind.is_table() && duel.column(one.oid).is_some())
+            .cloned()
+            .collect();
+        for table in tables {
+            let Some(column) = duel.column(table.oid).map(|column| column.name.clone()) else {
+                continue;
+            };
+            if table.shows(&column) {
+                // Where roles tell tenants apart, it sees its own rows by right.
+                let whose = match duel.column(table.oid) {
+                    Some(column) if duel.acting.role != duel.target.role => {
+                        sql!("= {}", canary::typed(column, &duel.target.tenant.key))
+                    }
+                    _ => sql!("IS NOT NULL"),
+                };
+                let look = sql!(
+                    "SELECT count(*) FROM (SELECT FROM {} WHERE {} {} LIMIT 1) AS seen",
+                    table.name,
+                    column,
+                    whose
+                );
+                let script = [enter.as_slice(), &[look]].concat();
+                let outcome = duel.count(&script, true).await?;
+                duel.note(&table, Attempt::Read, &context, outcome, &script);
+            }
+            if !table.inserts || !duel.theirs.own().contains(&table.oid) {
+                continue;
+            }
+            let script = [enter.clone(), duel.theirs.bare(table.oid)].concat();
+            let answer = duel.session.attempt(&script).await?;
+            let stamps = duel
+                .survey
+                .catalog
+                .triggers
+                .iter()
+                .any(|t| t.relation == table.oid && t.before_row);
+            let outcome = match Duel::judge(&answer, true) {
+                // What came before it may have broken as well.
+                Outcome::Constraint(_) => continue,
+                Outcome::Rows(1..) if stamps => continue,
+                outcome => outcome,
+            };
+            let added = matches!(outcome, Outcome::Rows(1..));
+            duel.note(&table, Attempt::Insert, &context, outcome, &script);
+            if added && table.reads {
+                let mut script = script;
+                script.push(duel.look(&table, &duel.target));
+                let outcome = duel.count(&script, true).await?;
+                duel.note(&table, Attempt::Read, &context, outcome, &script);
+            }
+        }
+        let Duel { mut probes, session, .. } = duel;
+        session.end().await?;
+        let Some(key) = begins.filter(|key| !key.is_empty()) else { return Ok(probes) };
+        // A session that begins as somebody is never without a tenant. It is said once.
+        probes.retain(Probe::crossed);
+        probes.truncate(1);
+        for probe in &mut probes {
+            probe.kind = "setting";
+            probe.object =
+                format!("{} of {}, which begins as {key:?}", self.tenancy.setting, probe.role);
+        }
+        Ok(probes)
+    }
+}
+
+/// Says of every table that a role uses why nothing was tried there.
+fn silent(
+    survey: &Survey<'_>,
+    (acting, target): (&Tenant, &Tenant),
+    role: &Ident,
+    why: &str,
+) -> Vec<Probe> {
+    let subject = survey.subjects.iter().find(|subject| subject.name == role);
+    survey
+        .tables()
+        .filter(|(_, table)| {
+            let partition =
+                table.parent.is_some_and(|parent| survey.tenant_tables.contains(&parent));
+            !partition
+                && subject
+                    .is_some_and(|s| !survey.usable(s, table).and(Privileges::ROWS).is_empty())
+        })
+        .map(|(_, table)| Probe {
+            isolation: Isolation::Shared,
+            acting: acting.id.clone(),
+            target: target.id.clone(),
+            role: role.clone(),
+            kind: table.kind.word(),
+            object: table.name.to_string(),
+            attempt: Attempt::Read,
+            context: Context::Own,
+            method: Method::Statement,
+            outcome: Outcome::NotProbed(why.to_owned()),
+            reproduce: String::new(),
+        })
+        .collect()
 }

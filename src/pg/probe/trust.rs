@@ -3,21 +3,17 @@
 //! `SET ROLE` is a costume: any function may say `RESET ROLE`, and be what the session is. So code
 //! that the application can write never runs while the session may become more than the application.
 
-use super::session::Session;
 use crate::audit::Survey;
 use crate::model::catalog::Function;
 use crate::model::ident::Ident;
 
-/// Why no statement may run as a role; `None` when it may.
+/// Why our own session may not act as a role; `None` when it may.
 ///
 /// Triggers, policies, constraints, defaults and operators call functions, which call others: any
 /// function that the application owns is one that could be reached.
-pub(super) fn distrusted(
-    session: &Session<'_>,
-    survey: &Survey<'_>,
-    role: &Ident,
-) -> Option<String> {
-    if !session.superuser {
+pub(super) fn distrusted(survey: &Survey<'_>, role: &Ident) -> Option<String> {
+    let superuser = survey.catalog.roles.get(&survey.catalog.reader).is_some_and(|r| r.superuser);
+    if !superuser {
         return None;
     }
     let function = written_by(survey, role)?;
