@@ -28,12 +28,14 @@ pub(super) fn lines(report: &Report) -> String {
     let whole = value(report);
     let list = match report {
         Report::Tenants(_) => Some("tenants"),
-        Report::Migration(_) | Report::Rewritten(_) | Report::Rollout(_) | Report::Run(_) => {
-            Some("targets")
-        }
-        Report::Credentials(_) | Report::Settled(_) | Report::Adopted(_) | Report::Lived(_) => {
-            Some("targets")
-        }
+        Report::Migration(_)
+        | Report::Rewritten(_)
+        | Report::Rollout(_)
+        | Report::Run(_)
+        | Report::Credentials(_)
+        | Report::Settled(_)
+        | Report::Adopted(_)
+        | Report::Lived(_) => Some("targets"),
         Report::CredentialList(_) => Some("credentials"),
         Report::Compared(_) => Some("deviants"),
         Report::Runs(_) => Some("runs"),

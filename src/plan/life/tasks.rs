@@ -106,7 +106,7 @@ mod tests {
     use crate::plan::life::step;
     use crate::plan::properties::desired;
 
-    const DAY: Duration = Duration::from_secs(86_400);
+    const DAY: Duration = Duration::from_hours(24);
 
     fn house() -> Household {
         let desired = desired(Isolation::Schema, "acme");
