@@ -29,6 +29,7 @@ mod ledger;
 mod life;
 mod lint;
 mod many;
+mod mechanisms;
 mod migrate;
 mod migrate_baseline;
 mod migrate_down;
