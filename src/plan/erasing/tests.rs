@@ -39,6 +39,7 @@ impl World {
             rls: false,
             forced: false,
             seen_by: SeenBy::default(),
+            added_by: SeenBy::default(),
             foreign_policies: Vec::new(),
             triggers: BTreeMap::new(),
             bytes: 0,

@@ -288,6 +288,7 @@ mod tests {
                     rls: false,
                     forced: false,
                     seen_by: SeenBy::default(),
+                    added_by: SeenBy::default(),
                     foreign_policies: Vec::new(),
                     triggers: BTreeMap::new(),
                     bytes: 0,
