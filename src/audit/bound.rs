@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::expression::Binding;
 use super::survey::{Subject, Survey};
-use crate::model::catalog::{Catalog, Command, Oid, PUBLIC, Policy, Relation};
+use crate::model::catalog::{Catalog, Command, Function, Oid, PUBLIC, Policy, Relation};
 use crate::model::tenant::{Isolation, Tenant};
 
 impl<'a> Survey<'a> {
@@ -23,6 +23,17 @@ impl<'a> Survey<'a> {
 
     /// Whether a condition of a policy ties rows to the current tenant.
     pub fn tied(&self, policy: &Policy, table: &Relation, condition: &str) -> bool {
+        self.ties(policy, table, condition, false)
+    }
+
+    /// The same, where rows without a tenant may be common to all.
+    fn ties(
+        &self,
+        policy: &Policy,
+        table: &Relation,
+        condition: &str,
+        null_is_common: bool,
+    ) -> bool {
         let Some(tenancy) = &self.estate.tenancy else { return true };
         let named = |set: &BTreeSet<Oid>| self.named(policy.functions.iter(), set);
         let binding = Binding {
@@ -33,6 +44,7 @@ impl<'a> Survey<'a> {
             identities: &named(&self.identity_functions),
             keys: self.sole_tenant(policy).map(|tenant| tenant.key.as_str()).into_iter().collect(),
             role_is_tenant: self.roles_are_tenants(),
+            null_is_common,
         };
         // A table without the tenant column can only ask one that has it, or a function.
         if table.column(&tenancy.column).is_none() {
@@ -53,6 +65,7 @@ impl<'a> Survey<'a> {
             identities: &self.named(every, &self.identity_functions),
             keys: Vec::new(),
             role_is_tenant: false,
+            null_is_common: false,
         };
         self.text_reads_context(definition) && binding.filters(definition)
     }
@@ -88,6 +101,12 @@ impl<'a> Survey<'a> {
         self.reads_context(function) || self.setting_functions.contains(&function)
     }
 
+    /// The functions that a text calls, by their names.
+    pub fn called(&self, text: &str) -> impl Iterator<Item = &'a Function> {
+        let functions = self.catalog.functions.values();
+        functions.filter(move |function| calls(text, function.name.name.as_str()))
+    }
+
     /// Whether some text reads the tenant setting, itself or through a function.
     pub fn text_reads_context(&self, text: &str) -> bool {
         let setting = self.estate.tenancy.as_ref().map(|tenancy| tenancy.setting.as_str());
@@ -110,6 +129,9 @@ impl<'a> Survey<'a> {
         pick: fn(&Policy, Command) -> Option<&str>,
     ) -> Vec<&'a Policy> {
         let (oid, relation) = table;
+        // Everybody may read rows of nobody's that nobody can make.
+        let common = command == Command::Select && !self.makes_common_rows(role, table);
+        let tied = |policy: &Policy, side: &str| self.ties(policy, relation, side, common);
         let sides: Vec<_> = self
             .policies(oid)
             .iter()
@@ -117,17 +139,28 @@ impl<'a> Survey<'a> {
             .filter_map(|policy| Some((*policy, pick(policy, command)?)))
             .collect();
         // One restrictive policy that is tied makes every permissive one harmless.
-        let floor = sides
-            .iter()
-            .any(|(policy, side)| !policy.permissive && self.tied(policy, relation, side));
+        let floor = sides.iter().any(|(policy, side)| !policy.permissive && tied(policy, side));
         if floor {
             return Vec::new();
         }
         sides
             .into_iter()
-            .filter(|(policy, side)| policy.permissive && !self.tied(policy, relation, side))
+            .filter(|(policy, side)| policy.permissive && !tied(policy, side))
             .map(|(policy, _)| policy)
             .collect()
+    }
+
+    /// Whether a role can make rows that no policy ties to a tenant.
+    fn makes_common_rows(&self, role: Oid, table: (Oid, &Relation)) -> bool {
+        let holds = |command: Command| {
+            let grants = table.1.grants.iter();
+            grants
+                .filter(|grant| grant.privileges.has(command.privilege()))
+                .any(|grant| grant.grantee == PUBLIC || self.reach.uses(role, grant.grantee))
+        };
+        [Command::Insert, Command::Update].into_iter().any(|command| {
+            holds(command) && !self.untied(role, table, command, Policy::written).is_empty()
+        })
     }
 
     /// The roles that a subject may act as, itself first. A role that is a subject of its own is left

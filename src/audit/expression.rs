@@ -23,6 +23,8 @@ pub(super) struct Binding<'a> {
     pub(super) keys: Vec<&'a str>,
     /// Each tenant has a role of its own, so that `CURRENT_USER` names the tenant.
     pub(super) role_is_tenant: bool,
+    /// Rows without a tenant are common, for no tenant can make any.
+    pub(super) null_is_common: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,18 +98,26 @@ impl Binding<'_> {
         }
         match condition.first() {
             None => false,
-            Some(first) if first.is_word("not") => false,
-            Some(first) if first.is_word("case") => {
-                !condition.windows(2).any(|pair| {
-                    (pair[0].is_word("then") || pair[0].is_word("else")) && pair[1].is_word("true")
-                }) && leaf(self, condition)
+            Some(first) if first.is_word("not") => {
+                // What is not different is equal.
+                equality(unwrapped(&condition[1..])).is_some_and(|equal| leaf(self, &equal))
             }
+            Some(first) if first.is_word("case") => branches(condition).iter().all(|(when, then)| {
+                let closed = matches!(unwrapped(then), [only] if only.is_word("false") || only.is_word("null"));
+                closed || self.tied(then, leaf) || self.tied(when, leaf)
+            }),
             Some(_) => leaf(self, condition),
         }
     }
 
     /// Judges a condition without AND and OR at its top.
     fn mentions(&self, atom: &[Token]) -> bool {
+        if self.null_is_common && self.own_columns(atom) == 1 {
+            let asks = |word: &str| atom.iter().any(|token| token.is_word(word));
+            if atom.len() <= 5 && asks("is") && asks("null") && !asks("not") {
+                return true;
+            }
+        }
         // A SELECT without FROM only has the planner evaluate its value once.
         let subquery = ["select", "from"].iter().all(|word| atom.iter().any(|t| t.is_word(word)));
         let inverted = ["<>", "<", ">", "<=", ">=", "~~", "~", "~*", "~~*", "!~", "!~~"];
@@ -119,7 +129,13 @@ impl Binding<'_> {
         if own == 0 || (own > 1 && !subquery) {
             return false;
         }
-        let equals = atom.iter().any(|token| token.is_sign("="));
+        let equals = atom.iter().any(|token| token.is_sign("=")) || compares_whole(atom);
+        // Which roles one has is asked of the row: the row's own role is its tenant.
+        let has =
+            atom.windows(2).any(|pair| pair[0].is_word("pg_has_role") && pair[1].is_sign("("));
+        if has && self.role_is_tenant && atom.iter().any(|token| token.is_word("current_user")) {
+            return true;
+        }
         let calls = |names: &BTreeSet<String>| {
             atom.windows(2).any(|pair| {
                 pair[1].is_sign("(") && pair[0].name().is_some_and(|name| names.contains(name))
@@ -179,6 +195,74 @@ impl Binding<'_> {
                     }
             })
             .count()
+    }
+}
+
+/// Whether a prefix is asked for that ends with a separator on both sides, so that it is a whole key:
+/// `starts_with(a || '/', b || '/')`.
+fn compares_whole(atom: &[Token]) -> bool {
+    let ends: Vec<&str> = atom
+        .windows(2)
+        .filter(|pair| pair[0].is_sign("||"))
+        .filter_map(|pair| match &pair[1] {
+            Token::Text(text) if !text.is_empty() => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    let prefix = atom.windows(2).any(|p| p[0].is_word("starts_with") && p[1].is_sign("("));
+    prefix && matches!(ends[..], [first, second] if first == second)
+}
+
+/// `a = b` for `a <> b` and for `a IS DISTINCT FROM b`, where nothing else stands.
+fn equality(condition: &[Token]) -> Option<Vec<Token>> {
+    let equals = Token::Sign("=".to_owned());
+    if split(condition, "and").len() > 1 || split(condition, "or").len() > 1 {
+        return None;
+    }
+    if let Some(at) = condition.iter().position(|token| token.is_sign("<>")) {
+        let mut equal = condition.to_vec();
+        equal[at] = equals;
+        return Some(equal);
+    }
+    let words = ["is", "distinct", "from"];
+    let at = condition
+        .windows(3)
+        .position(|three| three.iter().zip(words).all(|(token, word)| token.is_word(word)))?;
+    let mut equal = condition.to_vec();
+    equal.splice(at..at + 3, [equals]);
+    Some(equal)
+}
+
+/// The branches of a CASE: when, and what then. ELSE has no condition; a CASE on a value is not read.
+fn branches(condition: &[Token]) -> Vec<(&[Token], &[Token])> {
+    let mut found = Vec::new();
+    let (mut depth, mut when, mut then): (i32, Option<usize>, Option<usize>) = (0, None, None);
+    let none: &[Token] = &[];
+    for (at, token) in condition.iter().enumerate() {
+        if token.is_sign("(") || token.is_word("case") {
+            depth += 1;
+        } else if token.is_sign(")") {
+            depth -= 1;
+        }
+        let ends = token.is_word("end");
+        if depth == 1 && (token.is_word("when") || token.is_word("else") || ends) {
+            if let (Some(from), Some(then)) = (when, then) {
+                let asked = if from == then { none } else { &condition[from + 1..then] };
+                found.push((asked, &condition[then + 1..at]));
+            }
+            when = Some(at);
+            then = token.is_word("else").then_some(at);
+        } else if depth == 1 && token.is_word("then") {
+            then = Some(at);
+        }
+        if ends {
+            depth -= 1;
+        }
+    }
+    // A value stands between CASE and WHEN.
+    match condition.get(1) {
+        Some(first) if first.is_word("when") => found,
+        _ => vec![(none, none)],
     }
 }
 
@@ -275,6 +359,7 @@ mod tests {
             identities: &identities,
             keys: Vec::new(),
             role_is_tenant: false,
+            null_is_common: false,
         };
         binding.holds(&condition.replace("CTX", SET))
     }
@@ -289,6 +374,10 @@ mod tests {
             "((tenant_id = ( SELECT app.current_tenant_id() AS c)) AND (deleted_at IS NULL))",
             "((deleted OR (x = 1)) AND (tenant_id = (CTX)::uuid))",
             "app.may_see(tenant_id)",
+            "(NOT (tenant_id <> (CTX)::uuid))",
+            "starts_with(((tenant_id)::text || '/'::text), (CTX || '/'::text))",
+            "(NOT (tenant_id IS DISTINCT FROM (CTX)::uuid))",
+            "CASE WHEN (x = 1) THEN (tenant_id = (CTX)::uuid) WHEN (tenant_id = (CTX)::uuid) THEN true ELSE false END",
             "(tenant_id IN ( SELECT m.tenant_id FROM app.members m WHERE (m.who = CURRENT_USER)))",
         ] {
             assert!(holds(condition), "{condition}");
@@ -314,6 +403,11 @@ mod tests {
             "((tenant_id)::text ~~ (CTX || '%'::text))",
             "(tenant_id = '11111111-1111-1111-1111-111111111111'::uuid)",
             "CASE WHEN (tenant_id = (CTX)::uuid) THEN true ELSE true END",
+            "CASE WHEN (x = 1) THEN (tenant_id = (CTX)::uuid) ELSE (y = 2) END",
+            "CASE x WHEN 1 THEN (tenant_id = (CTX)::uuid) ELSE false END",
+            "(NOT ((tenant_id <> (CTX)::uuid) AND (x = 1)))",
+            "starts_with((tenant_id)::text, CTX)",
+            "starts_with(((tenant_id)::text || '/'::text), CTX)",
             "(EXISTS ( SELECT 1 FROM app.tenants t WHERE (t.tenant_id = (CTX)::uuid)))",
         ] {
             assert!(!holds(condition), "{condition}");
@@ -332,6 +426,7 @@ mod tests {
             identities: &none,
             keys: Vec::new(),
             role_is_tenant: false,
+            null_is_common: false,
         };
         let filters = |query: &str| binding.filters(query);
         let mine = "SELECT n.id FROM app.notes n WHERE ((n.tenant_id = app.current_tenant_id()) AND (n.x > 1)) ORDER BY n.id;";
@@ -356,6 +451,7 @@ mod tests {
                 identities: &none,
                 keys: Vec::new(),
                 role_is_tenant: false,
+                null_is_common: false,
             }
             .refers(condition)
         };
@@ -366,6 +462,27 @@ mod tests {
         ));
         assert!(!refers("true"));
         assert!(!refers("(note_id IS NOT NULL)"));
+    }
+
+    #[test]
+    fn rows_without_a_tenant_may_be_common() {
+        let common = |condition: &str| {
+            let none = BTreeSet::new();
+            Binding {
+                table: "notes",
+                column: "tenant_id",
+                setting: "app.tenant_id",
+                functions: &none,
+                identities: &none,
+                keys: Vec::new(),
+                role_is_tenant: false,
+                null_is_common: true,
+            }
+            .holds(&condition.replace("CTX", SET))
+        };
+        assert!(common("((tenant_id IS NULL) OR (tenant_id = (CTX)::uuid))"));
+        assert!(!common("((tenant_id IS NOT NULL) OR (tenant_id = (CTX)::uuid))"));
+        assert!(!common("((CTX IS NULL) OR (tenant_id = (CTX)::uuid))"));
     }
 
     #[test]

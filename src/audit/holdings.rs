@@ -16,7 +16,7 @@ pub enum Holding {
     Child(Oid),
     /// Its columns are those of this table.
     Likeness(Oid),
-    /// Triggers of this table write into it.
+    /// Triggers or rules of this table write into it.
     Fed(Oid),
     /// It is called after what copies are made for, and has a column for documents.
     Documents,
@@ -69,7 +69,12 @@ pub(super) fn find(
     tenant_tables: &BTreeSet<Oid>,
     territories: &BTreeMap<Oid, Territory<'_>>,
 ) -> Holdings {
-    let Some(tenancy) = &estate.tenancy else { return Holdings::default() };
+    let Some(tenancy) = &estate.tenancy else {
+        return Holdings {
+            tables: written_by_schemas(catalog, territories),
+            registries: BTreeMap::new(),
+        };
+    };
     let mut found = Holdings {
         tables: BTreeMap::new(),
         registries: registries(catalog, tenancy, tenant_tables),
@@ -100,7 +105,8 @@ pub(super) fn find(
     }
     // What tenants' tables refer to is common ground, and no copy.
     let referred: BTreeSet<Oid> = catalog.foreign_keys.iter().map(|key| key.parent).collect();
-    let fed = fed(catalog, tenant_tables);
+    let mut fed = fed(catalog, |source| tenant_tables.contains(&source), common);
+    fed.extend(common_copies(catalog, territories));
     for (oid, relation) in &catalog.relations {
         let known = tenant_tables.contains(oid)
             || found.tables.contains_key(oid)
@@ -138,16 +144,50 @@ fn registries(
         .collect()
 }
 
-/// The tables that triggers of tenants' tables write into.
-fn fed(catalog: &Catalog, tenant_tables: &BTreeSet<Oid>) -> BTreeMap<Oid, Oid> {
+/// Where tenants have schemas, what their tables' triggers write into outside of all schemas.
+fn written_by_schemas(
+    catalog: &Catalog,
+    territories: &BTreeMap<Oid, Territory<'_>>,
+) -> BTreeMap<Oid, Holding> {
+    let copies = common_copies(catalog, territories).into_iter();
+    copies.map(|(oid, from)| (oid, Holding::Fed(from))).collect()
+}
+
+fn common_copies(
+    catalog: &Catalog,
+    territories: &BTreeMap<Oid, Territory<'_>>,
+) -> BTreeMap<Oid, Oid> {
+    let own = |relation: Oid| {
+        let schema = catalog.relations.get(&relation).map(|relation| relation.schema);
+        schema.is_some_and(|schema| territories.contains_key(&schema))
+    };
+    fed(catalog, own, |relation| {
+        relation.kind.is_table() && !territories.contains_key(&relation.schema)
+    })
+}
+
+/// The common tables that triggers and rules of some tables write into, and from which.
+fn fed(
+    catalog: &Catalog,
+    source: impl Fn(Oid) -> bool,
+    common: impl Fn(&Relation) -> bool,
+) -> BTreeMap<Oid, Oid> {
+    let mut by_name: BTreeMap<&str, Vec<Oid>> = BTreeMap::new();
+    for (oid, relation) in catalog.relations.iter().filter(|(_, relation)| common(relation)) {
+        by_name.entry(relation.name.name.as_str()).or_default().push(*oid);
+    }
     let mut found = BTreeMap::new();
-    for trigger in catalog.triggers.iter().filter(|t| tenant_tables.contains(&t.relation)) {
+    for rule in catalog.around.rewrites.iter().filter(|rule| source(rule.relation)) {
+        let into =
+            rule.reads.iter().filter(|into| catalog.relations.get(into).is_some_and(&common));
+        found.extend(into.map(|into| (*into, rule.relation)));
+    }
+    let mut read: BTreeMap<Oid, Vec<String>> = BTreeMap::new();
+    for trigger in catalog.triggers.iter().filter(|trigger| source(trigger.relation)) {
         let Some(function) = catalog.functions.get(&trigger.function) else { continue };
-        let words: Vec<String> = written_into(&function.body);
-        for (oid, relation) in &catalog.relations {
-            if words.iter().any(|word| word == relation.name.name.as_str()) {
-                found.entry(*oid).or_insert(trigger.relation);
-            }
+        let names = read.entry(trigger.function).or_insert_with(|| written_into(&function.body));
+        for oid in names.iter().filter_map(|name| by_name.get(name.as_str())).flatten() {
+            found.entry(*oid).or_insert(trigger.relation);
         }
     }
     found

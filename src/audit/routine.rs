@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::survey::{Subject, Survey};
 use super::text::relations;
-use crate::model::catalog::{Command, Function, Oid, Privilege, Privileges};
+use crate::model::catalog::{Command, Function, Oid, Privilege, Privileges, Relation};
 
 /// What a routine works on that its caller should not.
 pub(super) struct Touched {
@@ -16,10 +16,15 @@ pub(super) struct Touched {
 
 /// What a definer routine reaches past what binds its caller, unless it asks who is calling.
 pub(super) fn touched(survey: &Survey<'_>, oid: Oid, function: &Function) -> Option<Touched> {
+    let names = relations(&function.body);
+    let injectable = injectable(&function.body) && powerful(survey, function.owner);
+    if injectable {
+        let what = "runs text that its caller may give".to_owned();
+        return Some(Touched { what, foreign: several(survey, function.owner) });
+    }
     if survey.asks(oid) {
         return None;
     }
-    let names = relations(&function.body);
     let home = survey.ground(function.schema).map(|ground| &ground.tenants);
     // What a tenant's own function does, it does to that tenant's rows: other tenants may not call it.
     let private = home.filter(|home| {
@@ -39,7 +44,12 @@ pub(super) fn touched(survey: &Survey<'_>, oid: Oid, function: &Function) -> Opt
         None => names.names(&table.name),
         Some(_) => names.qualifies(&table.name),
     });
-    if let Some((_, table)) = named.into_iter().find(|(oid, table)| free(*oid, table)) {
+    // To add to a copy that nobody reads takes nothing from anybody.
+    let adds = |oid: &Oid, table: &Relation| {
+        !survey.tenant_tables.contains(oid) && !names.uses(&table.name)
+    };
+    let mut named = named.filter(|(oid, table)| !adds(oid, table));
+    if let Some((_, table)) = named.find(|(oid, table)| free(*oid, table)) {
         return Some(Touched { what: format!("reaches {}", table.name), foreign: home.is_some() });
     }
     let other = reached_grounds(survey, function.owner).into_iter().find(|schema| {
@@ -56,6 +66,16 @@ pub(super) fn touched(survey: &Survey<'_>, oid: Oid, function: &Function) -> Opt
     let dynamic = names.says("execute") && powerful(survey, function.owner);
     let foreign = several(survey, function.owner);
     dynamic.then(|| Touched { what: "builds its statements at run time".to_owned(), foreign })
+}
+
+/// Whether a text runs statements that it joins from parts without quoting them.
+fn injectable(body: &str) -> bool {
+    let body = body.to_ascii_lowercase();
+    body.match_indices("execute").any(|(at, word)| {
+        let statement = body[at + word.len()..].split(';').next().unwrap_or_default();
+        let joined = statement.contains("||") && !statement.contains("quote_");
+        joined || statement.contains("%s")
+    })
 }
 
 /// Whether a role's tables in tenants' schemas are one tenant's.

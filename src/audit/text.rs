@@ -21,6 +21,7 @@ pub(super) struct Names {
     /// Names without a schema, where a statement takes a relation.
     pub(super) bare: BTreeSet<String>,
     selected: BTreeSet<(String, String)>,
+    used: BTreeSet<String>,
 }
 
 impl Names {
@@ -33,6 +34,11 @@ impl Names {
     pub(super) fn qualifies(&self, relation: &QualifiedName) -> bool {
         self.qualified
             .contains(&(relation.schema.as_str().to_owned(), relation.name.as_str().to_owned()))
+    }
+
+    /// Whether a relation is named where its rows are read, changed or removed, and not only added to.
+    pub(super) fn uses(&self, relation: &QualifiedName) -> bool {
+        self.used.contains(relation.name.as_str())
     }
 
     /// Whether rows of a relation are selected, which is named with its schema.
@@ -88,11 +94,17 @@ pub(super) fn relations(text: &str) -> Names {
             match (parts.get(next + 1), parts.get(next + 2)) {
                 (Some(Part::Sign('.')), Some(Part::Name(name))) => {
                     names.selected.insert((first.clone(), name.clone()));
+                    if word != "into" {
+                        names.used.insert(name.clone());
+                    }
                     next += 3;
                 }
                 (Some(Part::Sign('(')), _) if word != "into" => break,
                 _ => {
                     names.bare.insert(first.clone());
+                    if word != "into" {
+                        names.used.insert(first.clone());
+                    }
                     next += 1;
                 }
             }
@@ -198,6 +210,7 @@ mod tests {
         );
         assert!(names.qualifies(&name("tenant_b", "notes")));
         assert!(names.bare.contains("log") && names.bare.contains("other"), "{names:?}");
+        assert!(names.uses(&name("app", "other")) && !names.uses(&name("app", "log")));
     }
 
     proptest::proptest! {

@@ -35,8 +35,8 @@ pub(super) fn shown<'a>(
 ) -> Vec<Shown<'a>> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
-    let mut todo: Vec<(&Relation, Option<Oid>, Guard)> = vec![(view, None, Guard::None)];
-    while let Some((relation, reader, guard)) = todo.pop() {
+    let mut todo: Vec<(&Relation, Guard)> = vec![(view, Guard::None)];
+    while let Some((relation, guard)) = todo.pop() {
         let Some(facts) = &relation.view else { continue };
         let materialized = relation.kind == RelationKind::Materialized;
         let invoker = facts.security_invoker && !materialized;
@@ -45,12 +45,13 @@ pub(super) fn shown<'a>(
             Guard::None if filters => Guard::Filter { barrier: facts.security_barrier },
             other => other,
         };
-        let reader = if invoker { reader } else { Some(relation.owner) };
+        // A view that reads as its caller does so wherever it is used.
+        let reader = (!invoker).then_some(relation.owner);
         for oid in &facts.reads {
             let Some(base) = survey.catalog.relations.get(oid) else { continue };
             if base.kind.is_view() {
-                if seen.insert((*oid, reader)) {
-                    todo.push((base, reader, guard));
+                if seen.insert(*oid) {
+                    todo.push((base, guard));
                 }
                 continue;
             }

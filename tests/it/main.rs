@@ -28,6 +28,7 @@ mod holdings;
 mod ledger;
 mod lint;
 mod many;
+mod mechanisms;
 mod migrate;
 mod migrate_baseline;
 mod migrate_down;

@@ -64,7 +64,7 @@ const BREAKS: &[Break] = &[
         "ALTER TABLE app.users NO FORCE ROW LEVEL SECURITY",
         "ALTER TABLE app.users FORCE ROW LEVEL SECURITY",
         &["rls-not-forced"],
-        "high",
+        "low",
     ),
     on_app(
         "no FORCE, and the application owns the table",
@@ -137,7 +137,7 @@ const BREAKS: &[Break] = &[
         "GRANT TRIGGER ON app.users TO app_rw",
         "REVOKE TRIGGER ON app.users FROM app_rw",
         &["trigger-granted"],
-        "medium",
+        "high",
     ),
     on_app(
         "a partition of its own right",
@@ -347,7 +347,7 @@ const BREAKS: &[Break] = &[
         "names looked up where anybody makes them",
         "GRANT CREATE ON SCHEMA public TO PUBLIC; ALTER ROLE app_rw SET search_path = app, public",
         "REVOKE CREATE ON SCHEMA public FROM PUBLIC; ALTER ROLE app_rw RESET search_path",
-        &["search-path-open"],
+        &["schema-create-granted", "search-path-open"],
         "medium",
     ),
     on_app(

@@ -32,7 +32,7 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
         let (grave, what) = match why {
             Holding::Child(_) => continue,
             Holding::Likeness(of) => (RULE.severity, format!("has the columns of {}", name(of))),
-            Holding::Fed(by) => (RULE.severity, format!("is written by triggers of {}", name(by))),
+            Holding::Fed(by) => (RULE.severity, format!("is written by triggers or rules of {}", name(by))),
             Holding::Documents => {
                 (Severity::Medium, "is named after copies and holds documents".to_owned())
             }
@@ -90,6 +90,21 @@ mod tests {
         assert!(world.rules().is_empty(), "to add is not to read");
         world.grant("app.notes_old", "app_rw", Privilege::Select);
         assert_eq!(world.rules(), ["copy-without-tenant"]);
+    }
+
+    #[test]
+    fn where_tenants_have_schemas_a_common_trail_is_a_copy() {
+        let mut world = World::new();
+        world.add_schema("codes", "admin");
+        world.grant_schema("codes", "app_cat", Privilege::Usage);
+        world.table("codes", "trail", "admin");
+        let body = "BEGIN INSERT INTO codes.trail SELECT to_jsonb(NEW); RETURN NULL; END";
+        let function = world.function("codes", "track", "admin", body);
+        world.trigger(function);
+        world.catalog.triggers[0].relation = world.relation_oid("tenant_dan.notes");
+        assert!(world.findings("copy-without-tenant").is_empty());
+        world.grant("codes.trail", "app_cat", Privilege::Select);
+        assert_eq!(world.findings("copy-without-tenant").len(), 1);
     }
 
     #[test]

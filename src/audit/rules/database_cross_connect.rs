@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
-use crate::audit::survey::Survey;
+use crate::audit::survey::{Subject, Survey};
 use crate::model::catalog::{Oid, PUBLIC, Privilege};
 use crate::model::tenant::Isolation;
 use crate::sql;
@@ -80,6 +80,44 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
                     .tenants(std::iter::once(&tenant.id).chain(other)),
             );
         }
+    }
+    found.extend(strays(survey));
+    found
+}
+
+/// Roles of tenants with a database of their own that may connect to the database of others.
+fn strays(survey: &Survey<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let own = |subject: &Subject<'_>| {
+        !subject.tenants.is_empty()
+            && subject.tenants.iter().all(|tenant| {
+                tenant.isolation == Isolation::Database
+                    && tenant.placement.database != survey.catalog.database
+            })
+    };
+    let common = survey.estate.tenants.iter().any(|tenant| {
+        tenant.isolation != Isolation::Database
+            && tenant.placement.database == survey.catalog.database
+    });
+    let Some(database) = survey.here().filter(|_| common) else { return found };
+    for grant in &database.grants {
+        if grant.grantee == PUBLIC || !grant.privileges.has(Privilege::Connect) {
+            continue;
+        }
+        let stray = survey.users_of(grant.grantee).find(|subject| own(subject));
+        let (Some(stray), Some(grantee)) = (stray, survey.ident(grant.grantee)) else { continue };
+        let message = format!(
+            "role {} of tenant {}, which has a database of its own, may connect to {}",
+            stray.name, stray.tenants[0].id, database.name
+        );
+        let fix = sql!("REVOKE CONNECT ON DATABASE {} FROM {}", database.name, grantee);
+        found.push(
+            RULE.finding(survey.object("database", &database.name), message, Fix::Sql(vec![fix]))
+                .severity(Severity::Medium)
+                .role(stray.name)
+                .operation("CONNECT")
+                .tenants([&stray.tenants[0].id]),
+        );
     }
     found
 }

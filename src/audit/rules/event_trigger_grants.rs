@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "an event trigger grants on what is made, or is the application's to rewrite",
-    what: "An event trigger's function grants, or is owned by a role of the application, which is high. Not reported: event triggers that only look.",
+    what: "An event trigger's function grants, or is owned by a role of the application. High when it grants to the application or to PUBLIC, or is the application's own, medium otherwise. Not reported: event triggers that only look.",
     why: "It runs for every role that makes or changes an object, with that role's rights: a grant opens each new table before anybody wrote a policy for it, and a function of the application's runs its code as whoever migrates.",
     example: "CREATE EVENT TRIGGER open ON ddl_command_end EXECUTE FUNCTION app.grant_all_to_app();",
     fix: "Grant in migrations, by name; let the function belong to the role that migrates.",
@@ -35,10 +35,15 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
                 ),
                 Severity::High,
             ),
-            None if grants => (
-                format!("event trigger {} grants on what is made, by {name}", trigger.name),
-                RULE.severity,
-            ),
+            None if grants => {
+                let names = text::relations(&function.body);
+                let ours = names.says("public")
+                    || survey.subjects.iter().any(|subject| names.says(subject.name.as_str()));
+                (
+                    format!("event trigger {} grants on what is made, by {name}", trigger.name),
+                    if ours { Severity::High } else { RULE.severity },
+                )
+            }
             None => continue,
         };
         let fix = Fix::Advice(format!("drop event trigger {}, or change {name}", trigger.name));
@@ -71,7 +76,10 @@ mod tests {
         assert!(world.rules().is_empty());
         let text = "BEGIN EXECUTE 'GRANT SELECT ON ALL TABLES IN SCHEMA app TO app_rw'; END";
         world.catalog.functions.get_mut(&function).unwrap().body = text.to_owned();
-        assert_eq!(world.rules(), ["event-trigger-grants"]);
+        assert_eq!(world.findings("event-trigger-grants")[0].severity, Severity::High);
+        let text = "BEGIN EXECUTE 'GRANT SELECT ON ALL TABLES IN SCHEMA app TO stranger'; END";
+        world.catalog.functions.get_mut(&function).unwrap().body = text.to_owned();
+        assert_eq!(world.findings("event-trigger-grants")[0].severity, Severity::Medium);
         let owner = world.oid("app_rw");
         world.catalog.functions.get_mut(&function).unwrap().owner = owner;
         assert_eq!(world.findings("event-trigger-grants")[0].severity, Severity::High);

@@ -1,11 +1,11 @@
 //! A login that reaches tenants' rows, and that nobody listed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
-use crate::model::catalog::{Command, Oid, PUBLIC, Privilege, Privileges};
+use crate::model::catalog::{Command, Oid, PUBLIC, Privilege, Privileges, Relation};
 
 pub(super) static RULE: Rule = Rule {
     id: "login-unlisted",
@@ -30,6 +30,12 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
         .chain(survey.estate.tenants.iter().filter_map(|tenant| survey.number(&tenant.owner)))
         .chain(survey.catalog.databases.iter().map(|database| database.owner))
         .collect();
+    let mut inside: BTreeMap<Oid, Vec<&Relation>> = BTreeMap::new();
+    for relation in survey.catalog.relations.values() {
+        if survey.ground(relation.schema).is_some() {
+            inside.entry(relation.schema).or_default().push(relation);
+        }
+    }
     for (role, facts) in &survey.catalog.roles {
         let listed = survey.subjects.iter().any(|subject| subject.role == *role);
         let governs = facts.exempt()
@@ -68,12 +74,11 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
                 held.has(command.privilege()) && survey.free(*role, (*oid, table), command)
             })
         });
-        let grounds: BTreeSet<&str> = survey
-            .catalog
-            .relations
-            .values()
-            .filter(|relation| enters(relation.schema) && !held(&relation.grants).is_empty())
-            .filter_map(|relation| survey.ground(relation.schema))
+        let grounds: BTreeSet<&str> = inside
+            .iter()
+            .filter(|(schema, _)| enters(**schema))
+            .filter(|(_, relations)| relations.iter().any(|r| !held(&r.grants).is_empty()))
+            .filter_map(|(schema, _)| survey.ground(*schema))
             .map(|ground| ground.tenants[0].id.as_str())
             .collect();
         let (grave, what) = match (open, reached.first(), grounds.len()) {

@@ -2,6 +2,7 @@
 
 use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Object, Severity};
+use crate::audit::routine::powerful;
 use crate::audit::survey::Survey;
 
 pub(super) static RULE: Rule = Rule {
@@ -46,6 +47,29 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
                 };
                 found.push(RULE.finding(object, message, fix).role(writer.name));
             }
+        }
+    }
+    for (oid, definer) in survey.catalog.functions.iter().filter(|(_, f)| f.definer) {
+        if !survey.asks(*oid) || !powerful(survey, definer.owner) {
+            continue;
+        }
+        for function in survey.called(&definer.body) {
+            let writer = survey
+                .users_of(function.owner)
+                .find(|subject| !subject.closure.contains_key(&definer.owner));
+            let Some(writer) = writer else { continue };
+            let (signature, asked) = (function.signature(), definer.signature());
+            let message = format!(
+                "{asked}, which runs as {}, asks {signature}, which {} can rewrite",
+                survey.catalog.role_name(definer.owner),
+                writer.name
+            );
+            let fix = Fix::Advice(format!(
+                "ALTER FUNCTION {signature} OWNER TO {}",
+                survey.catalog.role_name(definer.owner)
+            ));
+            let object = survey.object("function", &signature);
+            found.push(RULE.finding(object, message, fix).role(writer.name));
         }
     }
     found

@@ -4,6 +4,7 @@ use super::{Family, Rule};
 use super::trigger_definer::carries;
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
+use crate::audit::text;
 use crate::model::catalog::Command;
 use crate::sql;
 
@@ -37,12 +38,15 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
             let foreign = survey.ground(base.schema).is_some_and(|ground| {
                 ground.tenants.iter().all(|own| !subject.acts_for(&own.id))
             });
-            let shared = survey.holds_rows(*oid) && free();
+            // To add to a copy that nobody reads takes nothing from anybody.
+            let adds = !survey.tenant_tables.contains(oid)
+                && !text::relations(&rule.definition).uses(&base.name);
+            let shared = survey.holds_rows(*oid) && !adds && free();
             (foreign || shared).then_some(base)
         });
         let Some(base) = reached else { continue };
-        let text = rule.definition.as_str();
-        if carries(survey, text) || survey.text_reads_context(text) || subject.closure.contains_key(&relation.owner) {
+        let said = rule.definition.as_str();
+        if carries(survey, said) || survey.text_reads_context(said) || subject.closure.contains_key(&relation.owner) {
             continue;
         }
         let message = format!(

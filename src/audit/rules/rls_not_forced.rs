@@ -12,7 +12,7 @@ pub(super) static RULE: Rule = Rule {
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "row-level security does not bind the owner of a table that tenants share",
-    what: "A table that tenants share has row-level security without FORCE. Critical when a role of the application inherits the owner, high when it can become it, and high when the table is an exception among forced ones. Not reported: a schema whose tables are all without FORCE, and whose owner the application cannot reach.",
+    what: "A table that tenants share has row-level security without FORCE. Critical when a role of the application inherits the owner, high when it can become it, and low when the table is an exception among forced ones. Not reported: a schema whose tables are all without FORCE, and whose owner the application cannot reach.",
     why: "Without FORCE the owner of a table, and every role that inherits it, skips all policies. Owners run migrations, definer functions and jobs.",
     example: "ALTER TABLE app.notes NO FORCE ROW LEVEL SECURITY;",
     fix: "ALTER TABLE … FORCE ROW LEVEL SECURITY.",
@@ -53,7 +53,12 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
                 "no policy of {} binds its owner {owner}, while other tables of the schema bind theirs",
                 table.name
             );
-            found.push(RULE.finding(survey.relation(table), message, fix).role(owner));
+            // Nobody of the application acts as that owner: its own jobs are what is at stake.
+            found.push(
+                RULE.finding(survey.relation(table), message, fix)
+                    .severity(Severity::Low)
+                    .role(owner),
+            );
         }
     }
     found

@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     severity: Severity::High,
     evidence: Evidence::Static,
     title: "sessions of the application begin as another role",
-    what: "A default (ALTER ROLE … SET role, ALTER DATABASE … SET role) makes sessions of a role of the application begin as another role. Critical when no policy binds that role or it belongs to another tenant. Not reported: a default that the login may not become, which has no effect, one that names the role of the only tenant for which it acts, and that of a second login (<role>-b), which begins as its role.",
+    what: "A default (ALTER ROLE … SET role, ALTER DATABASE … SET role) makes sessions of a role of the application begin as another role. Critical when no policy binds that role or it belongs to another tenant, high when a pool begins as one of its tenants, informational otherwise. Not reported: a default that the login may not become, which has no effect, one that names the role of the only tenant for which it acts, and that of a second login (<role>-b), which begins as its role.",
     why: "Nothing in the application says whose rights it works with, and what is tested with SET ROLE looks sound: only a real login shows it.",
     example: "ALTER ROLE app_rw SET role = 'app_owner';",
     fix: "RESET the default, and let the application say SET ROLE.",
@@ -57,7 +57,12 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
             let foreign = tenant.is_some_and(|other| {
                 !subject.login && other.tenants.iter().all(|tenant| !subject.acts_for(&tenant.id))
             });
-            let grave = if exempt || foreign { Severity::Critical } else { RULE.severity };
+            // A login that begins with fewer rights, or with others that policies bind, loses nothing.
+            let grave = match (exempt || foreign, tenant.is_some()) {
+                (true, _) => Severity::Critical,
+                (false, true) => RULE.severity,
+                (false, false) => Severity::Info,
+            };
             let bound = if exempt { ", which no policy binds" } else { "" };
             let message = format!("sessions of {} begin as {}{bound}", subject.name, default.value);
             found.push(

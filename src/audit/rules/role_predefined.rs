@@ -20,19 +20,26 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
-/// The roles that cross tenants, and how gravely.
-const CROSSING: [(&str, Severity); 11] = [
-    ("pg_read_all_data", Severity::Critical),
-    ("pg_write_all_data", Severity::Critical),
-    ("pg_execute_server_program", Severity::Critical),
-    ("pg_read_server_files", Severity::Critical),
-    ("pg_write_server_files", Severity::Critical),
-    ("pg_create_subscription", Severity::High),
-    ("pg_maintain", Severity::Medium),
-    ("pg_monitor", Severity::Medium),
-    ("pg_read_all_stats", Severity::Medium),
-    ("pg_signal_backend", Severity::Medium),
-    ("pg_stat_scan_tables", Severity::Low),
+/// The roles that cross tenants, how gravely, and how.
+const CROSSING: [(&str, Severity, &str); 14] = [
+    (
+        "pg_read_all_data",
+        Severity::Critical,
+        "reads every schema, and samples of every table's rows in pg_statistic",
+    ),
+    ("pg_write_all_data", Severity::Critical, "writes every schema, without a grant"),
+    ("pg_execute_server_program", Severity::Critical, "runs programs as the server's account"),
+    ("pg_read_server_files", Severity::Critical, "reads every database from disk"),
+    ("pg_write_server_files", Severity::Critical, "writes the server's files"),
+    ("pg_create_subscription", Severity::High, "brings rows in past every policy"),
+    ("pg_maintain", Severity::Medium, "locks and rebuilds every table"),
+    ("pg_monitor", Severity::Medium, "sees the statements of all sessions, with what stands in them"),
+    ("pg_read_all_stats", Severity::Medium, "sees the statements of all sessions, with what stands in them"),
+    ("pg_signal_backend", Severity::Medium, "ends other tenants' sessions"),
+    ("pg_signal_autovacuum_worker", Severity::Low, "ends the server's own upkeep"),
+    ("pg_read_all_settings", Severity::Low, "reads settings that are a superuser's"),
+    ("pg_stat_scan_tables", Severity::Low, "holds locks on every table for long"),
+    ("pg_use_reserved_connections", Severity::Low, "takes the connections kept for who mends"),
 ];
 
 fn check(survey: &Survey<'_>) -> Vec<Finding> {
@@ -40,8 +47,8 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
     for subject in &survey.subjects {
         for (reached, path) in &subject.closure {
             let Some(role) = survey.catalog.roles.get(reached) else { continue };
-            let Some((_, severity)) =
-                CROSSING.iter().find(|(name, _)| *name == role.name.as_str())
+            let Some((_, severity, does)) =
+                CROSSING.iter().find(|(name, ..)| *name == role.name.as_str())
             else {
                 continue;
             };
@@ -49,7 +56,7 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
             let inner = path.roles.iter().rev().skip(1).any(|step| {
                 survey
                     .ident(*step)
-                    .is_some_and(|name| CROSSING.iter().any(|(known, _)| *known == name.as_str()))
+                    .is_some_and(|name| CROSSING.iter().any(|(known, ..)| *known == name.as_str()))
             });
             let Some(holder) =
                 path.roles.iter().rev().nth(1).and_then(|step| survey.ident(*step))
@@ -60,7 +67,7 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
                 continue;
             }
             let message =
-                format!("role {} holds {}: {}", subject.name, role.name, survey.path(&path.roles));
+                format!("role {} holds {}, which {does}: {}", subject.name, role.name, survey.path(&path.roles));
             let fix = Fix::Sql(vec![sql!("REVOKE {} FROM {}", role.name, holder)]);
             found.push(
                 RULE.finding(survey.role(*reached), message, fix)

@@ -6,6 +6,7 @@ use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
 use crate::model::catalog::{Oid, PUBLIC, Privilege};
+use crate::model::tenant::Isolation;
 use crate::sql;
 
 pub(super) static RULE: Rule = Rule {
@@ -14,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "the application may make objects in a schema that tenants share",
-    what: "A role of the application may make objects in a schema with tables that tenants share. Not reported: a tenant's own schema, and CREATE for PUBLIC (see public-grant).",
+    what: "A role of the application may make objects in a schema with tables that tenants share, or in schema public. Not reported: a tenant's own schema, what PUBLIC holds on other schemas (see public-grant), and schema public of PostgreSQL 14, which is open as it comes (doctor says so).",
     why: "Whoever may make functions, operators and tables where other sessions look names up has them run with those sessions' rights; and tables it makes have no row-level security.",
     example: "GRANT CREATE ON SCHEMA app TO app_rw;",
     fix: "REVOKE CREATE ON SCHEMA.",
@@ -24,25 +25,33 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Finding> {
-    let shared: BTreeSet<Oid> = survey.tables().map(|(_, table)| table.schema).collect();
+    let mut shared: BTreeSet<Oid> = survey.tables().map(|(_, table)| table.schema).collect();
+    // Until PostgreSQL 14 everybody may make objects in schema public, and doctor says so.
+    let modern = survey.catalog.version >= 150_000;
+    let several = survey.estate.tenants.iter().any(|t| t.isolation != Isolation::Database);
+    shared.extend(survey.catalog.schemas.iter().filter_map(|(oid, schema)| {
+        let common = schema.name.as_str() == "public" && survey.ground(*oid).is_none();
+        (common && modern && several).then_some(*oid)
+    }));
     let mut found = Vec::new();
     for oid in shared {
         let Some(schema) = survey.catalog.schemas.get(&oid) else { continue };
         for grant in &schema.grants {
             if !grant.privileges.has(Privilege::Create)
                 || grant.grantee == schema.owner
-                || grant.grantee == PUBLIC
+                || (grant.grantee == PUBLIC && schema.name.as_str() != "public")
             {
                 continue;
             }
             let user = survey
                 .users_of(grant.grantee)
                 .find(|subject| !subject.closure.contains_key(&schema.owner));
-            let (Some(subject), Some(grantee)) = (user, survey.ident(grant.grantee)) else {
-                continue;
-            };
+            let Some(subject) = user else { continue };
             let message = format!("{} may make objects in schema {}", subject.name, schema.name);
-            let fix = sql!("REVOKE CREATE ON SCHEMA {} FROM {}", schema.name, grantee);
+            let fix = match survey.ident(grant.grantee) {
+                Some(grantee) => sql!("REVOKE CREATE ON SCHEMA {} FROM {}", schema.name, grantee),
+                None => sql!("REVOKE CREATE ON SCHEMA {} FROM PUBLIC", schema.name),
+            };
             found.push(
                 RULE.finding(survey.object("schema", &schema.name), message, Fix::Sql(vec![fix]))
                     .role(subject.name)

@@ -71,6 +71,7 @@ mod tests {
     #[test]
     fn a_path_through_an_open_schema_is_accused_and_one_without_it_is_not() {
         let mut world = World::new();
+        world.catalog.version = 140_023;
         world.add_schema("public", "admin");
         world.grant_schema("public", "public", Privilege::Usage);
         world.catalog.session_defaults.push(SessionDefault {

@@ -10,7 +10,7 @@ use crate::sql;
 pub(super) static RULE: Rule = Rule {
     id: "trigger-granted",
     family: Family::Tables,
-    severity: Severity::Medium,
+    severity: Severity::High,
     evidence: Evidence::Static,
     title: "the application may attach code to a table that tenants share",
     what: "A role of the application holds TRIGGER on a table that tenants share. Not reported: tables of one tenant's own schema.",

@@ -13,7 +13,7 @@ pub(super) static RULE: Rule = Rule {
     severity: Severity::Medium,
     evidence: Evidence::Static,
     title: "a trigger sends what is written to whoever listens",
-    what: "A trigger of a table with tenants' rows calls pg_notify or NOTIFY. High when the row itself is sent, medium when a key or a name is. Not reported: a tenant's own database.",
+    what: "A trigger of a table with tenants' rows calls pg_notify or NOTIFY. High when the row itself is sent, medium when a key or a name is. Not reported: notifications that tell nothing of the row, and a tenant's own database.",
     why: "LISTEN asks for no privilege, and a channel belongs to the whole database: every role that may connect hears every tenant's notifications.",
     example: "CREATE FUNCTION app.tell() RETURNS trigger LANGUAGE plpgsql AS\n  'BEGIN PERFORM pg_notify(''changes'', to_jsonb(NEW)::text); RETURN NULL; END';",
     fix: "Send a number that means nothing without a query that the policies bind.",
@@ -34,7 +34,9 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
             Some(ground) => ground.tenants.iter().all(|own| own.isolation == Isolation::Schema),
             None => survey.holds_rows(trigger.relation),
         };
-        if !notifies || !concerned {
+        // That something happened, and no more, tells nothing.
+        let tells = names.says("new") || names.says("old");
+        if !notifies || !concerned || !tells {
             continue;
         }
         let Some((subject, _)) = survey.reaching(table, Privileges::ROWS).next() else { continue };

@@ -28,11 +28,15 @@ use self::tool::Answer;
 /// How many servers share the work.
 const LANES: usize = 3;
 
-/// What must be found of leaks that are high or critical.
-const RECALL: f64 = 0.80;
+/// What must be found of leaks that are high or critical, among the designs that rules were written
+/// for.
+const RECALL: f64 = 0.95;
+
+/// And among those that were written apart.
+const RECALL_APART: f64 = 0.85;
 
 /// How many sound designs may be accused.
-const ACCUSED: usize = 21;
+const ACCUSED: usize = 27;
 
 /// Shows every design to somebody, each alone on its server; answers in the order of the designs.
 fn tour<T: Send>(
@@ -138,9 +142,12 @@ fn what_the_corpus_claims_is_true_and_the_audit_says_so() {
     let families = families();
     let (results, lies) = audited(&families, Auditor::Superuser, World::new);
     assert!(lies.is_empty(), "{}", lies.join("\n"));
-    let (found, wrong) = (recall(&results), accused(&results));
+    let found = recall(results.iter().filter(|one| !one.held_out));
+    let apart = recall(results.iter().filter(|one| one.held_out));
+    let wrong = accused(&results);
     assert!(wrong.part <= ACCUSED, "{}", complaints(results.iter().filter(|one| one.sound())));
-    assert!(found.ratio() >= RECALL, "recall is {found}\n{}", complaints(&results));
+    let short = found.ratio() < RECALL || apart.ratio() < RECALL_APART;
+    assert!(!short, "recall is {found}, apart {apart}\n{}", complaints(&results));
 }
 
 /// What `scripts/corpus` runs: on every server at hand, as `TENANTCTL_CORPUS_AS` says. The card goes
