@@ -125,7 +125,7 @@ fn a_suspended_tenant_is_shut_and_opened_exactly_as_it_was() {
             for id in ["acme", "globex", "later"] {
                 match model {
                     Model::Database => {
-                        world.sql(&format!("DROP DATABASE tenant_{id} WITH (FORCE)"))
+                        world.sql(&format!("DROP DATABASE tenant_{id} WITH (FORCE)"));
                     }
                     Model::Schema => world.sql(&format!("DROP SCHEMA tenant_{id} CASCADE")),
                     Model::Shared => continue,
