@@ -67,7 +67,8 @@ impl World {
             grants,
         });
         let owner = world.oid("admin");
-        let own = Database { name: ident("app"), owner, template: false, grants: Vec::new() };
+        let grants = vec![world.granted("public", &[Privilege::Connect])];
+        let own = Database { name: ident("app"), owner, template: false, grants };
         world.catalog.databases.push(own);
         world.catalog.version = 180_004;
         for (schema, owner, role) in [
