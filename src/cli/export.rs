@@ -60,6 +60,9 @@ enum Method {
 
 impl Args {
     pub(super) async fn run(self, app: &App) -> anyhow::Result<Report> {
+        if let Some((scheme, _)) = self.to.split_once("://") {
+            return Err(unknown_scheme(scheme).into());
+        }
         let to = Destination::of(&self.to);
         let to_stdout = to == Destination::Stdout;
         if to_stdout {
@@ -90,6 +93,13 @@ impl Args {
         }
         Ok(Report::Text(String::new()))
     }
+}
+
+/// A URL is no name of a file that anybody means.
+fn unknown_scheme(scheme: &str) -> Error {
+    let what = format!("export to {scheme}://: archives are written to files and to stdout");
+    Error::new(Code::Usage, what)
+        .hint("send it on: tenantctl export ID -O - | whatever keeps your objects")
 }
 
 /// Stdout is the archive then, and nothing else.

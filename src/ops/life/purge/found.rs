@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{Code, Error};
 use crate::model::count;
+use crate::model::credential::second_login;
 use crate::model::holdings::Holdings;
 use crate::model::ident::{Ident, QualifiedName};
 use crate::model::life::Household;
@@ -179,8 +180,11 @@ async fn roles(server: &Session, found: &mut Found) -> Result<(), Error> {
     let house = &found.house;
     let own = house.tenant.placement.database.as_str();
     let owner = house.owner_is_its_own.then_some(&house.tenant.owner);
-    // The owner last: its privileges are what the others' were granted by.
-    for role in house.own_roles.iter().chain(owner) {
+    // A role that rotates its password has a second login. The owner last: its privileges are what
+    // the others' were granted by.
+    let second: Vec<Ident> =
+        house.own_roles.iter().filter_map(|role| second_login(role).ok()).collect();
+    for role in second.iter().chain(&house.own_roles).chain(owner) {
         if !purge::role_is_there(server, role).await? {
             continue;
         }
