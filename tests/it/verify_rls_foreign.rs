@@ -279,7 +279,8 @@ fn a_superuser_does_not_run_what_the_application_wrote() {
     );
     by_hand(&world, "postgres");
     let answer = audit(&world, &[], 0);
-    assert_eq!(answer["findings"], json!([]), "{answer:#}");
+    let hygiene = |one: &Value| one["rule"] == "policy-slow" && one["severity"] == "info";
+    assert!(answer["findings"].as_array().unwrap().iter().all(hygiene), "{answer:#}");
     let trapped = world.rows("SELECT count(*) FROM pg_ls_dir('.') AS file WHERE file = 'trapped'");
     assert_eq!(trapped, [["0"]]);
 }

@@ -46,7 +46,8 @@ const DEPENDENTS: &str = "WITH places AS (SELECT oid FROM pg_catalog.pg_namespac
      WHEN 'pg_catalog.pg_ts_config'::regclass THEN (SELECT cfgnamespace FROM pg_catalog.pg_ts_config WHERE oid = d.objid) \
    END AS home \
    FROM pg_catalog.pg_depend d JOIN inside i ON i.class = d.refclassid AND i.oid = d.refobjid \
-   WHERE d.deptype IN ('n', 'a') AND d.classid NOT IN ('pg_catalog.pg_amop'::regclass, 'pg_catalog.pg_amproc'::regclass, \
+   WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend m WHERE m.classid = d.classid AND m.objid = d.objid AND m.deptype = 'e') \
+     AND d.deptype IN ('n', 'a') AND d.classid NOT IN ('pg_catalog.pg_amop'::regclass, 'pg_catalog.pg_amproc'::regclass, \
      to_regclass('pg_catalog.pg_publication_rel'), coalesce(to_regclass('pg_catalog.pg_publication_namespace'), 0))) \
  SELECT DISTINCT pg_catalog.pg_describe_object(classid, objid, 0) || ', which uses ' || \
         pg_catalog.pg_describe_object(refclassid, refobjid, refobjsubid) AS told \
