@@ -88,7 +88,7 @@ pub struct CloneOptions {
 /// # Errors
 ///
 /// An archive that is damaged, or no archive; a tenant that exists; whatever has no place in the
-/// tenant; and as [`create`](super::create). What was made stays closed, and the next run goes on.
+/// tenant; and as [`create`](super::create()). What was made stays closed, and the next run goes on.
 pub async fn import(cx: &Context<'_>, options: &ImportOptions) -> anyhow::Result<Report> {
     let started = Instant::now();
     let reader = Reader::open(&options.from).await?;

@@ -54,7 +54,7 @@ pub async fn own_schemas(session: &Session, house: &Household) -> Result<Vec<Ide
 }
 
 /// Drops schemas: first their tables, in transactions that the lock table holds, then what is left.
-/// Nothing outside may depend on them: see [`super::dependents`].
+/// Nothing outside may depend on them: see [`super::dependents()`].
 ///
 /// # Errors
 ///
