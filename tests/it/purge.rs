@@ -235,6 +235,10 @@ fn what_others_hang_on_stays() {
         "elsewhere",
         "DROP TABLE t; CREATE TABLE u (); GRANT SELECT ON u TO app_tenant_acme",
     );
+    // What somebody else has granted, only they can take back: until then the role stays.
+    let stuck = world.run(["purge", "acme", "--yes"]).code(1);
+    assert!(stuck.stderr().contains("1 object in database elsewhere"), "{}", stuck.transcript());
+    world.sql_in("elsewhere", "REVOKE SELECT ON u FROM app_tenant_acme");
     world.run(["purge", "acme", "--yes"]).ok();
     assert_eq!(world.rows("SELECT count(*) FROM pg_roles WHERE rolname ~ 'acme'"), [["0"]]);
     assert_eq!(

@@ -12,7 +12,7 @@ use crate::report::Report;
 pub(super) struct Args {
     #[command(flatten)]
     whose: Whose,
-    /// What is older is old; otherwise as credentials.max_age in tenants.toml says, otherwise 90d
+    /// What is older is old; otherwise as tenants.toml says, otherwise 90d
     #[arg(long, value_name = "DURATION", value_parser = time)]
     max_age: Option<SignedDuration>,
     /// Exit with 2 when a current password is old or has expired
