@@ -1,7 +1,7 @@
 //! `verify-rls` on a layout that tenantctl never made: no registry, integer keys, other names, other
 //! ways to write a policy, and an auditor who may do little.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::harness::{OPERATOR, World, on_every_version};
 
