@@ -4,7 +4,7 @@
 //! takes the memory of one piece. Row-level security lets a table's owner read in a tenant's context
 //! and refuses it COPY FROM (0A000): rows for such a table are copied into a temporary table and
 //! inserted from there, which is checked by the policies as every INSERT is. On one machine that
-//! costs about half of COPY's speed, and needs no more than the right to make temporary tables.
+//! writes every row twice, and needs no more than the right to make temporary tables.
 
 mod loading;
 mod snapshot;
