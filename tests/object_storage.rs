@@ -83,6 +83,28 @@ fn an_archive_is_one_object_or_many_and_comes_back() {
 }
 
 #[test]
+fn a_backup_is_kept_there_and_leaves_nothing_here() {
+    let (world, store) = (World::new(), Store::start());
+    world.run(["create", "acme", "--isolation", "schema"]).ok();
+    world.seed(Model::Schema, "acme", 7);
+    let expected = world.contents(Model::Schema, "acme");
+    let own = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| with(&world, &store, args).env("TMPDIR", own.path()).run();
+    run(&["backup", "acme", "-O", "s3://backups/acme"]).ok();
+    assert_eq!(store.keys(), ["backups/acme/manifest.json", "backups/acme/tenant.dump"]);
+    let taken = run(&["backup", "acme", "-O", "s3://backups/acme"]).code(4);
+    assert!(taken.stderr().contains("is there already"), "{}", taken.transcript());
+    run(&["backup", "acme", "-O", "s3://backups/acme.tar"]).code(64);
+    run(&["restore", "s3://backups/acme", "--verify"]).ok();
+    run(&["restore", "s3://backups/acme", "--as", "again"]).ok();
+    assert_eq!(world.contents(Model::Schema, "again"), expected);
+    assert_eq!(own.path().read_dir().unwrap().count(), 0);
+    store.damage("backups/acme/tenant.dump");
+    let damaged = run(&["restore", "s3://backups/acme", "--as", "new"]).code(1);
+    assert!(damaged.stderr().contains("SHA-256"), "{}", damaged.transcript());
+}
+
+#[test]
 fn what_is_refused_leaves_nothing_and_tells_no_secret() {
     let (world, store) = (World::new(), Store::start());
     large(&world);
