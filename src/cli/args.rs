@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::model::migration::Version;
 use crate::model::run::RunReference;
 use crate::model::severity::Severity;
-use crate::model::tenant::{Isolation, TenantId};
+use crate::model::tenant::{ClusterName, Isolation, TenantId};
 use crate::ops::{Selection, Selector};
 use crate::output;
 use crate::pg;
@@ -192,6 +192,11 @@ impl From<Model> for Isolation {
 /// Reads a severity.
 pub(super) fn severity(word: &str) -> Result<Severity, String> {
     word.parse().map_err(spoken)
+}
+
+/// Reads a cluster's name.
+pub(super) fn cluster(name: &str) -> Result<ClusterName, String> {
+    ClusterName::new(name).map_err(spoken)
 }
 
 /// Reads a tenant's id.
