@@ -6,6 +6,7 @@ mod configuration;
 mod credentials;
 mod demo;
 mod doctor;
+mod drill;
 mod erased;
 pub mod event;
 mod explained;
@@ -37,6 +38,7 @@ pub use credentials::{
 };
 pub use demo::{Demo, End, Kept, KeptTenant, Scene, Trial};
 pub use doctor::{Check, Doctor, Health};
+pub use drill::{Drill, Restored};
 pub use erased::{ErasedLink, ErasedTable, Erasing};
 pub use explained::Explained;
 pub use findings::{Coverage, FindingsReport, NotProbed, Summary as FindingsSummary};
@@ -125,8 +127,10 @@ pub enum Report {
     Configuration(Configuration),
     /// `demo`.
     Demo(Box<Demo>),
-    /// `export`, `import`, `clone`.
+    /// `export`, `import`, `clone`, `backup`, `restore`.
     Transferred(Box<Transferred>),
+    /// `restore --verify`.
+    Drill(Box<Drill>),
     /// Text that is the same in every format: completions, a manual page, a file's name.
     Text(String),
 }
@@ -190,6 +194,7 @@ impl Report {
             Self::Matrix(matrix) => matrix.verdict(),
             Self::Linted(linted) => linted.verdict(),
             Self::Demo(demo) => demo.verdict(),
+            Self::Drill(drill) => drill.verdict(),
             _ => Verdict::Done,
         }
     }

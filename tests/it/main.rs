@@ -11,6 +11,7 @@ mod adopt;
 mod answers;
 mod archives;
 mod audit_log;
+mod backups;
 mod connections;
 mod corpus;
 mod create;
