@@ -255,7 +255,7 @@ impl Talk {
             _ => return None,
         };
         let words = words(&said);
-        let has = |word: &str| words.iter().any(|one| *one == word);
+        let has = |word: &str| words.contains(&word);
         if words.first() == Some(&"BEGIN") {
             self.open = Some(Vec::new());
         }
