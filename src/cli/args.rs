@@ -226,11 +226,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 
 /// Reads a duration in which days may be meant: `30d`, `12h`, `0s`.
 pub(super) fn days(text: &str) -> Result<Duration, String> {
+    let refused = || format!("{text:?} is no duration; write 30d, 12h or 0s");
     let Some(days) = text.strip_suffix('d') else {
-        return duration(text);
+        return duration(text).map_err(|_| refused());
     };
-    let days: u32 =
-        days.parse().map_err(|_| format!("{text:?} is no duration; write 30d or 12h"))?;
+    let days: u32 = days.parse().map_err(|_| refused())?;
     Ok(Duration::from_secs(u64::from(days) * 24 * 60 * 60))
 }
 
