@@ -130,6 +130,7 @@ async fn migrate(session: &Session, set: &MigrationSet) -> Result<(), Error> {
         guard: refinery::Guard::Held,
         watcher: None,
         superuser: true,
+        commit: refinery::Commit::Durable,
         repeatables: refinery::Repeating::default(),
     };
     let decided = Decided::new(&files, history.as_ref(), None).await?;
