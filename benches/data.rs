@@ -43,13 +43,16 @@ fn main() {
     println!("{:<24} {:>8} {:>10} {:>10}", "", "s", "of COPY", "peak MB");
     println!("{:<24} {:>8.1} {:>10} {:>10}", "COPY TO, psql", out.as_secs_f64(), "1.00", "");
     println!("{:<24} {:>8.1} {:>10} {:>10}", "COPY FROM, psql", into.as_secs_f64(), "1.00", "");
-    let measured: [(&str, &[&str], Duration); 6] = [
+    let measured: [(&str, &[&str], Duration); 9] = [
         ("export", &["export", "acme", "-O", "acme.tar"], out),
         ("export, not compressed", &["export", "acme", "-O", "plain", "--compress", "none"], out),
         ("import, schema", &["import", "acme.tar", "--as", "s"], into),
         ("import, database", &["import", "acme.tar", "--as", "d", "--isolation", "database"], into),
         ("import, shared", &["import", "acme.tar", "--as", "r", "--isolation", "shared"], into),
         ("clone", &["clone", "acme", "c", "--with-data"], out + into),
+        ("move", &["move", "s", "--to-isolation", "database"], out + into),
+        ("backup", &["backup", "acme", "-O", "acme.backup"], out),
+        ("restore --verify", &["restore", "acme.backup", "--verify"], into),
     ];
     for (name, args, raw) in measured {
         let (took, peak) = watched(world.tenantctl(args));

@@ -10,10 +10,12 @@
 //! an archive of any size is written to a pipe, or to storage that wants to know lengths beforehand,
 //! without a copy on disk. What is not finished has another name, and no manifest.
 
+mod kept;
 mod parts;
 mod read;
 mod write;
 
+pub use kept::Kept;
 pub use parts::{Compression, Parts, unpacked};
 pub use read::{Reader, Source, TableRows};
 pub use write::{Destination, Writer};

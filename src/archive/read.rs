@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
+use super::kept::Kept;
 use super::parts::{hex, unpacked};
 use crate::error::{Code, Error};
 use crate::model::manifest::{Contents, MANIFEST, Manifest, Part};
@@ -114,6 +115,29 @@ impl Reader {
         .await
     }
 
+    /// Opens a file that another program reads.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Refused`] where the archive is no directory, or the file would not be in it;
+    /// [`Code::Io`] when it cannot be opened.
+    pub async fn file(&self, name: &str) -> Result<Kept, Error> {
+        let place = format!("{name} of {}", self.place);
+        match &*self.files {
+            Files::Directory(directory) if is_within(name) => {
+                let path = directory.join(name);
+                blocking(move || {
+                    let file = File::open(path).map_err(|error| {
+                        Error::new(Code::Io, format!("read {place}")).because(error)
+                    })?;
+                    Ok(Kept::new(file, place))
+                })
+                .await
+            }
+            _ => Err(Error::new(Code::Refused, format!("there is no {place}"))),
+        }
+    }
+
     /// The rows of a table, part by part.
     pub fn rows<'a>(&'a self, table: &'a Contents) -> TableRows<'a> {
         TableRows { reader: self, parts: table.parts.iter() }
@@ -174,9 +198,7 @@ impl Files {
             io::ErrorKind::NotFound => not_there(),
             _ => Error::new(Code::Io, format!("read {name}")).because(error),
         };
-        // A manifest names files of its archive, and nothing outside of it.
-        if Path::new(name).components().any(|part| !matches!(part, std::path::Component::Normal(_)))
-        {
+        if !is_within(name) {
             return Err(not_there());
         }
         match self {
@@ -194,6 +216,11 @@ impl Files {
             }
         }
     }
+}
+
+/// A manifest names files of its archive, and nothing outside of it.
+fn is_within(name: &str) -> bool {
+    Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)))
 }
 
 async fn blocking<T: Send + 'static>(

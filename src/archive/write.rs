@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::kept::Kept;
 use crate::error::{Code, Error};
 use crate::model::manifest::MANIFEST;
 
@@ -87,6 +88,22 @@ impl Writer {
             }
         };
         Ok(Self { to, tar, unfinished, written: 0 })
+    }
+
+    /// Makes a file that another program writes, in a directory that is not finished.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Usage`] where the archive is no directory; [`Code::Io`] with the path.
+    pub fn file(&self, name: &str) -> Result<Kept, Error> {
+        let (None, Some(directory)) = (&self.tar, &self.unfinished) else {
+            return Err(Error::new(Code::Usage, format!("{} is no directory", self.to)));
+        };
+        let path = directory.join(name);
+        let file = private(OpenOptions::new().read(true).write(true).create_new(true))
+            .open(&path)
+            .map_err(|error| io_error("write", &path, error))?;
+        Ok(Kept::new(file, path.display().to_string()))
     }
 
     /// How many bytes were written until now.

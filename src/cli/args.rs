@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::model::migration::Version;
 use crate::model::run::RunReference;
 use crate::model::severity::Severity;
-use crate::model::tenant::{Isolation, TenantId};
+use crate::model::tenant::{ClusterName, Isolation, TenantId};
 use crate::ops::{Selection, Selector};
 use crate::output;
 use crate::pg;
@@ -194,9 +194,22 @@ pub(super) fn severity(word: &str) -> Result<Severity, String> {
     word.parse().map_err(spoken)
 }
 
+/// Reads a cluster's name.
+pub(super) fn cluster(name: &str) -> Result<ClusterName, String> {
+    ClusterName::new(name).map_err(spoken)
+}
+
 /// Reads a tenant's id.
 pub(super) fn tenant(text: &str) -> Result<TenantId, String> {
     TenantId::new(text).map_err(spoken)
+}
+
+/// Reads a path of this machine; a URL is none that anybody means.
+pub(super) fn local_path(text: &str) -> Result<PathBuf, String> {
+    match text.split_once("://") {
+        Some((scheme, _)) => Err(format!("a directory is wanted, not {scheme}://")),
+        None => Ok(PathBuf::from(text)),
+    }
 }
 
 /// Reads a selector.

@@ -60,6 +60,8 @@ commands! {
     erase => Erase,
     set => Set,
     adopt => Adopt,
+    backup => Backup,
+    restore => Restore,
     migrate => Migrate,
     runs => Runs,
     credentials => Credentials,

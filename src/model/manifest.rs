@@ -66,6 +66,39 @@ pub struct Manifest {
     pub sequences: Vec<Sequence>,
     /// What stood in the same place and is not part of it.
     pub left_out: Vec<LeftOut>,
+    /// What `pg_dump` wrote, of a backup: then no table has parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dump: Option<Dump>,
+}
+
+/// A file that `pg_dump` wrote, in its custom format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dump {
+    /// Its path in the archive.
+    pub file: String,
+    /// Its length, in bytes.
+    pub size: u64,
+    /// Its SHA-256, in hexadecimal.
+    pub sha256: String,
+    /// The major version of the program.
+    pub program: u32,
+    /// The extensions that it needs and does not hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<Extension>,
+    /// How many large objects it holds, which no table does.
+    #[serde(default)]
+    pub large_objects: u64,
+}
+
+/// An extension of a database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    /// Its name.
+    pub name: String,
+    /// The schema that it is in.
+    pub schema: String,
+    /// Its version.
+    pub version: String,
 }
 
 /// The tenant that an archive was made of.
@@ -224,6 +257,7 @@ impl Manifest {
             tables,
             sequences,
             left_out,
+            dump: None,
         }
     }
 
@@ -277,6 +311,7 @@ impl Manifest {
         same.made_at = String::new();
         same.tool = String::new();
         same.server = 0;
+        same.dump = None;
         for table in &mut same.tables {
             table.parts = Vec::new();
         }

@@ -2,6 +2,7 @@
 //! the observer what happens. They print nothing.
 
 mod adopt;
+mod backup;
 mod baseline;
 mod configuration;
 mod converge;
@@ -37,6 +38,7 @@ mod verify_schemas;
 mod watching;
 
 pub use adopt::{AdoptOptions, NamePattern, Quarry, adopt};
+pub use backup::{BackupOptions, backup};
 pub use baseline::baseline;
 pub use configuration::configuration;
 pub use create::{CreateOptions, create};
@@ -50,7 +52,9 @@ pub use down::{DownTo, down};
 pub use erase::{EraseOptions, erase};
 pub use explain::explain;
 pub use export::{ExportOptions, export};
-pub use import::{CloneOptions, FillOptions, ImportOptions, Wishes, clone, import};
+pub use import::{
+    CloneOptions, FillOptions, ImportOptions, RestoreOptions, Wishes, clone, import, restore,
+};
 pub use init::init;
 pub use life::{
     HoldChange, LifeOptions, LifeVerb, PurgeOptions, RenameOptions, TypedConsent, change_hold,

@@ -44,6 +44,7 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
         Report::Doctor(answer) => doctor(answer, style),
         Report::Configuration(answer) => configuration(answer, style),
         Report::Demo(answer) => super::demo::closing(answer, style),
+        Report::Drill(answer) => super::drilled::human(answer, style),
         Report::Transferred(answer) => super::transferred::human(answer, style),
         Report::Text(text) => text.clone(),
     }

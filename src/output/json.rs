@@ -103,6 +103,7 @@ fn value(report: &Report) -> Value {
         Report::Doctor(doctor) => self::doctor(doctor),
         Report::Configuration(configuration) => self::configuration(configuration),
         Report::Demo(demo) => self::demo(demo),
+        Report::Drill(answer) => super::drilled::json(answer),
         Report::Transferred(answer) => super::transferred::json(answer),
         Report::Text(text) => json!({"format": FORMAT, "text": text}),
     }

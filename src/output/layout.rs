@@ -1,6 +1,7 @@
 //! How answers are laid out: tables, and text that is broken at blanks.
 
 use comfy_table::{ContentArrangement, Table, presets};
+use console::measure_text_width;
 
 use super::style::Style;
 use crate::model::migration::Version;
@@ -33,12 +34,18 @@ pub(super) fn version(version: Option<Version>) -> String {
 
 /// Text broken at blanks, so that it fits the screen.
 pub(super) fn wrapped(text: &str, indent: usize, style: &Style) -> String {
+    hanging(&" ".repeat(indent), text, indent, style)
+}
+
+/// Text behind a head, broken at blanks, its other lines indented by so many columns.
+pub(super) fn hanging(head: &str, text: &str, indent: usize, style: &Style) -> String {
     let mut lines = String::new();
-    for paragraph in text.lines() {
-        let mut line = " ".repeat(indent);
+    for (at, paragraph) in text.lines().enumerate() {
+        let mut line = if at == 0 { head.to_owned() } else { " ".repeat(indent) };
+        let mut begun = false;
         for word in paragraph.split(' ') {
-            let begun = !line.trim_start().is_empty();
-            if begun && line.chars().count() + 1 + word.chars().count() > style.width {
+            let with_it = measure_text_width(&line) + 1 + measure_text_width(word);
+            if begun && with_it > style.width {
                 lines.push_str(&line);
                 lines.push('\n');
                 line = " ".repeat(indent);
@@ -46,9 +53,24 @@ pub(super) fn wrapped(text: &str, indent: usize, style: &Style) -> String {
                 line.push(' ');
             }
             line.push_str(word);
+            begun |= !word.is_empty();
         }
         lines.push_str(&line);
         lines.push('\n');
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_hangs_behind_its_head_and_colour_takes_no_room() {
+        let style = Style::new(true, 40);
+        let head = format!("{}: ", style.attention("note"));
+        let text = hanging(&head, "a function names what is called otherwise by now", 2, &style);
+        let plain = console::strip_ansi_codes(&text).into_owned();
+        assert_eq!(plain, "note: a function names what is called\n  otherwise by now\n");
+    }
 }

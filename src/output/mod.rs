@@ -8,6 +8,7 @@ mod canvas;
 mod compared;
 mod credentials;
 mod demo;
+mod drilled;
 mod erased;
 mod explained;
 mod failure;

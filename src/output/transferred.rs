@@ -55,6 +55,8 @@ fn past(answer: &Transferred) -> String {
         "export" => "exported".to_owned(),
         "import" => "imported".to_owned(),
         "clone" => "cloned".to_owned(),
+        "backup" => "backed up".to_owned(),
+        "restore" => "restored".to_owned(),
         other => format!("{other}d"),
     }
 }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::answer::failed;
 use super::session::Session;
 use crate::error::{Code, Error};
+use crate::model::ident::Ident;
 use crate::model::tenant::{ClusterName, Placement, TenantId};
 
 /// What a lock protects.
@@ -50,6 +51,12 @@ impl LockKey {
         // Both may be in one database.
         let name = format!("{id}\0{}", placement.schema.as_str());
         Self::new("place", &name, format!("tenant {id} in {placement}"))
+    }
+
+    /// A database that lives for one restore.
+    pub fn scratch(database: &Ident) -> Self {
+        let what = format!("database {database}, in which a backup is restored");
+        Self::new("scratch", database.as_str(), what)
     }
 
     /// The registry's own migrations.

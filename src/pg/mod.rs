@@ -24,6 +24,7 @@ mod many;
 mod message;
 mod migrate;
 pub mod moving;
+pub mod native;
 mod observe;
 mod outside;
 mod pooler;
@@ -35,6 +36,7 @@ mod refusal;
 pub mod registry;
 mod repeatables;
 mod rewrite;
+pub mod scratch;
 mod script;
 pub mod server;
 mod servers;
@@ -55,14 +57,15 @@ pub use load::load;
 pub use lock::{LockKey, busy};
 pub use many::BATCH;
 pub use migrate::{
-    Histories, Target, digests, histories, history, migrate_at_once, migrate_target, written,
+    Histories, Target, digests, histories, history, make_durable, migrate_at_once, migrate_target,
+    written,
 };
 pub use observe::logins::{clock, logins};
 pub use observe::structure::{Structures, facts, structures};
 pub use outside::Watcher;
 pub use pooler::Pooler;
 pub use provision::{Held, hold, observe};
-pub use refinery::{NotApplied, Prepared, Repeating};
+pub use refinery::{Commit, NotApplied, Prepared, Repeating};
 pub use repeatables::{Repeatables, reapply, repeatables};
 pub use rewrite::{Schema, baseline, occupied, repair, take_back};
 pub use servers::{RETIRE_AFTER, Servers};

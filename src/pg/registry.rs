@@ -90,6 +90,24 @@ pub async fn ensure(session: &Session, set: &MigrationSet) -> Result<(), Error> 
     done
 }
 
+/// Whether the registry has a table by now: an older one may not have it.
+pub(super) async fn has_table(
+    session: &Session,
+    table: &str,
+    attempt: &str,
+) -> Result<bool, Error> {
+    let found = session
+        .client()
+        .query_typed(
+            "SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             WHERE n.nspname = $1 AND c.relname = $2",
+            &[(&SCHEMA, Type::TEXT), (&table, Type::TEXT)],
+        )
+        .await
+        .map_err(|error| failed(error, attempt))?;
+    Ok(!found.is_empty())
+}
+
 async fn migrate(session: &Session, set: &MigrationSet) -> Result<(), Error> {
     let client = session.client();
     let schema = Ident::new(SCHEMA)?;
@@ -130,6 +148,7 @@ async fn migrate(session: &Session, set: &MigrationSet) -> Result<(), Error> {
         guard: refinery::Guard::Held,
         watcher: None,
         superuser: true,
+        commit: refinery::Commit::Durable,
         repeatables: refinery::Repeating::default(),
     };
     let decided = Decided::new(&files, history.as_ref(), None).await?;
@@ -235,19 +254,57 @@ pub(super) async fn observe(
 ///
 /// [`Code::NameTaken`] when another tenant holds the schema, the database, the uuid or the key.
 pub(super) async fn record(client: &Client, tenant: &Tenant, state: State) -> Result<(), Error> {
+    write(
+        client,
+        "WITH row AS ( \
+           INSERT INTO tenantctl.tenants (id, uuid, key, isolation, cluster, database, schema, owner, roles, \
+                                          tier, region, labels, state) \
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+           ON CONFLICT (id) DO UPDATE SET state = excluded.state, updated_at = now() \
+           RETURNING id) \
+         INSERT INTO tenantctl.events (tenant, event, detail) \
+         SELECT id, 'state', jsonb_build_object('state', $13) FROM row",
+        tenant,
+        state,
+    )
+    .await
+}
+
+/// Lets a tenant that was purged come back under its own id: it is being made from now on, in
+/// whatever shape it has now.
+///
+/// # Errors
+///
+/// [`Code::NameTaken`] when another tenant holds the schema, the database or the key.
+pub async fn readmit(session: &Session, tenant: &Tenant) -> Result<(), Error> {
+    write(
+        session.client(),
+        "WITH row AS ( \
+           UPDATE tenantctl.tenants SET key = $3, isolation = $4, cluster = $5, database = $6, schema = $7, \
+                  owner = $8, roles = $9, tier = $10, region = $11, labels = $12, state = $13, \
+                  state_before = NULL, closed = NULL, delete_after = NULL, updated_at = now() \
+           WHERE id = $1 AND uuid = $2 AND state = 'purged' RETURNING id) \
+         INSERT INTO tenantctl.events (tenant, event, detail) \
+         SELECT id, 'state', jsonb_build_object('state', $13) FROM row",
+        tenant,
+        State::Provisioning,
+    )
+    .await
+}
+
+/// Runs a statement that writes a tenant's row: its columns from `$1` to `$12`, the state as `$13`.
+async fn write(
+    client: &Client,
+    statement: &str,
+    tenant: &Tenant,
+    state: State,
+) -> Result<(), Error> {
     let placement = &tenant.placement;
     let roles: Vec<&str> = tenant.roles.iter().map(Ident::as_str).collect();
     let labels = serde_json::to_value(&tenant.labels).unwrap_or_default();
     client
         .query_typed(
-            "WITH row AS ( \
-               INSERT INTO tenantctl.tenants (id, uuid, key, isolation, cluster, database, schema, owner, roles, \
-                                              tier, region, labels, state) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
-               ON CONFLICT (id) DO UPDATE SET state = excluded.state, updated_at = now() \
-               RETURNING id) \
-             INSERT INTO tenantctl.events (tenant, event, detail) \
-             SELECT id, 'state', jsonb_build_object('state', $13) FROM row",
+            statement,
             &[
                 (&tenant.id.as_str(), Type::TEXT),
                 (&tenant.uuid, Type::UUID),

@@ -236,6 +236,22 @@ impl Servers {
         Ok(Session::own(client, cluster.clone(), connector, Arc::clone(&line.route)))
     }
 
+    /// How a database of a cluster is reached, around every pooler: for programs that connect by
+    /// themselves, outside of the budget.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::NotFound`] for a cluster that is not in the configuration.
+    pub fn settings(
+        &self,
+        cluster: &ClusterName,
+        database: Option<&Ident>,
+    ) -> Result<ConnectionSettings, Error> {
+        let link = self.link(cluster)?;
+        let line = link.direct.as_ref().unwrap_or(&link.line);
+        Ok(self.connector(line, database)?.settings().clone())
+    }
+
     /// How many connections tenantctl may hold to a cluster at once.
     pub fn limit(&self, cluster: &ClusterName) -> usize {
         self.links.get(cluster).map_or(0, |link| link.limit)

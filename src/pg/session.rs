@@ -148,7 +148,7 @@ impl Session {
     }
 
     /// The role it logged in as, as SQL reads it.
-    pub(super) fn user_ident(&self) -> String {
+    pub fn user_ident(&self) -> String {
         quoted(&self.connector.settings().user)
     }
 }

@@ -6,6 +6,7 @@ mod configuration;
 mod credentials;
 mod demo;
 mod doctor;
+mod drill;
 mod erased;
 pub mod event;
 mod explained;
@@ -37,6 +38,7 @@ pub use credentials::{
 };
 pub use demo::{Demo, End, Kept, KeptTenant, Scene, Trial};
 pub use doctor::{Check, Doctor, Health};
+pub use drill::{Drill, Restored};
 pub use erased::{ErasedLink, ErasedTable, Erasing};
 pub use explained::Explained;
 pub use findings::{Coverage, FindingsReport, NotProbed, Summary as FindingsSummary};
@@ -87,13 +89,13 @@ pub enum Report {
     Moved(Box<Moved>),
     /// `move status`.
     Moves(Moves),
-    /// `erase`.
+    /// `erase --where-file`.
     Erasing(Box<Erasing>),
     /// `runs list`.
     Runs(Runs),
     /// `runs show`.
     Run(Box<ShownRun>),
-    /// `suspend`, `resume`, `delete`, `undelete`, `hold`, `rename`, `purge`.
+    /// `suspend`, `resume`, `delete`, `undelete`, `hold`, `rename`, `purge`, `erase`.
     Lived(Box<Lived>),
     /// `audit log`.
     Log(Log),
@@ -125,8 +127,10 @@ pub enum Report {
     Configuration(Configuration),
     /// `demo`.
     Demo(Box<Demo>),
-    /// `export`, `import`, `clone`.
+    /// `export`, `import`, `clone`, `backup`, `restore`.
     Transferred(Box<Transferred>),
+    /// `restore --verify`.
+    Drill(Box<Drill>),
     /// Text that is the same in every format: completions, a manual page, a file's name.
     Text(String),
 }
@@ -147,6 +151,18 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// When so many of these targets failed, with these codes.
+    fn of_failures(failed: usize, targets: usize, mut codes: impl Iterator<Item = Code>) -> Self {
+        if failed == 0 {
+            return Self::Done;
+        }
+        if failed < targets {
+            return Self::Partial;
+        }
+        let first = codes.next();
+        Self::Failed(first.filter(|first| codes.all(|code| code == *first)))
+    }
+
     /// The word in JSON and on screen.
     pub fn word(self) -> &'static str {
         match self {
@@ -178,6 +194,7 @@ impl Report {
             Self::Matrix(matrix) => matrix.verdict(),
             Self::Linted(linted) => linted.verdict(),
             Self::Demo(demo) => demo.verdict(),
+            Self::Drill(drill) => drill.verdict(),
             _ => Verdict::Done,
         }
     }

@@ -10,15 +10,17 @@ use super::fitting::{goal, refuse_early};
 use crate::config::Request;
 use crate::error::{Code, Error};
 use crate::model::desired::{Copying, Desired};
+use crate::model::manifest::Manifest;
 use crate::model::observed::Observed;
 use crate::model::tenant::{State, Tenant};
 use crate::model::trail::LoggedEvent;
 use crate::ops::Context;
 use crate::ops::converge::{Patience, converge};
 use crate::ops::create::{repeat, resolve};
+use crate::ops::export::log_session;
 use crate::ops::goods::{Filled, Goods, fill};
-use crate::ops::trail::{Deed, standing};
-use crate::pg::trail::{self, Wanted};
+use crate::ops::trail::{self, Deed};
+use crate::pg::trail::{Wanted, events};
 use crate::pg::{self, LockKey, Session, registry};
 use crate::report::{CopiedTable, Report, Transferred};
 
@@ -26,7 +28,7 @@ use crate::report::{CopiedTable, Report, Transferred};
 const EVENTS: i64 = 50;
 
 /// The commands that fill a tenant.
-const VERBS: [&str; 2] = ["import", "clone"];
+const VERBS: [&str; 3] = ["import", "clone", "restore"];
 
 /// A tenant that is to be.
 pub(super) struct Gift<'a> {
@@ -44,6 +46,81 @@ pub(super) struct Gift<'a> {
     pub(super) place: Option<String>,
     /// When the command began.
     pub(super) started: Instant,
+}
+
+impl Gift<'_> {
+    /// What is known of them without reading.
+    pub(super) fn promised(&self) -> Promised<'_> {
+        Promised { verb: self.verb, mark: &self.mark, uuid: self.request.uuid }
+    }
+
+    /// The same, with the goods at hand in another way.
+    pub(super) fn with<'b>(&self, goods: Goods<'b>) -> Gift<'b> {
+        Gift {
+            verb: self.verb,
+            goods,
+            mark: self.mark.clone(),
+            request: self.request.clone(),
+            from: self.from.clone(),
+            place: self.place.clone(),
+            started: self.started,
+        }
+    }
+}
+
+/// Goods that are not at hand yet.
+pub(super) struct Promised<'a> {
+    /// The command.
+    pub(super) verb: &'static str,
+    /// What tells these goods from others.
+    pub(super) mark: &'a str,
+    /// The uuid that is asked for; none for a new one.
+    pub(super) uuid: Option<Uuid>,
+}
+
+/// How a tenant stands that is to be filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Nobody knows it.
+    New,
+    /// A run like this one has begun to fill it.
+    Begun,
+    /// It was filled with these goods, and opened.
+    Done,
+    /// It was purged, and comes back.
+    Returning,
+}
+
+/// Refuses what can be refused before anything is touched, and before the goods are read: a tenant
+/// that exists, a version that the files do not know, tables that have no place. Answers whether the
+/// tenant was made of these goods already.
+///
+/// # Errors
+///
+/// As [`import`](super::import).
+pub(super) async fn foresee(
+    cx: &Context<'_>,
+    promised: &Promised<'_>,
+    request: &Request,
+    manifest: &Manifest,
+) -> Result<bool, Error> {
+    let mut desired = cx.fleet.desired(request, Uuid::new_v4())?;
+    let control = log_session(cx).await?;
+    if let Some(control) = &control
+        && let Some(known) = registry::find(control, &request.id).await?
+    {
+        let begun = begun(control, &known).await?;
+        match judge(promised, Some(&known), begun.as_ref())? {
+            Standing::Done => return Ok(true),
+            Standing::Begun => desired = resolve(cx, request.clone(), Some(&known))?,
+            Standing::New | Standing::Returning => {}
+        }
+    }
+    desired.version = goal(cx, manifest, &desired)?;
+    if let Some(control) = &control {
+        refuse_early(cx, control, manifest, &desired).await?;
+    }
+    Ok(false)
 }
 
 /// Makes a tenant of goods.
@@ -68,9 +145,10 @@ pub(super) async fn give(
         Some(known) => begun(&control, known).await?,
         None => None,
     };
-    let is_done = refuse_others(&gift, known.as_ref(), begun.as_ref())?;
-    let mut desired = resolve(cx, gift.request.clone(), known.as_ref())?;
-    if is_done {
+    let standing = judge(&gift.promised(), known.as_ref(), begun.as_ref())?;
+    let returns = standing == Standing::Returning;
+    let mut desired = resolve(cx, gift.request.clone(), known.as_ref().filter(|_| !returns))?;
+    if standing == Standing::Done {
         lock.release().await?;
         return Ok(answer(&gift, desired.tenant, Filled::default(), Vec::new(), true));
     }
@@ -82,18 +160,24 @@ pub(super) async fn give(
     }
     refuse_early(cx, &control, gift.goods.manifest, &desired).await?;
     let deed = Deed::new(cx, gift.verb, Some(&id))
-        .before(known.as_ref().map_or(Value::Null, standing))
+        .before(known.as_ref().map_or(Value::Null, trail::standing))
         .about(json!({"goods": gift.mark, "from": gift.from, "archive": gift.place}));
     deed.start(&control).await?;
-    let done = make(cx, &control, &gift, &mut desired, known.is_some(), options).await;
-    let done = done
+    let made = async {
+        if returns {
+            registry::readmit(&control, &desired.tenant).await?;
+        }
+        make(cx, &control, &gift, &mut desired, known.is_some(), options).await
+    };
+    let done = made
+        .await
         .map_err(anyhow::Error::from)
         .map(|(filled, steps)| answer(&gift, desired.tenant.clone(), filled, steps, false));
     let now = Tenant { state: State::Active, ..desired.tenant.clone() };
     let done = deed
         .end(cx, &control, done, |report| match report {
             Report::Transferred(report) => {
-                let mut now = standing(&now);
+                let mut now = trail::standing(&now);
                 now["rows"] = report.rows().into();
                 now
             }
@@ -175,37 +259,47 @@ fn answer(
 /// The newest event that tells of filling this tenant, as it was called then.
 async fn begun(control: &Session, known: &Tenant) -> Result<Option<LoggedEvent>, Error> {
     let wanted = Wanted { tenant: Some(known.id.clone()), seconds: None, limit: EVENTS };
-    let events = trail::events(control, &wanted).await?;
-    Ok(events.into_iter().find(|event| VERBS.contains(&event.event.as_str())))
+    let found = events(control, &wanted).await?;
+    Ok(found.into_iter().find(|event| VERBS.contains(&event.event.as_str())))
 }
 
-/// Refuses to fill a tenant that something else has made. Answers whether these goods were filled in
-/// before, and the tenant opened.
-fn refuse_others(
-    gift: &Gift<'_>,
+/// Refuses to fill a tenant that something else has made.
+fn judge(
+    gift: &Promised<'_>,
     known: Option<&Tenant>,
     begun: Option<&LoggedEvent>,
-) -> Result<bool, Error> {
-    let Some(known) = known else { return Ok(false) };
-    let same = begun.is_some_and(|event| event.detail["goods"] == gift.mark.as_str());
+) -> Result<Standing, Error> {
+    let Some(known) = known else { return Ok(Standing::New) };
+    let Promised { verb, mark, uuid } = gift;
+    let same = begun.is_some_and(|event| event.detail["goods"] == *mark);
     match (known.state, begun) {
-        (State::Provisioning, Some(_)) => Ok(false),
+        (State::Provisioning, Some(_)) => Ok(Standing::Begun),
         // Only who fills a tenant opens it: it was killed between that and saying so, or was not.
-        (State::Active, Some(_)) if same => Ok(true),
+        (State::Active, Some(_)) if same => Ok(Standing::Done),
+        // Its id stayed its own.
+        (State::Purged, _) if *uuid == Some(known.uuid) => Ok(Standing::Returning),
         (State::Provisioning, None) => Err(Error::new(
             Code::Refused,
-            format!("{} tenant {}: something else has begun to make it", gift.verb, known.id),
+            format!("{verb} tenant {}: something else has begun to make it", known.id),
         )
         .hint(format!("finish it with: tenantctl create {}", known.id))
         .hint("or choose another id")),
-        (state, _) => Err(Error::new(
-            Code::NameTaken,
-            format!("{} tenant {}: it exists already, and is {state}", gift.verb, known.id),
-        )
-        .hint(match gift.verb {
-            "clone" => "choose another id for the clone",
-            _ => "give it another id with --as; what is there is never overwritten",
-        })),
+        (state, _) => {
+            let what = format!("{verb} tenant {}: it exists already, and is {state}", known.id);
+            let error = Error::new(Code::NameTaken, what);
+            let error = match state {
+                State::Deleting => {
+                    error.hint(format!("bring it back with: tenantctl undelete {}", known.id))
+                }
+                State::Deleted => error
+                    .hint(format!("it is half removed; finish that: tenantctl purge {}", known.id)),
+                _ => error,
+            };
+            Err(error.hint(match *verb {
+                "clone" => "choose another id for the clone",
+                _ => "give it another id with --as; what is there is never overwritten",
+            }))
+        }
     }
 }
 

@@ -2,15 +2,17 @@
 
 mod fitting;
 mod giving;
+mod restore;
 
 pub(super) use giving::refuse_half_filled;
+pub use restore::{RestoreOptions, restore};
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use self::giving::{Gift, give};
+use self::giving::{Gift, foresee, give};
 use super::Context;
 use super::export::{tenancy, whole};
 use super::goods::{Goods, Stock};
@@ -103,7 +105,12 @@ pub async fn import(cx: &Context<'_>, options: &ImportOptions) -> anyhow::Result
             .hint("export the tenant without --format")
             .into());
     }
-    check(cx, &reader).await?;
+    if manifest.dump.is_some() {
+        let what = format!("import {}: it is a backup, which pg_restore reads", reader.place());
+        return Err(Error::new(Code::Refused, what)
+            .hint(format!("make a tenant of it: tenantctl restore {}", reader.place()))
+            .into());
+    }
     let same = TenantId::new(manifest.tenant.id.clone())?;
     let id = options.as_id.clone().unwrap_or_else(|| same.clone());
     let is_same = id == same;
@@ -116,6 +123,10 @@ pub async fn import(cx: &Context<'_>, options: &ImportOptions) -> anyhow::Result
         place: Some(reader.place().to_owned()),
         started,
     };
+    // What is refused for other reasons need not be read.
+    if !foresee(cx, &gift.promised(), &gift.request, manifest).await? {
+        check(cx, &reader).await?;
+    }
     give(cx, gift, &options.fill).await
 }
 

@@ -10,7 +10,6 @@ use super::found::Found;
 use super::removal::Removed;
 use crate::error::{Code, Error};
 use crate::model::tenant::Tenant;
-use crate::ops::Context;
 use crate::ops::trail::Deed;
 use crate::pg::{Session, life};
 use crate::report::{PurgeReceipt, Receipt, ReceiptTable};
@@ -56,7 +55,6 @@ pub(super) fn refuse_taken(path: &Path, found: &Found) -> Result<(), Error> {
 ///
 /// [`Code::Io`] when it cannot be written, and whatever the registry refuses.
 pub(super) async fn write(
-    cx: &Context<'_>,
     control: &Session,
     found: &Found,
     deed: &Deed,
@@ -64,7 +62,6 @@ pub(super) async fn write(
     removed: Removed,
     asked: Option<&PathBuf>,
 ) -> Result<PurgeReceipt, Error> {
-    let _ = cx;
     let tenant = &found.house.tenant;
     let clock = life::clock(control, &tenant.id).await?;
     let rows = before.as_object().cloned().unwrap_or_default();
