@@ -47,7 +47,7 @@ mod trial;
 pub mod vitals;
 mod watch;
 
-pub use audit::{Manner, SESSIONS, read_catalog, remove_probers, run_probes};
+pub use audit::{Manner, SESSIONS, read_catalog, read_cluster, run_probes};
 pub use cancel::Canceller;
 pub use decided::Decided;
 pub use execute::{Sessions, Work, run};
