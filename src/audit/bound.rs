@@ -23,7 +23,7 @@ impl<'a> Survey<'a> {
 
     /// Whether a condition of a policy ties rows to the current tenant.
     pub fn tied(&self, policy: &Policy, table: &Relation, condition: &str) -> bool {
-        self.ties(policy, table, condition, false)
+        self.ties(policy, table, condition, None, false)
     }
 
     /// The same, where rows without a tenant may be common to all.
@@ -32,6 +32,7 @@ impl<'a> Survey<'a> {
         policy: &Policy,
         table: &Relation,
         condition: &str,
+        role: Option<Oid>,
         null_is_common: bool,
     ) -> bool {
         let Some(tenancy) = &self.estate.tenancy else { return true };
@@ -45,12 +46,27 @@ impl<'a> Survey<'a> {
             keys: self.sole_tenant(policy).map(|tenant| tenant.key.as_str()).into_iter().collect(),
             role_is_tenant: self.roles_are_tenants(),
             null_is_common,
+            asker: role.and_then(|role| self.asker(role, condition)),
         };
         // A table without the tenant column can only ask one that has it, or a function.
         if table.column(&tenancy.column).is_none() {
             return binding.refers(condition);
         }
-        policy.columns.contains(&tenancy.column) && binding.holds(condition)
+        let may = policy.columns.contains(&tenancy.column)
+            || binding.role_is_tenant
+            || binding.asker.is_some();
+        may && binding.holds(condition)
+    }
+
+    /// Who asks, where a condition asks for roles: its name, and what it is a member of.
+    fn asker(&self, role: Oid, condition: &str) -> Option<(&'a str, BTreeSet<&'a str>)> {
+        let condition = condition.to_ascii_lowercase();
+        if !condition.contains("current_user") && !condition.contains("pg_has_role") {
+            return None;
+        }
+        let closure = self.reach.closure(role, &BTreeSet::new());
+        let reached = closure.keys().filter_map(|role| Some(self.ident(*role)?.as_str())).collect();
+        Some((self.ident(role)?.as_str(), reached))
     }
 
     /// Whether a view shows only rows that its query ties to the current tenant.
@@ -66,6 +82,7 @@ impl<'a> Survey<'a> {
             keys: Vec::new(),
             role_is_tenant: false,
             null_is_common: false,
+            asker: None,
         };
         self.text_reads_context(definition) && binding.filters(definition)
     }
@@ -131,7 +148,8 @@ impl<'a> Survey<'a> {
         let (oid, relation) = table;
         // Everybody may read rows of nobody's that nobody can make.
         let common = command == Command::Select && !self.makes_common_rows(role, table);
-        let tied = |policy: &Policy, side: &str| self.ties(policy, relation, side, common);
+        let tied =
+            |policy: &Policy, side: &str| self.ties(policy, relation, side, Some(role), common);
         let sides: Vec<_> = self
             .policies(oid)
             .iter()

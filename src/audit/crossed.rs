@@ -55,7 +55,8 @@ fn finding(survey: &Survey<'_>, rule: &Rule, probe: &Probe, said: &str) -> Findi
     let fix = Fix::Advice(
         "see the static findings on this object: the probe shows that the hole is real".to_owned(),
     );
-    let severity = if probe.context.contrived() || probe.attempt == Attempt::InsertForAll {
+    let contrived = matches!(probe.attempt, Attempt::InsertForAll | Attempt::Peek);
+    let severity = if probe.context.contrived() || contrived {
         rule.severity.min(Severity::High)
     } else {
         rule.severity
@@ -88,6 +89,10 @@ pub(super) fn deed(probe: &Probe) -> String {
     let target = &probe.target;
     match probe.attempt {
         Attempt::Read | Attempt::Control => format!("read rows of tenant {target}"),
+        Attempt::Peek => {
+            format!("see rows of tenant {target} by a function of its own, before the filter,")
+        }
+        Attempt::Collide => format!("learn by a constraint about rows of tenant {target}"),
         Attempt::Copy => format!("export rows of tenant {target}"),
         Attempt::Lock => format!("lock rows of tenant {target}"),
         Attempt::Influence => format!("learn about rows of tenant {target}"),

@@ -25,6 +25,8 @@ pub(super) struct Binding<'a> {
     pub(super) role_is_tenant: bool,
     /// Rows without a tenant are common, for no tenant can make any.
     pub(super) null_is_common: bool,
+    /// Who asks, when that is known: its name, and the roles that it is a member of.
+    pub(super) asker: Option<(&'a str, BTreeSet<&'a str>)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,8 +108,32 @@ impl Binding<'_> {
                 let closed = matches!(unwrapped(then), [only] if only.is_word("false") || only.is_word("null"));
                 closed || self.tied(then, leaf) || self.tied(when, leaf)
             }),
-            Some(_) => leaf(self, condition),
+            Some(_) => leaf(self, condition) || self.closed(condition),
         }
+    }
+
+    /// Whether a condition asks for a role that whoever asks is not: then it admits nothing.
+    fn closed(&self, atom: &[Token]) -> bool {
+        let Some((name, reached)) = &self.asker else { return false };
+        let texts: Vec<&str> = atom
+            .iter()
+            .filter_map(
+                |token| if let Token::Text(text) = token { Some(text.as_str()) } else { None },
+            )
+            .collect();
+        let says = |word: &str| atom.iter().any(|token| token.is_word(word));
+        // Whatever else stands there may be anything.
+        let known = ["pg_has_role", "current_user", "name", "text", "any", "array"];
+        let mut names = atom.iter().filter_map(Token::name);
+        if !names.all(|name| known.iter().any(|word| name.eq_ignore_ascii_case(word))) {
+            return false;
+        }
+        let [first, ..] = texts[..] else { return false };
+        if says("pg_has_role") {
+            return !reached.contains(first);
+        }
+        let equals = atom.iter().any(|token| token.is_sign("="));
+        equals && says("current_user") && texts.iter().all(|text| text != name)
     }
 
     /// Judges a condition without AND and OR at its top.
@@ -125,6 +151,10 @@ impl Binding<'_> {
             return false;
         }
         let own = self.own_columns(atom);
+        // Where roles are tenants, a row that names its role names its tenant.
+        if own == 0 && self.role_is_tenant && !subquery && names_role(atom) {
+            return true;
+        }
         // Compared with something made of itself, the column says nothing: coalesce(…, tenant_id).
         if own == 0 || (own > 1 && !subquery) {
             return false;
@@ -152,7 +182,7 @@ impl Binding<'_> {
             .iter()
             .any(|word| atom.iter().any(|token| token.is_word(word)));
         match (equals, subquery) {
-            (true, false) => reads,
+            (true, false) => reads || (self.role_is_tenant && calls(self.identities)),
             // A membership table, or a function that is handed the tenant: it need not be the setting.
             (_, true) => equals && (reads || asks || calls(self.identities)),
             (false, false) => calls(self.functions) || calls(self.identities),
@@ -182,11 +212,14 @@ impl Binding<'_> {
         calls(self.functions) || calls(self.identities) || reads
     }
 
-    /// How often the table's own tenant column stands there: bare, or qualified by the table.
+    /// How often the table's own tenant column stands there: bare, or qualified by the table. What a
+    /// subquery calls its answer is no column, and neither is a function of that name.
     fn own_columns(&self, atom: &[Token]) -> usize {
         (0..atom.len())
             .filter(|&at| {
                 atom[at].name() == Some(self.column)
+                    && !at.checked_sub(1).is_some_and(|before| atom[before].is_word("as"))
+                    && !atom.get(at + 1).is_some_and(|next| next.is_sign("("))
                     && match at.checked_sub(2).map(|from| &atom[from..at]) {
                         Some([owner, dot]) if dot.is_sign(".") => {
                             self.table.is_empty() || owner.name() == Some(self.table)
@@ -196,6 +229,19 @@ impl Binding<'_> {
             })
             .count()
     }
+}
+
+/// `login = CURRENT_USER`, either way around.
+fn names_role(atom: &[Token]) -> bool {
+    let role = |token: &Token| token.is_word("current_user");
+    let others = ["<", ">", "||", "<=", ">=", "<>"];
+    atom.iter().any(|token| token.is_sign("="))
+        && atom.iter().filter(|token| role(token)).count() == 1
+        && !atom.iter().any(|token| matches!(token, Token::Text(_)))
+        && !others.iter().any(|sign| atom.iter().any(|token| token.is_sign(sign)))
+        && atom.iter().any(|token| {
+            token.name().is_some_and(|name| !role(token) && !["text", "name"].contains(&name))
+        })
 }
 
 /// Whether a prefix is asked for that ends with a separator on both sides, so that it is a whole key:
@@ -360,6 +406,7 @@ mod tests {
             keys: Vec::new(),
             role_is_tenant: false,
             null_is_common: false,
+            asker: None,
         };
         binding.holds(&condition.replace("CTX", SET))
     }
@@ -378,6 +425,9 @@ mod tests {
             "starts_with(((tenant_id)::text || '/'::text), (CTX || '/'::text))",
             "(NOT (tenant_id IS DISTINCT FROM (CTX)::uuid))",
             "CASE WHEN (x = 1) THEN (tenant_id = (CTX)::uuid) WHEN (tenant_id = (CTX)::uuid) THEN true ELSE false END",
+            "(tenant_id = ( SELECT app.current_tenant_id() AS tenant_id))",
+            "(tenant_id = tenant_id(CTX))",
+            "(ROW(tenant_id, true) = ROW(( SELECT app.current_tenant_id() AS tenant_id), true))",
             "(tenant_id IN ( SELECT m.tenant_id FROM app.members m WHERE (m.who = CURRENT_USER)))",
         ] {
             assert!(holds(condition), "{condition}");
@@ -415,6 +465,46 @@ mod tests {
     }
 
     #[test]
+    fn a_role_that_the_asker_is_not_opens_nothing() {
+        let none = BTreeSet::new();
+        let holds = |condition: &str, role_is_tenant| {
+            let binding = Binding {
+                table: "notes",
+                column: "tenant_id",
+                setting: "app.tenant_id",
+                functions: &none,
+                identities: &none,
+                keys: Vec::new(),
+                role_is_tenant,
+                null_is_common: false,
+                asker: Some(("app_rw", BTreeSet::from(["app_rw", "desk"]))),
+            };
+            binding.holds(condition)
+        };
+        for closed in [
+            "pg_has_role(CURRENT_USER, 'ops'::name, 'MEMBER'::text)",
+            "pg_has_role('ops'::name, 'USAGE'::text)",
+            "(CURRENT_USER = 'ops'::name)",
+            "(CURRENT_USER = ANY (ARRAY['ops'::name, 'dba'::name]))",
+        ] {
+            assert!(holds(closed, false), "{closed}");
+        }
+        for open in [
+            "pg_has_role(CURRENT_USER, 'desk'::name, 'MEMBER'::text)",
+            "pg_has_role(SESSION_USER, 'ops'::name, 'MEMBER'::text)",
+            "pg_has_role(CURRENT_USER, keeper, 'MEMBER'::text)",
+            "(CURRENT_USER = 'app_rw'::name)",
+            "(CURRENT_USER <> 'ops'::name)",
+            "(NOT pg_has_role(CURRENT_USER, 'ops'::name, 'MEMBER'::text))",
+            "(login = CURRENT_USER)",
+        ] {
+            assert!(!holds(open, false), "{open}");
+        }
+        assert!(holds("(login = CURRENT_USER)", true));
+        assert!(!holds("(login <> CURRENT_USER)", true));
+    }
+
+    #[test]
     fn a_view_is_read_part_by_part() {
         let functions = BTreeSet::from(["current_tenant_id".to_owned()]);
         let none = BTreeSet::new();
@@ -427,6 +517,7 @@ mod tests {
             keys: Vec::new(),
             role_is_tenant: false,
             null_is_common: false,
+            asker: None,
         };
         let filters = |query: &str| binding.filters(query);
         let mine = "SELECT n.id FROM app.notes n WHERE ((n.tenant_id = app.current_tenant_id()) AND (n.x > 1)) ORDER BY n.id;";
@@ -452,6 +543,7 @@ mod tests {
                 keys: Vec::new(),
                 role_is_tenant: false,
                 null_is_common: false,
+                asker: None,
             }
             .refers(condition)
         };
@@ -477,6 +569,7 @@ mod tests {
                 keys: Vec::new(),
                 role_is_tenant: false,
                 null_is_common: true,
+                asker: None,
             }
             .holds(&condition.replace("CTX", SET))
         };

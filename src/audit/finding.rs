@@ -57,6 +57,16 @@ impl fmt::Display for Fix {
     }
 }
 
+impl Fix {
+    /// Adds the statements of another fix to these.
+    pub(super) fn and(&mut self, other: &Self) {
+        if let (Self::Sql(all), Self::Sql(more)) = (self, other) {
+            let new = more.iter().filter(|one| !all.contains(one)).cloned().collect::<Vec<_>>();
+            all.extend(new);
+        }
+    }
+}
+
 impl Serialize for Fix {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(self)

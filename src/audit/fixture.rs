@@ -21,6 +21,10 @@ pub(crate) fn ident(name: &str) -> Ident {
     Ident::new(name).unwrap()
 }
 
+pub(crate) fn id(tenant: &str) -> TenantId {
+    TenantId::new(tenant).unwrap()
+}
+
 /// Tenants ann and bob share `app.notes`; cat and dan have a schema each; eve has database `eve`.
 pub(crate) struct World {
     pub(crate) catalog: Catalog,
@@ -45,7 +49,7 @@ impl World {
                 setting: Setting::new("app.tenant_id").unwrap(),
             }),
             login_roles: vec![ident("pool")],
-            readonly_roles: vec![],
+            readonly_roles: BTreeMap::new(),
         };
         let mut world = Self { catalog, estate, probes: Vec::new(), next: 16384 };
         for role in ["admin", "pool", "app_owner", "app_rw", "own_cat", "app_cat", "own_dan"] {
@@ -299,6 +303,7 @@ impl World {
             relation: self.relation_oid("app.notes"),
             function,
             before_row: false,
+            condition: None,
             fires: [Privilege::Insert, Privilege::Update].into_iter().collect(),
         });
     }

@@ -86,7 +86,7 @@ const DEPTH: usize = 16;
 
 /// What every role of the application can do in a database, by object and role.
 pub fn matrix(survey: &Survey<'_>) -> Vec<Reached> {
-    let desk = Desk { survey, homes: homes(survey), outside: outside(survey) };
+    let desk = Desk { survey, outside: outside(survey) };
     let mut all = Vec::new();
     desk.databases(&mut all);
     desk.schemas(&mut all);
@@ -98,8 +98,6 @@ pub fn matrix(survey: &Survey<'_>) -> Vec<Reached> {
 
 struct Desk<'a, 's> {
     survey: &'a Survey<'s>,
-    /// The one tenant that a role without tenants is at home with: a read-only role of its own.
-    homes: BTreeMap<Oid, &'a TenantId>,
     /// Roles that no session of this database can be.
     outside: BTreeSet<Oid>,
 }
@@ -123,36 +121,9 @@ fn outside(survey: &Survey<'_>) -> BTreeSet<Oid> {
     rest.into_iter().map(|subject| subject.role).filter(|role| !reached.contains(role)).collect()
 }
 
-/// A read-only role acts for no tenant; one that comes to a single tenant's ground is that tenant's.
-fn homes<'a>(survey: &'a Survey<'_>) -> BTreeMap<Oid, &'a TenantId> {
-    let mut grounds: BTreeMap<Oid, BTreeSet<&TenantId>> = BTreeMap::new();
-    let nobodys = |subject: &&Subject<'_>| !subject.login && subject.tenants.is_empty();
-    for (schema, ground) in &survey.territories {
-        let Some(tenant) = ground.tenants.first() else { continue };
-        for subject in survey.entering(*schema).filter(nobodys) {
-            grounds.entry(subject.role).or_default().insert(&tenant.id);
-        }
-    }
-    let owns = |database: &crate::model::catalog::Database| {
-        survey.estate.of(Isolation::Database).find(|tenant| {
-            tenant.placement.database == database.name
-                && tenant.placement.cluster == survey.catalog.cluster
-        })
-    };
-    for database in &survey.catalog.databases {
-        let Some(tenant) = owns(database) else { continue };
-        for subject in survey.subjects.iter().filter(nobodys) {
-            let held = survey.privileges(subject, database.owner, &database.grants);
-            if held.has(Privilege::Connect) {
-                grounds.entry(subject.role).or_default().insert(&tenant.id);
-            }
-        }
-    }
-    grounds
-        .into_iter()
-        .filter(|(_, tenants)| tenants.len() == 1)
-        .filter_map(|(role, tenants)| Some((role, tenants.into_iter().next()?)))
-        .collect()
+/// Whether a subject belongs to one of the tenants that something is of.
+fn belongs<'t>(subject: &Subject<'_>, mut tenants: impl Iterator<Item = &'t TenantId>) -> bool {
+    tenants.any(|tenant| subject.acts_for(tenant))
 }
 
 impl Desk<'_, '_> {
@@ -187,7 +158,7 @@ impl Desk<'_, '_> {
             let held = self.survey.privileges(subject, database.owner, &database.grants);
             let access = if owners.is_empty() {
                 Access::Common
-            } else if self.own(subject, owners.iter().copied()) {
+            } else if belongs(subject, owners.iter().copied()) {
                 Access::Own
             } else {
                 Access::Open
@@ -198,16 +169,6 @@ impl Desk<'_, '_> {
             let object = self.survey.object("database", &database.name);
             self.reached(subject, object, access.collect(), all);
         }
-    }
-
-    /// Whether a subject belongs to one of the tenants that something is of.
-    fn own<'t>(
-        &self,
-        subject: &Subject<'_>,
-        mut tenants: impl Iterator<Item = &'t TenantId>,
-    ) -> bool {
-        let home = self.homes.get(&subject.role);
-        tenants.any(|tenant| subject.acts_for(tenant) || home.is_some_and(|home| *home == tenant))
     }
 
     fn schemas(&self, all: &mut Vec<Reached>) {
@@ -228,7 +189,7 @@ impl Desk<'_, '_> {
     fn on_ground(&self, subject: &Subject<'_>, schema: Oid) -> Access {
         match self.survey.ground(schema) {
             None => Access::Common,
-            Some(ground) if self.own(subject, ground.tenants.iter().map(|one| &one.id)) => {
+            Some(ground) if belongs(subject, ground.tenants.iter().map(|one| &one.id)) => {
                 Access::Own
             }
             Some(_) => Access::Open,

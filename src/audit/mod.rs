@@ -19,6 +19,7 @@ pub mod finding;
 mod fixture;
 mod granted;
 pub mod holdings;
+mod injection;
 mod matrix;
 pub mod mechanisms;
 mod pairs;
@@ -61,6 +62,13 @@ pub fn check(catalog: &Catalog, estate: &Estate, probes: &[Probe]) -> Vec<Findin
 pub fn judge(survey: &Survey<'_>) -> Vec<Finding> {
     let mut findings: Vec<_> = rules::ALL.iter().flat_map(|rule| (rule.check)(survey)).collect();
     findings.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
-    findings.dedup_by(|a, b| a.fingerprint == b.fingerprint);
+    // What has two ways to one object is one finding, and is mended by closing both.
+    findings.dedup_by(|again, kept| {
+        let same = again.fingerprint == kept.fingerprint;
+        if same {
+            kept.fix.and(&again.fix);
+        }
+        same
+    });
     findings
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::injection::injectable;
 use super::survey::{Subject, Survey};
 use super::text::relations;
 use crate::model::catalog::{Command, Function, Oid, Privilege, Privileges, Relation};
@@ -17,8 +18,7 @@ pub(super) struct Touched {
 /// What a definer routine reaches past what binds its caller, unless it asks who is calling.
 pub(super) fn touched(survey: &Survey<'_>, oid: Oid, function: &Function) -> Option<Touched> {
     let names = relations(&function.body);
-    let injectable = injectable(&function.body) && powerful(survey, function.owner);
-    if injectable {
+    if injectable(function) && powerful(survey, function.owner) {
         let what = "runs text that its caller may give".to_owned();
         return Some(Touched { what, foreign: several(survey, function.owner) });
     }
@@ -66,16 +66,6 @@ pub(super) fn touched(survey: &Survey<'_>, oid: Oid, function: &Function) -> Opt
     let dynamic = names.says("execute") && powerful(survey, function.owner);
     let foreign = several(survey, function.owner);
     dynamic.then(|| Touched { what: "builds its statements at run time".to_owned(), foreign })
-}
-
-/// Whether a text runs statements that it joins from parts without quoting them.
-fn injectable(body: &str) -> bool {
-    let body = body.to_ascii_lowercase();
-    body.match_indices("execute").any(|(at, word)| {
-        let statement = body[at + word.len()..].split(';').next().unwrap_or_default();
-        let joined = statement.contains("||") && !statement.contains("quote_");
-        joined || statement.contains("%s")
-    })
 }
 
 /// Whether a role's tables in tenants' schemas are one tenant's.

@@ -26,7 +26,7 @@ pub struct Subject<'a> {
     pub role: Oid,
     /// Its name.
     pub name: &'a Ident,
-    /// The tenants that it acts for; none for a login or a read-only role.
+    /// The tenants that it acts for; none for a login.
     pub tenants: Vec<&'a Tenant>,
     /// It is a pool's login, which becomes tenants' roles by design.
     pub login: bool,
@@ -431,8 +431,11 @@ fn subjects<'a>(catalog: &Catalog, estate: &'a Estate, reach: &Reach) -> Vec<Sub
             }
         }
     }
-    for name in &estate.readonly_roles {
-        list(name, false, &mut known);
+    for tenant in estate.tenants.iter().filter(here) {
+        let reader = estate.readonly_roles.get(&tenant.id);
+        if let Some(role) = reader.and_then(|name| list(name, false, &mut known)) {
+            tenants.entry(role).or_default().push(tenant);
+        }
     }
     let acting = known.clone();
     for name in &estate.login_roles {

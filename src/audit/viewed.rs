@@ -24,6 +24,25 @@ pub(super) struct Shown<'a> {
     pub(super) guard: Guard,
 }
 
+/// Whether a view shows, however deep, what lies on a tenant's own ground: who may see that depends
+/// on who looks.
+pub(super) fn on_grounds(survey: &Survey<'_>, view: &Relation) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut todo = vec![view];
+    while let Some(relation) = todo.pop() {
+        for oid in relation.view.iter().flat_map(|facts| &facts.reads) {
+            let Some(base) = survey.catalog.relations.get(oid) else { continue };
+            if survey.ground(base.schema).is_some() {
+                return true;
+            }
+            if base.kind.is_view() && seen.insert(*oid) {
+                todo.push(base);
+            }
+        }
+    }
+    false
+}
+
 /// The base tables that a view shows a subject with somebody else's rights.
 ///
 /// Who reads a base table is the owner of the nearest view that does not read as its caller.
@@ -35,10 +54,13 @@ pub(super) fn shown<'a>(
 ) -> Vec<Shown<'a>> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
-    let mut todo: Vec<(&Relation, Guard)> = vec![(view, Guard::None)];
-    while let Some((relation, guard)) = todo.pop() {
+    let mut todo: Vec<(&Relation, Guard, Option<Oid>)> = vec![(view, Guard::None, None)];
+    while let Some((relation, guard, copier)) = todo.pop() {
         let Some(facts) = &relation.view else { continue };
-        let materialized = relation.kind == RelationKind::Materialized;
+        // Whoever filled a copy is who read all that is below it, through whatever views.
+        let copier = copier
+            .or_else(|| (relation.kind == RelationKind::Materialized).then_some(relation.owner));
+        let materialized = copier.is_some();
         let invoker = facts.security_invoker && !materialized;
         let filters = !materialized && !invoker && survey.filtered(&facts.definition);
         let guard = match guard {
@@ -46,12 +68,12 @@ pub(super) fn shown<'a>(
             other => other,
         };
         // A view that reads as its caller does so wherever it is used.
-        let reader = (!invoker).then_some(relation.owner);
+        let reader = copier.or_else(|| (!invoker).then_some(relation.owner));
         for oid in &facts.reads {
             let Some(base) = survey.catalog.relations.get(oid) else { continue };
             if base.kind.is_view() {
                 if seen.insert(*oid) {
-                    todo.push((base, guard));
+                    todo.push((base, guard, copier));
                 }
                 continue;
             }

@@ -40,7 +40,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     map_file: Option<PathBuf>,
     /// The cluster; otherwise the registry's
-    #[arg(long, value_name = "NAME", value_parser = cluster)]
+    #[arg(long, value_name = "NAME", value_parser = args::cluster)]
     cluster: Option<ClusterName>,
     /// The database of schemas and shared tables; otherwise where new tenants go
     #[arg(long, value_name = "NAME", conflicts_with = "database_pattern")]
@@ -75,10 +75,6 @@ struct Column {
 
 fn pattern(text: &str) -> Result<NamePattern, String> {
     text.parse().map_err(args::spoken)
-}
-
-fn cluster(name: &str) -> Result<ClusterName, String> {
-    ClusterName::new(name).map_err(args::spoken)
 }
 
 fn column(text: &str) -> Result<Column, String> {

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::model::migration::Version;
 use crate::model::run::RunReference;
 use crate::model::severity::Severity;
-use crate::model::tenant::{Isolation, TenantId};
+use crate::model::tenant::{ClusterName, Isolation, TenantId};
 use crate::ops::{Selection, Selector};
 use crate::output;
 use crate::pg;
@@ -194,6 +194,11 @@ pub(super) fn severity(word: &str) -> Result<Severity, String> {
     word.parse().map_err(spoken)
 }
 
+/// Reads a cluster's name.
+pub(super) fn cluster(name: &str) -> Result<ClusterName, String> {
+    ClusterName::new(name).map_err(spoken)
+}
+
 /// Reads a tenant's id.
 pub(super) fn tenant(text: &str) -> Result<TenantId, String> {
     TenantId::new(text).map_err(spoken)
@@ -213,11 +218,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 
 /// Reads a duration in which days may be meant: `30d`, `12h`, `0s`.
 pub(super) fn days(text: &str) -> Result<Duration, String> {
+    let refused = || format!("{text:?} is no duration; write 30d, 12h or 0s");
     let Some(days) = text.strip_suffix('d') else {
-        return duration(text);
+        return duration(text).map_err(|_| refused());
     };
-    let days: u32 =
-        days.parse().map_err(|_| format!("{text:?} is no duration; write 30d or 12h"))?;
+    let days: u32 = days.parse().map_err(|_| refused())?;
     Ok(Duration::from_secs(u64::from(days) * 24 * 60 * 60))
 }
 

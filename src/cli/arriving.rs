@@ -13,7 +13,7 @@ pub(super) struct Arriving {
     #[arg(long, value_enum, value_name = "MODEL")]
     isolation: Option<Model>,
     /// The cluster it lives on; otherwise the one it lived on, if that is in the fleet
-    #[arg(long, value_name = "NAME", value_parser = cluster, conflicts_with = "region")]
+    #[arg(long, value_name = "NAME", value_parser = args::cluster, conflicts_with = "region")]
     cluster: Option<ClusterName>,
     /// The region it must stay in; otherwise as it was
     #[arg(long, value_name = "REGION")]
@@ -35,10 +35,6 @@ pub(super) struct Arriving {
     up: bool,
     #[command(flatten)]
     waiting: Waiting,
-}
-
-fn cluster(name: &str) -> Result<ClusterName, String> {
-    ClusterName::new(name).map_err(args::spoken)
 }
 
 impl From<Arriving> for FillOptions {

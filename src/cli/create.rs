@@ -24,7 +24,7 @@ pub(super) struct Args {
     #[arg(long, value_enum, value_name = "MODEL")]
     isolation: Option<Model>,
     /// The cluster it lives on; otherwise the registry's
-    #[arg(long, value_name = "NAME", value_parser = cluster, conflicts_with = "region")]
+    #[arg(long, value_name = "NAME", value_parser = args::cluster, conflicts_with = "region")]
     cluster: Option<ClusterName>,
     /// The region it must stay in
     #[arg(long, value_name = "REGION")]
@@ -52,10 +52,6 @@ pub(super) struct Args {
     dry_run: bool,
     #[command(flatten)]
     waiting: Waiting,
-}
-
-fn cluster(name: &str) -> Result<ClusterName, String> {
-    ClusterName::new(name).map_err(args::spoken)
 }
 
 impl Args {

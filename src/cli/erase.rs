@@ -5,23 +5,27 @@ use std::time::Duration;
 
 use super::app::App;
 use super::args;
-use super::consent::AskedAbout;
+use super::consent::{AskedAbout, Typed};
 use crate::model::tenant::TenantId;
-use crate::ops::{self, EraseOptions};
+use crate::ops::{self, EraseOptions, LifeOptions, PurgeOptions, Selection};
 use crate::report::Report;
 
-/// Erase what a tenant knows of a person: the rows that a file means, and what hangs on them
+/// Erase a tenant at once, or with a file what it knows of a person, and what hangs on that
 ///
-/// The file maps tables to conditions, and foreign keys to what becomes of rows that refer to erased
-/// ones. All of it is one transaction. What is kept is how many rows of which tables.
+/// Without a file everything goes that the tenant has, as `purge` removes it, without any grace, and a
+/// receipt is left. A file maps tables to conditions, and foreign keys to what becomes of rows that
+/// refer to erased ones; all of it is one transaction. Nothing goes that is held.
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The tenant
     #[arg(value_name = "ID", value_parser = args::tenant)]
     id: TenantId,
-    /// The file that says which rows
+    /// The file that says which rows; without it, all that the tenant is
     #[arg(long, value_name = "FILE")]
-    where_file: PathBuf,
+    where_file: Option<PathBuf>,
+    /// Where the receipt of a whole tenant is written: a file, or a directory; otherwise here
+    #[arg(long, value_name = "PATH", conflicts_with = "where_file")]
+    receipt: Option<PathBuf>,
     /// Why, for the audit log; no place for what is erased
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -35,13 +39,21 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) async fn run(self, app: &App) -> anyhow::Result<Report> {
-        let options = EraseOptions {
-            where_file: self.where_file,
-            dry_run: self.dry_run,
-            reason: self.reason,
-            lock_wait: self.tenant_lock_wait,
+        let (id, reason, dry_run) = (self.id, self.reason, self.dry_run);
+        let lock_wait = self.tenant_lock_wait;
+        if let Some(where_file) = self.where_file {
+            let options = EraseOptions { where_file, dry_run, reason, lock_wait };
+            let asked = AskedAbout { app, command: "erase", tenant: &id };
+            return app.with_fleet(async |cx| ops::erase(cx, &id, &options, &asked).await).await;
+        }
+        let selection = Selection { tenants: vec![id], exclude: Vec::new(), selector: None };
+        let options = PurgeOptions {
+            life: LifeOptions { selection, dry_run, reason, lock_wait },
+            expired: false,
+            at_once: true,
+            receipt: self.receipt,
         };
-        let asked = AskedAbout { app, command: "erase", tenant: &self.id };
-        app.with_fleet(async |cx| ops::erase(cx, &self.id, &options, &asked).await).await
+        let asked = Typed { app, verb: "erase" };
+        app.with_fleet(async |cx| ops::purge(cx, &options, &asked).await).await
     }
 }

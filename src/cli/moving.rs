@@ -28,7 +28,7 @@ pub(super) struct Args {
     #[arg(long, value_enum, value_name = "MODEL")]
     to_isolation: Option<Model>,
     /// The cluster that it moves to
-    #[arg(long, value_name = "NAME", value_parser = cluster)]
+    #[arg(long, value_name = "NAME", value_parser = args::cluster)]
     to_cluster: Option<ClusterName>,
     /// The database that it moves to, instead of the one that tenants.toml says
     #[arg(long, value_name = "NAME", value_parser = database)]
@@ -113,10 +113,6 @@ struct Status {
     /// Only this tenant, with the moves that are over
     #[arg(value_name = "ID", value_parser = args::tenant)]
     id: Option<TenantId>,
-}
-
-fn cluster(name: &str) -> Result<ClusterName, String> {
-    ClusterName::new(name).map_err(args::spoken)
 }
 
 fn database(name: &str) -> Result<Ident, String> {

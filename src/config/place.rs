@@ -247,22 +247,20 @@ impl Fleet {
     /// What is audited together: tenants of one database, and what they share there.
     pub fn estate(&self, tenants: Vec<Tenant>) -> Estate {
         let mut login_roles = Vec::new();
-        let mut readonly_roles = Vec::new();
+        let mut readonly_roles = BTreeMap::new();
         let mut tenancy = None;
         for tenant in &tenants {
             let layout = self.layout(tenant.isolation);
             login_roles.extend(layout.login_role.clone());
             if let Some(Ok(role)) = layout.readonly.as_ref().map(|role| role.name(&tenant.id)) {
-                readonly_roles.push(role);
+                readonly_roles.insert(tenant.id.clone(), role);
             }
             if let Some(sharing) = &layout.sharing {
                 tenancy = Some(sharing.tenancy.clone());
             }
         }
-        for roles in [&mut login_roles, &mut readonly_roles] {
-            roles.sort();
-            roles.dedup();
-        }
+        login_roles.sort();
+        login_roles.dedup();
         Estate { tenants, tenancy, login_roles, readonly_roles }
     }
 }

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::cluster::ClusterFacts;
 use super::ident::{Ident, QualifiedName};
 pub use super::privilege::{Privilege, Privileges};
 use super::surroundings::Surroundings;
@@ -395,6 +396,8 @@ pub struct Trigger {
     pub function: Oid,
     /// It may change or refuse a row before it is stored.
     pub before_row: bool,
+    /// The statement that made it, when it fires on a condition.
+    pub condition: Option<String>,
     /// The verbs that fire it.
     pub fires: Privileges,
 }
@@ -486,6 +489,22 @@ impl Catalog {
             around: Surroundings { statistics_guarded: true, ..Surroundings::default() },
             unseen: Vec::new(),
         }
+    }
+
+    /// A database of a cluster that is known, of which nothing else is known yet.
+    pub fn of(cluster: ClusterName, database: Ident, facts: &ClusterFacts) -> Self {
+        let mut catalog = Self {
+            version: facts.version,
+            reader: facts.reader,
+            roles: facts.roles.clone(),
+            memberships: facts.memberships_in(&database),
+            databases: facts.databases.clone(),
+            session_defaults: facts.session_defaults.clone(),
+            ..Self::empty(cluster, database)
+        };
+        catalog.around.parameters.clone_from(&facts.parameters);
+        catalog.around.trusted.clone_from(&facts.trusted);
+        catalog
     }
 
     /// The role of that name, by number.

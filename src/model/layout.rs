@@ -1,6 +1,6 @@
 //! How the tenants of one isolation model are laid out on a server.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::credential::second_login;
@@ -118,14 +118,19 @@ pub struct Estate {
     pub tenancy: Option<Tenancy>,
     /// Logins that may become the tenants' roles (the application's pools).
     pub login_roles: Vec<Ident>,
-    /// Roles that only read.
-    pub readonly_roles: Vec<Ident>,
+    /// The role that only reads, of each tenant that has one.
+    pub readonly_roles: BTreeMap<TenantId, Ident>,
 }
 
 impl Estate {
     /// The tenants of one isolation model.
     pub fn of(&self, isolation: Isolation) -> impl Iterator<Item = &Tenant> {
         self.tenants.iter().filter(move |tenant| tenant.isolation == isolation)
+    }
+
+    /// The roles that act in a tenant's name: its own, and the one that only reads.
+    pub fn roles_of<'e>(&'e self, tenant: &'e Tenant) -> impl Iterator<Item = &'e Ident> {
+        tenant.roles.iter().chain(self.readonly_roles.get(&tenant.id))
     }
 
     /// Adds the second logins of the tenants' roles and logins, of those that exist.

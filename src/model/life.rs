@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::desired::Sharing;
 use super::ident::{Ident, QualifiedName};
+use super::moving::Phase;
 use super::tenant::{State, Tenant};
 
 /// What the registry keeps of a tenant's life.
@@ -23,6 +24,8 @@ pub struct Life {
     pub expired: bool,
     /// What keeps it from being purged.
     pub holds: Vec<Hold>,
+    /// How far its move has come, while one is open.
+    pub moved: Option<Phase>,
 }
 
 impl Life {
@@ -35,6 +38,7 @@ impl Life {
             delete_after: None,
             expired: false,
             holds: Vec::new(),
+            moved: None,
         }
     }
 }
@@ -102,10 +106,19 @@ pub struct Household {
     pub tenant: Tenant,
     /// Roles that serve this tenant alone, the owner excluded.
     pub own_roles: Vec<Ident>,
+    /// Second logins of those roles, as far as they are there.
+    pub second_logins: Vec<Ident>,
     /// Whether the owner's role is the tenant's alone.
     pub owner_is_its_own: bool,
     /// How its rows are told apart, for shared tables.
     pub sharing: Option<Sharing>,
+}
+
+impl Household {
+    /// Every role that sessions of this tenant alone begin as.
+    pub fn logins(&self) -> impl Iterator<Item = &Ident> {
+        self.own_roles.iter().chain(&self.second_logins)
+    }
 }
 
 /// How the doors of a tenant stand.

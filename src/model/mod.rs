@@ -1,6 +1,7 @@
 //! The nouns of the domain: no IO, no clock, no SQL text.
 
 pub mod catalog;
+pub mod cluster;
 pub mod connection;
 pub mod credential;
 pub mod desired;

@@ -15,6 +15,8 @@ pub enum Attempt {
     Read,
     /// Export them.
     Copy,
+    /// See them from inside a condition, before a filter removes them.
+    Peek,
     /// Lock them.
     Lock,
     /// Learn something from them: what one sees is not the same without them.
@@ -31,6 +33,8 @@ pub enum Attempt {
     Insert,
     /// Add a row in nobody's name, which everybody sees.
     InsertForAll,
+    /// Add a row with a key that another tenant has, or one that points at another tenant's.
+    Collide,
     /// Give one's own rows to another tenant.
     Move,
     /// Empty the table.
@@ -45,7 +49,7 @@ impl Attempt {
     /// The SQL command.
     pub fn word(self) -> &'static str {
         match self {
-            Self::Control | Self::Read | Self::Influence => "SELECT",
+            Self::Control | Self::Read | Self::Peek | Self::Influence => "SELECT",
             Self::Connect => "CONNECT",
             Self::Copy => "COPY",
             Self::Lock => "SELECT FOR UPDATE",
@@ -53,7 +57,7 @@ impl Attempt {
             Self::Delete => "DELETE",
             Self::Merge => "MERGE",
             Self::Upsert => "INSERT ON CONFLICT",
-            Self::Insert | Self::InsertForAll => "INSERT",
+            Self::Insert | Self::InsertForAll | Self::Collide => "INSERT",
             Self::Truncate => "TRUNCATE",
             Self::Call => "EXECUTE",
             Self::SideEffect => "WRITE",

@@ -11,11 +11,12 @@ use super::rewrite::Consent;
 use super::trail::{Deed, standing};
 use super::{Context, fleet};
 use crate::config;
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::model::erasure::Erasure;
-use crate::model::tenant::{State, Tenant, TenantId};
-use crate::pg::{self, LockKey, Session, erasing, registry};
+use crate::model::tenant::{Tenant, TenantId};
+use crate::pg::{self, LockKey, Session, erasing, life, registry};
 use crate::plan;
+use crate::plan::life::{Wish, step};
 use crate::report::{ErasedLink, ErasedTable, Erasing, Report};
 
 /// How rows are erased.
@@ -38,7 +39,7 @@ pub struct EraseOptions {
 ///
 /// # Errors
 ///
-/// [`Code::Config`] with the place in the file, [`Code::Refused`] where a legal hold or a key that
+/// `config` with the place in the file, `refused` where a legal hold or a key that
 /// nobody decided about forbids it. Nothing is erased then.
 pub async fn erase(
     cx: &Context<'_>,
@@ -56,7 +57,7 @@ pub async fn erase(
     registry::ensure(&control, cx.sets.registry()).await?;
     let lock = pg::hold(&control, LockKey::tenant(id), options.lock_wait).await?;
     let tenant = super::moving::known(&control, id).await?;
-    refuse(&control, &tenant).await?;
+    refuse(&control, id).await?;
     let work = Work::open(cx, &tenant, &erasure, started).await?;
     let would = work.run(false).await?;
     if would.deleted() + would.nulled() == 0 {
@@ -108,27 +109,17 @@ async fn counted(
         .find(|tenant| tenant.id == *id)
         .ok_or_else(|| super::select::unknown(id, &tenants))?;
     if registry::readiness(control, cx.sets.registry()).await? == registry::Readiness::Ready {
-        refuse(control, tenant).await?;
+        refuse(control, id).await?;
     }
     let work = Work::open(cx, tenant, erasure, started).await?;
     Ok(Report::Erasing(Box::new(work.run(false).await?)))
 }
 
-/// What must be kept is kept, and what is on its way is left alone.
-async fn refuse(control: &Session, tenant: &Tenant) -> Result<(), Error> {
-    let refused = |why: String| {
-        Error::new(Code::Refused, format!("erase rows of tenant {}: {why}", tenant.id))
-    };
-    let holds = erasing::holds(control, tenant.uuid).await?;
-    if !holds.is_empty() {
-        return Err(refused(format!("it is held: {}", holds.join("; ")))
-            .hint(format!("when nothing holds it any more: tenantctl hold clear {}", tenant.id)));
-    }
-    if !matches!(tenant.state, State::Active | State::Suspended) {
-        return Err(refused(format!("it is {}", tenant.state))
-            .hint(format!("see it with: tenantctl show {}", tenant.id)));
-    }
-    Ok(())
+/// What must be kept is kept, and what is on its way is left alone: in its old place a tenant that has
+/// moved would keep what is erased.
+async fn refuse(control: &Session, id: &TenantId) -> Result<(), Error> {
+    let life = life::life(control, id).await?;
+    step(id, &life, Wish::EraseRows).map(|_| ())
 }
 
 struct Work<'a> {

@@ -219,6 +219,7 @@ fn footer(run: &Run, now: Instant) -> String {
             part.push_str(&format!(", {target} for {}", rough(so_long)));
         }
         parts.push(part);
+        parts.extend(run.come_to().map(str::to_owned));
     }
     parts.join("  ")
 }
@@ -334,6 +335,22 @@ mod tests {
         board.take(&Event::Holding { what: "wave 2 until 12:00" }, now);
         let held = drawn_at(&board, now + Duration::from_secs(3), 60);
         assert!(held.contains("holding wave 2 until 12:00 (3 s)\n"), "{held}");
+    }
+
+    #[test]
+    fn how_far_a_target_has_come_is_shown() {
+        let begun = Instant::now();
+        let mut board = Board::default();
+        board.take(
+            &Event::RunStarted { what: "verify", run: None, targets: 1, clusters: &[] },
+            begun,
+        );
+        board.take(&Event::TargetStarted { cluster: None, target: "main/app" }, begun);
+        let what = "pair 3 of 12: acme against globex";
+        board.take(&Event::TargetWorking { cluster: None, target: "main/app", what }, begun);
+        let drawn = drawn_at(&board, begun + Duration::from_secs(4), 90);
+        let last = drawn.lines().last().unwrap();
+        assert_eq!(last, "4 s  1 in flight, main/app for 4 s  pair 3 of 12: acme against globex");
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub(super) struct Flight {
     pub(super) waits: Option<String>,
     /// What it waited for last, also when it is being tried again.
     waited: Option<String>,
+    /// How far it has come.
+    at: Option<String>,
 }
 
 /// A failure, and whom it struck.
@@ -149,6 +151,7 @@ impl Board {
             Event::WaveStarted { .. }
             | Event::Holding { .. }
             | Event::TargetStarted { .. }
+            | Event::TargetWorking { .. }
             | Event::TargetWaiting { .. }
             | Event::TargetDone { .. } => {
                 if let Some(run) = &mut self.run {
@@ -189,6 +192,9 @@ impl Run {
                 self.go_on(now);
                 self.flight(*cluster, target, now).waits = None;
             }
+            Event::TargetWorking { cluster, target, what } => {
+                self.flight(*cluster, target, now).at = Some((*what).to_owned());
+            }
             Event::TargetWaiting { cluster, target, cause, .. } => {
                 let flight = self.flight(Some(cluster), target, now);
                 flight.waits = Some((*cause).to_owned());
@@ -225,6 +231,7 @@ impl Run {
             cluster: cluster.cloned(),
             waits: None,
             waited: None,
+            at: None,
         })
     }
 
@@ -274,6 +281,11 @@ impl Run {
     pub(super) fn longest(&self, now: Instant) -> Option<(&str, Duration)> {
         let (target, flight) = self.in_flight.iter().min_by_key(|(_, flight)| flight.begun)?;
         Some((name(target), now.duration_since(flight.begun)))
+    }
+
+    /// How far the target has come that began first.
+    pub(super) fn come_to(&self) -> Option<&str> {
+        self.in_flight.values().min_by_key(|flight| flight.begun)?.at.as_deref()
     }
 }
 

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use super::grouped;
 use super::json::{FORMAT, failure};
 use super::layout::table;
-use super::progress::duration;
 use super::style::Style;
 use crate::model::count;
 use crate::model::credential::Validity;
@@ -190,19 +189,8 @@ fn closing(answer: &Credentials, style: &Style) -> String {
     if ended > 0 {
         parts.push(format!("{} ended", count(ended, "session")));
     }
-    let mut text = parts.join(", ");
-    if answer.dry_run {
-        text.push_str("; nothing is done\n");
-    } else {
-        text.push_str(&format!(" in {}\n", duration(answer.took)));
-    }
-    if let Some(why) = &answer.stopped {
-        text.push_str(&format!("{}: {why}; run it again to go on\n", style.bad("stopped")));
-    }
-    if answer.interrupted {
-        text.push_str("interrupted: what was begun was finished; run it again to go on\n");
-    }
-    text
+    let took = (!answer.dry_run).then_some(answer.took);
+    grouped::closing(&parts, took, answer.stopped.as_deref(), answer.interrupted, style)
 }
 
 pub(super) fn json(answer: &Credentials) -> Value {

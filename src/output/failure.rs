@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Format;
+use super::layout::hanging;
 use super::style::Style;
 use crate::error::{Code, Error};
 use crate::report::Failure;
@@ -12,25 +13,27 @@ use crate::report::Failure;
 pub fn failure_human(error: &anyhow::Error, style: &Style) -> String {
     let typed = Error::find(error);
     let code = typed.map_or(Code::Bug, |typed| typed.code);
-    let mut text = format!("{}: {error}\n", style.bad(&format!("error[{code}]")));
+    let head = format!("{}: ", style.bad(&format!("error[{code}]")));
+    let mut text = broken(&head, &error.to_string(), 2, style);
     let mut last = error.to_string();
     for cause in error.chain().skip(1) {
         let line = cause.to_string();
         // The driver calls whatever the server refuses "db error"; its own words come below.
         if line != "db error" && line != last && !is_server_words(cause) {
-            text.push_str(&indented("caused by", &line));
+            text.push_str(&indented(style, "caused by", &line));
         }
         last = line;
     }
     let Some(typed) = typed else {
-        text.push_str(&indented("hint", "this is a mistake in tenantctl: please report it"));
+        text.push_str(&indented(style, "hint", "this is a mistake in tenantctl: please report it"));
         return text;
     };
     if let Some(location) = &typed.location {
-        text.push_str(&indented("at", &location.to_string()));
+        text.push_str(&indented(style, "at", &location.to_string()));
     }
     if let Some(answer) = &typed.answer {
         text.push_str(&indented(
+            style,
             "server",
             &format!("{} (SQLSTATE {})", answer.message, answer.sqlstate),
         ));
@@ -41,12 +44,12 @@ pub fn failure_human(error: &anyhow::Error, style: &Style) -> String {
         ];
         for (name, words) in said {
             if let Some(words) = words {
-                text.push_str(&indented(name, words));
+                text.push_str(&indented(style, name, words));
             }
         }
     }
-    for hint in &typed.hints {
-        text.push_str(&indented(&style.attention("hint"), hint));
+    for hint in &typed.advice() {
+        text.push_str(&indented(style, &style.attention("hint"), hint));
     }
     text
 }
@@ -55,16 +58,17 @@ fn is_server_words(cause: &(dyn std::error::Error + 'static)) -> bool {
     cause.to_string().starts_with("ERROR: ") || cause.to_string().starts_with("FATAL: ")
 }
 
-fn indented(name: &str, words: &str) -> String {
-    let mut text = String::new();
-    for (at, line) in words.lines().enumerate() {
-        if at == 0 {
-            text.push_str(&format!("  {name}: {line}\n"));
-        } else {
-            text.push_str(&format!("    {line}\n"));
-        }
+fn indented(style: &Style, name: &str, words: &str) -> String {
+    broken(&format!("  {name}: "), words, 4, style)
+}
+
+/// Broken where a screen would break it in the middle of a word; a log keeps its lines.
+fn broken(head: &str, words: &str, indent: usize, style: &Style) -> String {
+    if style.is_bound() {
+        return hanging(head, words, indent, style);
     }
-    text
+    let between = format!("\n{}", " ".repeat(indent));
+    format!("{head}{}\n", words.lines().collect::<Vec<_>>().join(&between))
 }
 
 /// A failure for scripts.

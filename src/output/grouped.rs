@@ -1,5 +1,8 @@
-//! Failures that struck several tenants alike, each told once.
+//! Answers about many tenants: failures that struck several alike, each told once, and how it ended.
 
+use std::time::Duration;
+
+use super::progress::duration;
 use super::style::Style;
 use crate::model::tenant::TenantId;
 use crate::report::Failure;
@@ -44,6 +47,28 @@ pub(super) fn failures<'a>(
             text.push_str(&format!("  {}: {hint}\n", style.attention("hint")));
         }
         text.push('\n');
+    }
+    text
+}
+
+/// How a run over tenants ended: its `parts`, whether anything was done, and what is left.
+pub(super) fn closing(
+    parts: &[String],
+    took: Option<Duration>,
+    stopped: Option<&str>,
+    interrupted: bool,
+    style: &Style,
+) -> String {
+    let mut text = parts.join(", ");
+    match took {
+        None => text.push_str("; nothing is done\n"),
+        Some(took) => text.push_str(&format!(" in {}\n", duration(took))),
+    }
+    if let Some(why) = stopped {
+        text.push_str(&format!("{}: {why}; run it again to go on\n", style.bad("stopped")));
+    }
+    if interrupted {
+        text.push_str("interrupted: what was begun was finished; run it again to go on\n");
     }
     text
 }

@@ -1,9 +1,10 @@
-//! `suspend`, `resume`, `delete`, `undelete`, `hold`, `rename` and `purge`, for people and scripts.
+//! `suspend`, `resume`, `delete`, `undelete`, `hold`, `rename`, `purge` and `erase`, for people and
+//! scripts.
 
 use serde_json::{Value, json};
 
 use super::json::{FORMAT, failure as failure_value};
-use super::layout::table;
+use super::layout::{hanging, table};
 use super::progress::duration;
 use super::style::Style;
 use crate::model::count;
@@ -60,7 +61,8 @@ fn happened(answer: &Lived, target: &LivedTarget, id: &str) -> String {
         "resume" => format!("resumed tenant {id}"),
         "delete" => format!("deleted tenant {id}"),
         "undelete" => format!("brought back tenant {id}: it is {}", target.to),
-        "purge" | "erase" => format!("purged tenant {id}"),
+        "purge" => format!("purged tenant {id}"),
+        "erase" => format!("erased tenant {id}"),
         "hold set" => format!("tenant {id} is held"),
         "hold clear" => format!("tenant {id} is held no more"),
         "rename" => match &target.renamed {
@@ -81,7 +83,10 @@ fn plan(target: &LivedTarget, style: &Style) -> String {
         }
         text.push_str(&format!("{:>3}. {}\n", at + 1, step.what));
         for statement in &step.statements {
-            text.push_str(&format!("     {}\n", style.faint(&format!("{statement};"))));
+            let sql = hanging("     ", &format!("{statement};"), 7, style);
+            for line in sql.lines() {
+                text.push_str(&format!("{}\n", style.faint(line)));
+            }
         }
     }
     text.push_str(&format!("\n{}\n", count(target.steps.len(), "step")));
@@ -90,7 +95,9 @@ fn plan(target: &LivedTarget, style: &Style) -> String {
 
 fn aftermath(target: &LivedTarget, style: &Style) -> String {
     let mut text = String::new();
-    let mut fact = |name: &str, value: String| text.push_str(&format!("  {name:<10} {value}\n"));
+    let mut fact = |name: &str, value: String| {
+        text.push_str(&hanging(&format!("  {name:<10} "), &value, 13, style));
+    };
     if target.ended > 0 {
         fact("sessions", format!("{} ended", target.ended));
     }
@@ -98,6 +105,9 @@ fn aftermath(target: &LivedTarget, style: &Style) -> String {
         && target.to == State::Deleting
     {
         fact("grace", format!("until {until}; then: tenantctl purge {}", target.tenant.id));
+    }
+    for (what, old, new) in &target.names {
+        fact(what, format!("{old} -> {new}"));
     }
     for hold in &target.holds {
         fact("hold", format!("{} ({}, {})", hold.reason, hold.by, hold.since));
@@ -113,7 +123,7 @@ fn aftermath(target: &LivedTarget, style: &Style) -> String {
         fact("sha256", receipt.sha256.clone());
     }
     for note in &target.notes {
-        text.push_str(&format!("{}: {note}\n", style.attention("note")));
+        text.push_str(&hanging(&format!("{}: ", style.attention("note")), note, 2, style));
     }
     text
 }
@@ -157,7 +167,8 @@ fn several(answer: &Lived, targets: &[LivedTarget], style: &Style) -> String {
     }
     for target in targets {
         for note in &target.notes {
-            text.push_str(&format!("{}: {}: {note}\n", style.attention("note"), target.tenant.id));
+            let head = format!("{}: {}: ", style.attention("note"), target.tenant.id);
+            text.push_str(&hanging(&head, note, 2, style));
         }
         if let Some(receipt) = &target.receipt {
             text.push_str(&format!(
@@ -223,6 +234,11 @@ fn target(answer: &Lived, target: &LivedTarget) -> Value {
         "sessions_ended": target.ended,
         "delete_after": target.delete_after,
         "holds": target.holds,
+        "names": target.names.iter().map(|(what, old, new)| json!({
+            "what": what,
+            "from": old.as_str(),
+            "to": new.as_str(),
+        })).collect::<Vec<_>>(),
         "renamed_to": target.renamed.as_ref().map(crate::model::tenant::TenantId::as_str),
         "receipt": target.receipt.as_ref().map(|one| json!({
             "file": one.file.display().to_string(),

@@ -156,6 +156,9 @@ fn heartbeat_of(run: &Run, now: Instant) -> String {
         let number = run.in_flight.len();
         text.push_str(&format!(", {number} in flight, {target} for {}", rough(so_long)));
     }
+    if let Some(what) = run.come_to() {
+        text.push_str(&format!(" ({what})"));
+    }
     if let Some((what, since)) = &run.holding {
         text.push_str(&format!("; holding {what} ({})", rough(now.duration_since(*since))));
     }

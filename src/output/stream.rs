@@ -182,6 +182,7 @@ impl Observer for Stream {
             // How it ended, the answer knows.
             Event::RunDone
             | Event::Working { .. }
+            | Event::TargetWorking { .. }
             | Event::StepStarted { .. }
             | Event::StepDone { .. } => {}
         }

@@ -13,9 +13,17 @@ pub struct Style {
 }
 
 impl Style {
+    /// Nobody reads longer lines at a glance; behind a pipe there may be no screen at all.
+    const WIDEST: usize = 200;
+
     /// Paints or does not, for a screen so wide.
     pub fn new(colour: bool, width: usize) -> Self {
-        Self { colour, width: width.clamp(40, 200), whole: false }
+        Self { colour, width: width.clamp(40, Self::WIDEST), whole: false }
+    }
+
+    /// Whether a line may be too long for the screen.
+    pub fn is_bound(&self) -> bool {
+        self.width < Self::WIDEST
     }
 
     /// The same for somebody who asks for whole lists, or does not.

@@ -5,23 +5,42 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::observe::catalog::catalog;
+use super::observe::cluster::cluster_facts;
 use super::probe::probe;
 use super::servers::Servers;
 use super::session::Session;
 use crate::audit::Pairs;
 use crate::error::Error;
 use crate::model::catalog::Catalog;
+use crate::model::cluster::ClusterFacts;
+use crate::model::ident::Ident;
 use crate::model::layout::Estate;
 use crate::model::probe::Probe;
 use crate::model::tenant::TenantId;
 
-/// Reads the catalogues of the session's database. Changes nothing.
+/// Reads what belongs to the session's cluster, and is the same in each of its databases. Changes
+/// nothing.
 ///
 /// # Errors
 ///
 /// Whatever the server refuses to show.
-pub async fn read_catalog(session: &Session, estate: &Estate) -> Result<Catalog, Error> {
-    catalog(session.client(), session.cluster(), estate).await
+pub async fn read_cluster(session: &Session) -> Result<ClusterFacts, Error> {
+    cluster_facts(session.client()).await
+}
+
+/// Reads the catalogues of the session's database, beside what is known of its cluster. Changes
+/// nothing.
+///
+/// # Errors
+///
+/// Whatever the server refuses to show.
+pub async fn read_catalog(
+    session: &Session,
+    facts: &ClusterFacts,
+    estate: &Estate,
+) -> Result<Catalog, Error> {
+    let database = Ident::new(session.database().to_owned())?;
+    catalog(session.client(), (session.cluster(), &database), facts, estate).await
 }
 
 /// How probes are made.
@@ -38,31 +57,25 @@ pub struct Manner {
 }
 
 /// So many sessions an audit of one database holds at once: the one that read the catalogues, the one
-/// that made a role to log in with, and that role's.
+/// that makes and drops a role to log in with, and that role's.
 pub const SESSIONS: usize = 3;
 
 /// Acts as the application inside transactions that are always rolled back; answers what it observed,
 /// and what people should know about how it came in. It logs in by itself: with the application's
-/// credentials where there are any, otherwise with a role that is made for it and removed.
+/// credentials where there are any, otherwise with a role that is made for it and dropped when it is
+/// done, also when it is killed. The session is the one that read the catalogues. `told` hears, in
+/// words, which tenants are being tried.
 ///
 /// # Errors
 ///
 /// When a session breaks. What a probe is refused is what it observed.
 pub async fn run_probes(
     servers: &Servers,
+    session: &Session,
     catalog: &Catalog,
     estate: &Estate,
     manner: &Manner,
+    told: &dyn Fn(&str),
 ) -> Result<(Vec<Probe>, Vec<String>), Error> {
-    probe(servers, catalog, estate, manner).await
-}
-
-/// Removes the roles that audits made to log in with and did not live to remove; those of audits that
-/// are at work stay.
-///
-/// # Errors
-///
-/// When the session breaks. What cannot be removed is left for whoever may.
-pub async fn remove_probers(session: &Session) -> Result<(), Error> {
-    super::probe::sweep(session).await
+    probe(servers, session, catalog, estate, manner, told).await
 }

@@ -5,6 +5,7 @@ use tokio_postgres::types::Type;
 
 use super::answer::failed;
 use super::observe::logins::{moment, validity};
+use super::registry::has_table;
 use super::session::Session;
 use crate::error::Error;
 use crate::model::credential::{Issued, IssuedState, Validity};
@@ -22,16 +23,7 @@ const END_WAIT: i64 = 5000;
 /// Whatever the server refuses, and a row that this tenantctl cannot read.
 pub async fn issued(session: &Session, cluster: &ClusterName) -> Result<Vec<Issued>, Error> {
     let attempt = "read what the registry keeps of credentials";
-    let known = session
-        .client()
-        .query_typed(
-            "SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             WHERE n.nspname = 'tenantctl' AND c.relname = 'credentials'",
-            &[],
-        )
-        .await
-        .map_err(|error| failed(error, attempt))?;
-    if known.is_empty() {
+    if !has_table(session, "credentials", attempt).await? {
         return Ok(Vec::new());
     }
     let rows = session
@@ -107,6 +99,28 @@ pub async fn write(session: &Session, cluster: &ClusterName, rows: &[Issued]) ->
         )
         .await
         .map_err(|error| failed(error, "note in the registry what was issued"))?;
+    Ok(())
+}
+
+/// Forgets what was issued for roles that are gone from a cluster, and for their second logins.
+///
+/// # Errors
+///
+/// Whatever the server refuses.
+pub async fn forget(
+    session: &Session,
+    cluster: &ClusterName,
+    roles: &[&Ident],
+) -> Result<(), Error> {
+    let roles: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+    session
+        .client()
+        .query_typed(
+            "DELETE FROM tenantctl.credentials WHERE cluster = $1 AND (login = ANY ($2) OR role = ANY ($2))",
+            &[(&cluster.as_str(), Type::TEXT), (&roles, Type::TEXT_ARRAY)],
+        )
+        .await
+        .map_err(|error| failed(error, "forget in the registry what was issued"))?;
     Ok(())
 }
 

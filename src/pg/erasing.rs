@@ -7,12 +7,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio_postgres::types::Type;
-use uuid::Uuid;
-
 use super::answer::failed;
 use super::moving::Place;
-use super::session::Session;
 use crate::error::{Code, Error, Location};
 use crate::model::erasure::{Erasure, Fate, Rows};
 use crate::model::holdings::{Edge, HeldTable, Holdings};
@@ -412,22 +408,4 @@ impl Erasing<'_> {
         }
         Ok(())
     }
-}
-
-/// What keeps a tenant's data from being removed: the reasons of its legal holds.
-///
-/// # Errors
-///
-/// Whatever the server refuses.
-pub async fn holds(session: &Session, uuid: Uuid) -> Result<Vec<String>, Error> {
-    let rows = session
-        .client()
-        .query_typed(
-            "SELECT h ->> 'reason' FROM tenantctl.tenants t, LATERAL jsonb_array_elements(t.holds) h \
-             WHERE t.uuid = $1",
-            &[(&uuid, Type::UUID)],
-        )
-        .await
-        .map_err(|error| failed(error, "read the legal holds of a tenant"))?;
-    Ok(rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or_default()).collect())
 }

@@ -12,7 +12,7 @@ use super::answer::failed;
 use super::credentials;
 use super::home::Limits;
 use super::migrate::{Target, migrate_target};
-use super::refinery::{Prepared, Repeating};
+use super::refinery::{Commit, Prepared, Repeating};
 use super::registry;
 use super::session::Session;
 use crate::error::{Code, Error};
@@ -137,6 +137,7 @@ async fn carry(
                 repeatables: Repeating::default(),
                 watcher: None,
                 superuser: true,
+                commit: Commit::Durable,
             };
             migrate_target(session, &target).await.map(|_| ()).map_err(|(_, error)| error)
         }

@@ -7,6 +7,7 @@ use tokio_postgres::types::Type;
 
 use super::answer::failed;
 use super::observe::tenant::database;
+use super::registry::has_table;
 use super::session::Session;
 use crate::error::Error;
 use crate::model::ident::Ident;
@@ -44,16 +45,7 @@ pub async fn write_facts(session: &Session, tenant: &Tenant) -> Result<(), Error
 /// Whatever the server refuses.
 pub async fn given(session: &Session) -> Result<BTreeMap<TenantId, BTreeSet<String>>, Error> {
     let attempt = "read what tiers gave to tenants";
-    let known = session
-        .client()
-        .query_typed(
-            "SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             WHERE n.nspname = 'tenantctl' AND c.relname = 'limits'",
-            &[],
-        )
-        .await
-        .map_err(|error| failed(error, attempt))?;
-    if known.is_empty() {
+    if !has_table(session, "limits", attempt).await? {
         return Ok(BTreeMap::new());
     }
     let rows = session
@@ -91,6 +83,23 @@ pub async fn note_given(
         )
         .await
         .map_err(|error| failed(error, format!("note what the tier gives to tenant {tenant}")))?;
+    Ok(())
+}
+
+/// Forgets what tiers gave to a tenant that is no more.
+///
+/// # Errors
+///
+/// Whatever the server refuses.
+pub async fn forget(session: &Session, tenant: &TenantId) -> Result<(), Error> {
+    session
+        .client()
+        .query_typed(
+            "DELETE FROM tenantctl.limits WHERE tenant = $1",
+            &[(&tenant.as_str(), Type::TEXT)],
+        )
+        .await
+        .map_err(|error| failed(error, format!("forget what tiers gave to tenant {tenant}")))?;
     Ok(())
 }
 

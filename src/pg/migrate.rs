@@ -9,7 +9,7 @@ use super::home::Limits;
 use super::lock::{self, LockKey};
 use super::many::{self, having};
 use super::outside::Watcher;
-use super::refinery::{self, Guard, NotApplied, Order, Prepared, Repeating};
+use super::refinery::{self, Commit, Guard, NotApplied, Order, Prepared, Repeating};
 use super::session::Session;
 use crate::error::{Code, Error};
 use crate::model::ident::Ident;
@@ -42,6 +42,8 @@ pub struct Target<'a> {
     pub watcher: Option<&'a dyn Watcher>,
     /// Whether what runs on the session may take any identity.
     pub superuser: bool,
+    /// When what is applied at once counts as committed.
+    pub commit: Commit,
 }
 
 /// The histories of the schemas of one database, as far as they can be read; a schema that does not
@@ -102,7 +104,27 @@ pub async fn migrate_at_once(
     decided: &Decided,
 ) -> Result<Vec<Version>, NotApplied> {
     let guard = Guard::Taken(LockKey::migrations(target.placement).number());
-    refinery::migrate_at_once(session.client(), &target.order(known, guard), decided).await
+    let order = Order { inherited: !session.is_untouched().await, ..target.order(known, guard) };
+    refinery::migrate_at_once(session.client(), &order, decided).await
+}
+
+/// Returns when everything that the session has committed would survive a crash, as far as the
+/// server's own `synchronous_commit` promises that.
+///
+/// A transaction that writes nothing is not waited for, so this one leaves a message in the log,
+/// which only logical decoding would read.
+///
+/// # Errors
+///
+/// Whatever the server refuses. A lost connection says nothing about what was committed.
+pub async fn make_durable(session: &Session) -> Result<(), Error> {
+    session
+        .client()
+        .batch_execute(
+            "RESET ALL; SELECT pg_catalog.pg_logical_emit_message(true, 'tenantctl', 'durable')",
+        )
+        .await
+        .map_err(|error| failed(error, "wait until migrations would survive a crash"))
 }
 
 /// Reads the history of one schema; none where the table is not there.
@@ -135,6 +157,8 @@ impl<'a> Target<'a> {
             guard,
             watcher: self.watcher,
             superuser: self.superuser,
+            commit: self.commit,
+            inherited: true,
             repeatables: self.repeatables,
         }
     }

@@ -47,7 +47,7 @@ mod trial;
 pub mod vitals;
 mod watch;
 
-pub use audit::{Manner, SESSIONS, read_catalog, remove_probers, run_probes};
+pub use audit::{Manner, SESSIONS, read_catalog, read_cluster, run_probes};
 pub use cancel::Canceller;
 pub use decided::Decided;
 pub use execute::{Sessions, Work, run};
@@ -57,14 +57,15 @@ pub use load::load;
 pub use lock::{LockKey, busy};
 pub use many::BATCH;
 pub use migrate::{
-    Histories, Target, digests, histories, history, migrate_at_once, migrate_target, written,
+    Histories, Target, digests, histories, history, make_durable, migrate_at_once, migrate_target,
+    written,
 };
 pub use observe::logins::{clock, logins};
 pub use observe::structure::{Structures, facts, structures};
 pub use outside::Watcher;
 pub use pooler::Pooler;
 pub use provision::{Held, hold, observe};
-pub use refinery::{NotApplied, Prepared, Repeating};
+pub use refinery::{Commit, NotApplied, Prepared, Repeating};
 pub use repeatables::{Repeatables, reapply, repeatables};
 pub use rewrite::{Schema, baseline, occupied, repair, take_back};
 pub use servers::{RETIRE_AFTER, Servers};

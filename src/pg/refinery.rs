@@ -75,6 +75,17 @@ pub(super) enum Guard {
     Taken(i64),
 }
 
+/// When the server answers that a transaction is committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Commit {
+    /// When it would survive a crash.
+    #[default]
+    Durable,
+    /// At once. It survives a crash from the next durable commit of the same session on, because a
+    /// crash ends the session, and the log is written in order (PostgreSQL, "Asynchronous Commit").
+    Deferred,
+}
+
 /// What is to be migrated, and how.
 #[derive(Clone, Copy)]
 pub(super) struct Order<'a> {
@@ -98,6 +109,10 @@ pub(super) struct Order<'a> {
     pub(super) watcher: Option<&'a dyn Watcher>,
     /// Whether what runs on the session may take any identity.
     pub(super) superuser: bool,
+    /// When the transaction counts as committed, where it takes its lock itself.
+    pub(super) commit: Commit,
+    /// Whether somebody else may have left something in the session.
+    pub(super) inherited: bool,
 }
 
 /// Repeatable files to apply to one schema.
@@ -288,7 +303,12 @@ impl<'t> SchemaTarget<'t> {
         let (files, records): (Vec<&str>, Vec<&str>) = pairs.into_iter().unzip();
         let mut message = Message::default();
         if let Guard::Taken(key) = self.order.guard {
-            message.add(Part::Ours, forget(self.order.superuser));
+            if self.order.inherited {
+                message.add(Part::Ours, forget(self.order.superuser));
+            }
+            if self.order.commit == Commit::Deferred {
+                message.add(Part::Ours, "SET LOCAL synchronous_commit = off");
+            }
             message.add(Part::Ours, self.setup.as_str());
             message.add(Part::Lock, lock(key).as_str());
         } else {

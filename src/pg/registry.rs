@@ -90,6 +90,24 @@ pub async fn ensure(session: &Session, set: &MigrationSet) -> Result<(), Error> 
     done
 }
 
+/// Whether the registry has a table by now: an older one may not have it.
+pub(super) async fn has_table(
+    session: &Session,
+    table: &str,
+    attempt: &str,
+) -> Result<bool, Error> {
+    let found = session
+        .client()
+        .query_typed(
+            "SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             WHERE n.nspname = $1 AND c.relname = $2",
+            &[(&SCHEMA, Type::TEXT), (&table, Type::TEXT)],
+        )
+        .await
+        .map_err(|error| failed(error, attempt))?;
+    Ok(!found.is_empty())
+}
+
 async fn migrate(session: &Session, set: &MigrationSet) -> Result<(), Error> {
     let client = session.client();
     let schema = Ident::new(SCHEMA)?;
@@ -130,6 +148,8 @@ async fn migrate(session: &Session, set: &MigrationSet) -> Result<(), Error> {
         guard: refinery::Guard::Held,
         watcher: None,
         superuser: true,
+        commit: refinery::Commit::Durable,
+        inherited: true,
         repeatables: refinery::Repeating::default(),
     };
     let decided = Decided::new(&files, history.as_ref(), None).await?;

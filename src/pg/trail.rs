@@ -5,6 +5,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use super::answer::failed;
+use super::registry::has_table;
 use super::session::Session;
 use crate::error::{Code, Error};
 use crate::model::tenant::TenantId;
@@ -72,7 +73,7 @@ pub async fn add(session: &Session, event: &NewEvent<'_>) -> Result<(), Error> {
 /// Which events are wanted.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// About this tenant.
+    /// About this tenant, also under ids that it had before.
     pub tenant: Option<TenantId>,
     /// Not older than so many seconds.
     pub seconds: Option<f64>,
@@ -86,11 +87,12 @@ pub struct Wanted {
 ///
 /// Whatever the server refuses, and an event that this tenantctl cannot read.
 pub async fn events(session: &Session, wanted: &Wanted) -> Result<Vec<LoggedEvent>, Error> {
-    let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
-        (&wanted.tenant.as_ref().map(TenantId::as_str), Type::TEXT),
-        (&wanted.seconds, Type::FLOAT8),
-        (&wanted.limit, Type::INT8),
-    ];
+    let ids = match &wanted.tenant {
+        Some(id) => Some(called(session, id).await?),
+        None => None,
+    };
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&ids, Type::TEXT_ARRAY), (&wanted.seconds, Type::FLOAT8), (&wanted.limit, Type::INT8)];
     let rows = session
         .client()
         .query_typed(
@@ -98,7 +100,7 @@ pub async fn events(session: &Session, wanted: &Wanted) -> Result<Vec<LoggedEven
                     e.outcome, e.actor, e.application, e.client, e.origin, e.run, e.asked, e.before, e.after, \
                     e.detail, e.hash \
              FROM tenantctl.events e \
-             WHERE ($1 IS NULL OR e.tenant = $1) \
+             WHERE ($1 IS NULL OR e.tenant = ANY ($1)) \
                AND ($2 IS NULL OR e.at >= now() - make_interval(secs => $2)) \
              ORDER BY e.id DESC LIMIT $3",
             &parameters,
@@ -106,6 +108,24 @@ pub async fn events(session: &Session, wanted: &Wanted) -> Result<Vec<LoggedEven
         .await
         .map_err(|error| failed(error, "read the audit log"))?;
     rows.iter().map(event).collect()
+}
+
+/// The id of a tenant, and those that it had before.
+async fn called(session: &Session, id: &TenantId) -> Result<Vec<String>, Error> {
+    let attempt = "read what a tenant was called before";
+    let mut ids = vec![id.as_str().to_owned()];
+    if has_table(session, "former_ids", attempt).await? {
+        let rows = session
+            .client()
+            .query_typed(
+                "SELECT f.id FROM tenantctl.former_ids f JOIN tenantctl.tenants t ON t.uuid = f.uuid WHERE t.id = $1",
+                &[(&id.as_str(), Type::TEXT)],
+            )
+            .await
+            .map_err(|error| failed(error, attempt))?;
+        ids.extend(rows.iter().map(|row| row.get::<_, String>(0)));
+    }
+    Ok(ids)
 }
 
 fn event(row: &Row) -> Result<LoggedEvent, Error> {

@@ -76,16 +76,9 @@ impl Adopted {
     pub(super) fn verdict(&self) -> Verdict {
         let failed = self.count(AdoptedStatus::Failed);
         if self.interrupted {
-            Verdict::Interrupted
-        } else if failed == 0 {
-            Verdict::Done
-        } else if failed < self.targets.len() {
-            Verdict::Partial
-        } else {
-            let codes = self.targets.iter().filter_map(|target| Some(target.error.as_ref()?.code));
-            let mut codes = codes.peekable();
-            let first = codes.peek().copied();
-            Verdict::Failed(first.filter(|first| codes.all(|code| code == *first)))
+            return Verdict::Interrupted;
         }
+        let codes = self.targets.iter().filter_map(|target| Some(target.error.as_ref()?.code));
+        Verdict::of_failures(failed, self.targets.len(), codes)
     }
 }

@@ -68,6 +68,15 @@ pub enum Event<'a> {
         /// Its name.
         target: &'a str,
     },
+    /// A target has come so far.
+    TargetWorking {
+        /// Where it is, when the run is over several clusters.
+        cluster: Option<&'a ClusterName>,
+        /// Its name.
+        target: &'a str,
+        /// How far, in words: `pair 3 of 12: acme against globex`.
+        what: &'a str,
+    },
     /// A target has to wait: it is held by somebody, and will be tried again.
     TargetWaiting {
         /// Where it is.

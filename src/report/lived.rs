@@ -1,9 +1,11 @@
-//! What `suspend`, `resume`, `delete`, `undelete`, `hold`, `rename` and `purge` did, or would do.
+//! What `suspend`, `resume`, `delete`, `undelete`, `hold`, `rename`, `purge` and `erase` did, or would
+//! do.
 
 use std::time::Duration;
 
 use super::{Failure, PlannedStep, PurgeReceipt, Verdict};
 use crate::error::Code;
+use crate::model::ident::Ident;
 use crate::model::life::Hold;
 use crate::model::tenant::{State, Tenant, TenantId};
 
@@ -41,6 +43,8 @@ pub struct LivedTarget {
     pub holds: Vec<Hold>,
     /// What it is called now.
     pub renamed: Option<TenantId>,
+    /// What else is called otherwise, or would be: what, its old name, its new one.
+    pub names: Vec<(&'static str, Ident, Ident)>,
     /// What is left as a proof.
     pub receipt: Option<Box<PurgeReceipt>>,
     /// Why it failed.
@@ -59,6 +63,7 @@ impl LivedTarget {
             delete_after: None,
             holds: Vec::new(),
             renamed: None,
+            names: Vec::new(),
             receipt: None,
             error: None,
         }
@@ -86,12 +91,6 @@ impl Lived {
             .iter()
             .filter_map(|target| target.error.as_ref().map(|error| error.code))
             .collect();
-        match codes.as_slice() {
-            [] => Verdict::Done,
-            [first, rest @ ..] if codes.len() == self.targets.len() => {
-                Verdict::Failed(rest.iter().all(|code| code == first).then_some(*first))
-            }
-            _ => Verdict::Partial,
-        }
+        Verdict::of_failures(codes.len(), self.targets.len(), codes.iter().copied())
     }
 }

@@ -89,13 +89,13 @@ pub enum Report {
     Moved(Box<Moved>),
     /// `move status`.
     Moves(Moves),
-    /// `erase`.
+    /// `erase --where-file`.
     Erasing(Box<Erasing>),
     /// `runs list`.
     Runs(Runs),
     /// `runs show`.
     Run(Box<ShownRun>),
-    /// `suspend`, `resume`, `delete`, `undelete`, `hold`, `rename`, `purge`.
+    /// `suspend`, `resume`, `delete`, `undelete`, `hold`, `rename`, `purge`, `erase`.
     Lived(Box<Lived>),
     /// `audit log`.
     Log(Log),
@@ -151,6 +151,18 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// When so many of these targets failed, with these codes.
+    fn of_failures(failed: usize, targets: usize, mut codes: impl Iterator<Item = Code>) -> Self {
+        if failed == 0 {
+            return Self::Done;
+        }
+        if failed < targets {
+            return Self::Partial;
+        }
+        let first = codes.next();
+        Self::Failed(first.filter(|first| codes.all(|code| code == *first)))
+    }
+
     /// The word in JSON and on screen.
     pub fn word(self) -> &'static str {
         match self {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{Failure, Status, Verdict};
-use crate::error::Code;
 use crate::model::migration::Version;
 use crate::model::tenant::{Isolation, Placement, TenantId};
 use crate::plan::rewrite::RowChange;
@@ -108,20 +107,10 @@ impl Rewritten {
     pub(super) fn verdict(&self) -> Verdict {
         let failed = self.counts().failed;
         if self.interrupted {
-            Verdict::Interrupted
-        } else if failed == 0 {
-            Verdict::Done
-        } else if failed < self.targets.len() {
-            Verdict::Partial
-        } else {
-            let mut codes = self.codes();
-            let first = codes.next();
-            Verdict::Failed(first.filter(|first| codes.all(|code| code == *first)))
+            return Verdict::Interrupted;
         }
-    }
-
-    fn codes(&self) -> impl Iterator<Item = Code> {
-        self.targets.iter().filter_map(|target| Some(target.error.as_ref()?.code))
+        let codes = self.targets.iter().filter_map(|target| Some(target.error.as_ref()?.code));
+        Verdict::of_failures(failed, self.targets.len(), codes)
     }
 }
 
@@ -130,7 +119,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::error::Error;
+    use crate::error::{Code, Error};
     use crate::model::ident::Ident;
     use crate::model::tenant::ClusterName;
 

@@ -85,17 +85,12 @@ impl Settled {
     pub(super) fn verdict(&self) -> Verdict {
         let failed = self.count(SettledStatus::Failed) + self.count(SettledStatus::Beyond);
         if self.interrupted {
-            Verdict::Interrupted
-        } else if failed == 0 && self.stopped.is_none() {
-            let differs = self.check && self.count(SettledStatus::Differs) > 0;
-            if differs { Verdict::No } else { Verdict::Done }
-        } else if failed < self.targets.len() {
-            Verdict::Partial
-        } else {
-            let codes = self.targets.iter().filter_map(|target| Some(target.error.as_ref()?.code));
-            let mut codes = codes.peekable();
-            let first = codes.peek().copied();
-            Verdict::Failed(first.filter(|first| codes.all(|code| code == *first)))
+            return Verdict::Interrupted;
         }
+        if failed == 0 && self.check && self.count(SettledStatus::Differs) > 0 {
+            return Verdict::No;
+        }
+        let codes = self.targets.iter().filter_map(|target| Some(target.error.as_ref()?.code));
+        Verdict::of_failures(failed, self.targets.len(), codes)
     }
 }

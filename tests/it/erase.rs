@@ -1,6 +1,6 @@
-//! `erase`: what a tenant knows of one person, and nothing else.
+//! `erase`: a tenant, or what it knows of one person, and nothing else.
 
-use crate::harness::{Model, World};
+use crate::harness::{Model, Proxy, World, catalog};
 
 /// Two tenants with the same people, who wrote the same documents.
 fn people(model: Model) -> World {
@@ -139,4 +139,82 @@ fn people_read_what_will_be_erased() {
         .run(["erase", "acme", "--where-file", "ann.toml", "--dry-run"])
         .ok()
         .snapshot("erase_dry_run");
+}
+
+#[test]
+fn a_whole_tenant_is_erased_at_once_and_leaves_a_receipt() {
+    for model in Model::ALL {
+        let world = people(model);
+        let (all, theirs) = (everything(&world, model, "acme"), everything(&world, model, "beta"));
+        let dry = world.run(["erase", "acme", "--dry-run", "-o", "json"]).ok().json();
+        assert_eq!(dry["targets"][0]["status"], "pending", "{dry:#}");
+        let unasked = world.run(["erase", "acme"]).code(4);
+        assert!(unasked.stderr().contains("--yes"), "{}", unasked.transcript());
+        let lost = world.run(["erase", "acme", "--yes", "--receipt", "no/such/place.json"]).code(1);
+        assert!(lost.stderr().contains("--receipt PATH"), "{}", lost.transcript());
+        world.run(["hold", "set", "acme", "--reason", "case 12"]).ok();
+        let held = world.run(["erase", "acme", "--yes"]).code(4);
+        assert!(
+            held.stderr().contains("erase tenant acme: it is held: case 12"),
+            "{}",
+            held.transcript()
+        );
+        assert_eq!(everything(&world, model, "acme"), all, "{model:?}");
+        assert_eq!(
+            world.rows("SELECT state FROM tenantctl.tenants WHERE id = 'acme'"),
+            [["active"]]
+        );
+        world.run(["hold", "clear", "acme"]).ok();
+
+        let erase =
+            ["erase", "acme", "--yes", "--receipt", "acme.json", "--reason", "request 4711"];
+        let erased = world.run(erase.into_iter().chain(["-o", "json"])).ok().json();
+        let target = &erased["targets"][0];
+        assert_eq!((&erased["command"], &target["to"]), (&"erase".into(), &"purged".into()));
+        let text = std::fs::read_to_string(world.path("acme.json")).unwrap();
+        let receipt: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(receipt["tenant"], "acme");
+        let rows = |table: &serde_json::Value| table["rows_before"].as_u64().unwrap();
+        let before: u64 = receipt["tables"].as_array().unwrap().iter().map(rows).sum();
+        assert!(before > 90, "{receipt:#}");
+        assert_eq!(everything(&world, model, "beta"), theirs, "{model:?}");
+        let left: Vec<String> = catalog(&world)
+            .into_iter()
+            .filter(|line| line.contains("acme") && !line.starts_with("tenant | "))
+            .collect();
+        assert!(left.is_empty(), "{model:?}: {left:#?}");
+        let logged = world.rows(
+            "SELECT outcome, detail ->> 'reason', after -> 'receipt' ->> 'sha256' FROM tenantctl.events \
+             WHERE event = 'erase' ORDER BY id",
+        );
+        let sha256 = target["receipt"]["sha256"].as_str().unwrap();
+        assert_eq!(logged, [["begun", "request 4711", "NULL"], ["done", "request 4711", sha256]]);
+        let again = world.run(erase).ok();
+        assert!(again.stdout().starts_with("nothing to do"), "{}", again.transcript());
+        world.run(["audit", "verify"]).ok();
+    }
+}
+
+#[test]
+fn an_erasure_that_is_killed_is_finished_by_the_next() {
+    let world = people(Model::Schema);
+    let saved = world.save();
+    let erase = ["erase", "acme", "--yes", "--receipt", "r.json"];
+    let world = saved.world();
+    let proxy = Proxy::start(&world, None);
+    world.tenantctl(erase).env("DATABASE_URL", proxy.operator_url(&world)).run().ok();
+    let (expected, turns) = (catalog(&world), proxy.turns());
+    // The end itself is `purge`'s: here is what comes before it.
+    for turn in turns.iter().take(8) {
+        let world = saved.world();
+        let proxy = Proxy::killing(&world, turn);
+        let victim = world.tenantctl(erase).env("DATABASE_URL", proxy.operator_url(&world)).spawn();
+        proxy.aim_at(victim.pid());
+        let killed = victim.wait().transcript();
+        assert!(killed.contains("signal: 9"), "{turn:?}: {killed}");
+        world.run(erase).ok();
+        assert_eq!(catalog(&world), expected, "{turn:?}");
+        let text = std::fs::read_to_string(world.path("r.json")).unwrap();
+        assert!(text.contains("tenant_acme.users"), "{turn:?}: {text}");
+    }
 }

@@ -315,6 +315,42 @@ fn a_server_that_crashes_is_migrated_by_the_run_that_goes_on() {
     many.everybody_is_at(2);
 }
 
+/// Most transactions of a run commit without waiting for the disk, which is slow here. Whom the run
+/// has called migrated, a crash does not take back.
+#[test]
+fn nobody_is_called_migrated_whom_a_crash_takes_back() {
+    let slow = World::with(|options| {
+        [("synchronous_commit", "on"), ("wal_writer_delay", "10s"), ("wal_buffers", "16MB")]
+            .into_iter()
+            .fold(options, |options, (name, value)| options.setting(name, value))
+    });
+    let many = Many::on(slow, 300).up_to_date();
+    many.step(2, "SELECT pg_sleep(0.01);");
+    let mut running =
+        many.tenantctl(["migrate", "up", "--allow-lint", "--jobs", "2", "-o", "ndjson"]).spawn();
+    running.wait_until("the migrations", || many.rows("SELECT FROM public.done").len() > 60);
+    let victim = many
+        .rows("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'tenantctl/%' LIMIT 1");
+    let killed = Command::new("kill").args(["-KILL", &victim[0][0]]).status();
+    assert!(killed.is_ok_and(|status| status.success()));
+    let ended = running.wait();
+    wait_for(&many);
+    let histories = many.catalogue_agrees();
+    let mut told = 0;
+    for line in ended.stdout().lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        if event["event"] == "target" && event["status"] == "applied" {
+            told += 1;
+            let tenant = event["tenant"].as_str().unwrap();
+            assert_eq!(histories[tenant], [1, 2], "{line}");
+        }
+    }
+    assert!(told > 20, "{}", ended.transcript());
+    many.up(&["--resume", "last"]).run().ok();
+    assert_eq!(many.lawful()["state"], "done");
+    many.everybody_is_at(2);
+}
+
 /// Until the server takes connections again.
 fn wait_for(many: &Many) {
     for _ in 0..600 {

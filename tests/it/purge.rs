@@ -312,33 +312,26 @@ fn a_schema_of_many_tables_goes_through_a_small_lock_table() {
 }
 
 fn survives_kills(model: Model) {
-    let make = || {
-        let world = World::new();
-        two(&world, model);
-        world
-    };
     let args = ["purge", "acme", "--yes", "--receipt", "r.json"];
-    let world = make();
-    let neighbour = rows(&world, model, "globex");
+    let world = World::new();
+    two(&world, model);
     world.run(["delete", "acme", "--grace", "0s"]).ok();
+    let neighbour = rows(&world, model, "globex");
     let had = rows(&world, model, "acme");
+    let saved = world.save();
+    let world = saved.world();
     let proxy = Proxy::start(&world, None);
     world.tenantctl(args).env("DATABASE_URL", proxy.operator_url(&world)).run().ok();
-    let (expected, requests) = (catalog(&world), proxy.requests());
-    drop(proxy);
+    let (expected, turns) = (catalog(&world), proxy.turns());
+    assert!(turns.len() >= 8, "{turns:#?}");
+    drop((proxy, world));
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    // Every third request, each time another: a world takes its time.
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::SeqCst) * 3;
-                    if at >= requests {
-                        return;
-                    }
-                    let world = make();
-                    world.run(["delete", "acme", "--grace", "0s"]).ok();
-                    let proxy = Proxy::start(&world, Some(at));
+                while let Some(turn) = turns.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    let world = saved.world();
+                    let proxy = Proxy::killing(&world, turn);
                     let victim = world
                         .tenantctl(args)
                         .env("DATABASE_URL", proxy.operator_url(&world))
@@ -380,7 +373,7 @@ fn survives_kills(model: Model) {
                         wrong.push(format!("the receipt tells {told:?}, and there were {all:?}"));
                     }
                     if !wrong.is_empty() {
-                        let failure = format!("killed after request {at}: {}", wrong.join("\n"));
+                        let failure = format!("killed behind {turn:?}: {}", wrong.join("\n"));
                         failures.lock().unwrap().push(failure);
                     }
                 }

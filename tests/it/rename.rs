@@ -48,6 +48,9 @@ fn a_renamed_tenant_is_as_if_it_had_always_been_called_so() {
         // The old name is nobody else's, and may be taken again by whoever had it.
         let taken = world.run(["create", "acme", "--isolation", model.word()]).code(4);
         assert!(taken.stderr().contains("name-taken"), "{}", taken.transcript());
+        // What was done under the old name is found under the new one.
+        let log = world.run(["audit", "log", "--tenant", "acorn"]).ok();
+        assert!(log.stdout().contains("create"), "{}", log.transcript());
         world.run(["suspend", "acorn"]).ok();
         world.run(["rename", "acorn", "acme"]).ok();
         world.run(["resume", "acme"]).ok();
@@ -77,23 +80,54 @@ fn a_name_that_somebody_has_is_refused_and_nothing_is_half_renamed() {
 }
 
 #[test]
-fn renaming_a_database_survives_a_kill_at_every_request() {
+fn renaming_a_database_survives_kills() {
     let expected = made_as(Model::Database, "acorn");
     let world = World::new();
     make(&world, Model::Database, "acme");
     let proxy = Proxy::start(&world, None);
     let there = ["rename", "acme", "acorn"];
     world.tenantctl(there).env("DATABASE_URL", proxy.operator_url(&world)).run().ok();
-    let requests = proxy.requests();
-    drop(proxy);
-    for at in 0..requests {
+    let turns = proxy.turns();
+    assert!(turns.len() > 4, "{turns:?}");
+    for turn in turns {
         world.run(["rename", "acorn", "acme"]).ok();
-        let proxy = Proxy::start(&world, Some(at));
+        let proxy = Proxy::killing(&world, &turn);
         let victim = world.tenantctl(there).env("DATABASE_URL", proxy.operator_url(&world)).spawn();
         proxy.aim_at(victim.pid());
         let killed = victim.wait().transcript();
         let second = world.run(there).transcript();
-        assert!(second.contains("\nexit 0\n"), "after request {at}:\n{killed}\n{second}");
-        assert_eq!(catalog(&world), expected, "after request {at}:\n{killed}\n{second}");
+        assert!(killed.contains("signal: 9"), "{turn:?}:\n{killed}");
+        assert!(second.contains("\nexit 0\n"), "behind {turn:?}:\n{killed}\n{second}");
+        assert_eq!(catalog(&world), expected, "behind {turn:?}:\n{killed}\n{second}");
     }
+}
+
+#[test]
+fn functions_that_go_on_naming_the_old_schema_are_told_before_and_after() {
+    let world = World::new();
+    make(&world, Model::Schema, "acme");
+    world.run(["create", "globex"]).ok();
+    world.sql(
+        "SET ROLE tenant_acme_owner; \
+         CREATE FUNCTION tenant_acme.by_text() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM tenant_acme.tags'; \
+         CREATE FUNCTION tenant_acme.by_path() RETURNS int LANGUAGE sql SET search_path = tenant_acme AS 'SELECT 1'; \
+         CREATE FUNCTION tenant_acme.other() RETURNS int LANGUAGE sql AS 'SELECT 1 AS tenant_acme_too'",
+    );
+    let told = |outcome: &crate::harness::Outcome| {
+        for name in ["tenant_acme.by_text()", "tenant_acme.by_path()"] {
+            let says = format!("note: function {name} names schema tenant_acme");
+            assert!(outcome.stdout().contains(&says), "{}", outcome.transcript());
+        }
+        assert!(!outcome.stdout().contains("tenant_acme.other()"), "{}", outcome.transcript());
+    };
+    told(&world.run(["rename", "acme", "acorn", "--dry-run"]).ok());
+    let done = world.run(["rename", "acme", "acorn"]).ok();
+    told(&done);
+    for name in ["schema     tenant_acme -> tenant_acorn", "app_tenant_acme -> app_tenant_acorn"] {
+        assert!(done.stdout().contains(name), "{}", done.transcript());
+    }
+    // Nothing else is told, and nothing of anybody else's.
+    world.sql("DROP FUNCTION tenant_acorn.by_text(), tenant_acorn.by_path()");
+    let back = world.run(["rename", "acorn", "acme"]).ok();
+    assert!(!back.stdout().contains("note:"), "{}", back.transcript());
 }

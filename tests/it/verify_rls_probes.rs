@@ -201,7 +201,8 @@ const LEAKS: &[Leak] = &[
         "CREATE VIEW shop.mine AS SELECT * FROM shop.items WHERE org_id = shop.org();
          ALTER VIEW shop.mine OWNER TO shop_owner; GRANT SELECT, INSERT ON shop.mine TO web",
         "DROP VIEW shop.mine",
-        &[("probe-insert", "shop.mine")],
+        // Its filter has no barrier, so that a condition of one's own sees the others first.
+        &[("probe-insert", "shop.mine"), ("probe-read", "shop.mine")],
     ),
     leak(
         "a copy of rows",
@@ -217,7 +218,7 @@ const LEAKS: &[Leak] = &[
         "CREATE TABLE shop.parts (o int, i bigint, body text, FOREIGN KEY (o, i) REFERENCES shop.orders (org_id, id));
          GRANT SELECT, INSERT ON shop.parts TO web",
         "DROP TABLE shop.parts",
-        &[("probe-read", "shop.parts"), ("probe-insert", "shop.parts")],
+        &[("probe-read", "shop.parts"), ("probe-insert", "shop.parts"), ("probe-key", "shop.parts")],
     ),
     leak(
         "a partition of its own right",
@@ -368,24 +369,33 @@ fn a_role_that_is_made_to_log_in_is_gone_after_it_also_when_it_was_killed() {
             (&json!([]), &json!([])),
             "{answer:#}"
         );
-        assert_eq!(answer["unseen"], json!([]), "it was a login, and no costume: {answer:#}");
+        let unseen = answer["unseen"].to_string();
+        assert!(!unseen.contains("SET ROLE"), "it was a login, and no costume: {unseen}");
         assert_eq!(world.rows(PROBERS), Vec::<Vec<String>>::new());
         let mut running = world.tenantctl(["verify-rls", "--probe"]).spawn();
-        running.wait_until("the role is there", || !world.rows(PROBERS).is_empty());
+        let until = "SELECT rolvaliduntil < now() + interval '16 minutes' FROM pg_roles WHERE rolname ~ '^tenantctl_probe_'";
+        running.wait_until("the role is there, and not for long", || world.rows(until) == [["t"]]);
         running.kill();
         drop(running.wait());
-        let left = world.rows(PROBERS);
-        assert_eq!(left.len(), 1, "nobody was there to remove it");
-        let until = world.rows("SELECT rolvaliduntil < now() + interval '16 minutes' FROM pg_roles WHERE rolname ~ '^tenantctl_probe_'");
-        assert_eq!(until, [["t"]], "it cannot log in for long");
-        // The next audit finds it, as soon as the server has noticed that its maker is gone.
-        let mut tries = 0;
-        while world.rows(PROBERS).contains(&left[0]) && tries < 20 {
-            drop(probe(&world));
-            tries += 1;
-        }
-        assert_eq!(world.rows(PROBERS), Vec::<Vec<String>>::new());
+        assert_no_prober(&world);
+        // What somebody else's end left behind, the next audit removes; not what still has a keeper.
+        let mut operator = world.session("app", OPERATOR);
+        operator.sql(
+            "CREATE ROLE tenantctl_probe_00000000002a; CREATE ROLE tenantctl_probe_00000000002b",
+        );
+        operator.sql(&format!("SELECT pg_advisory_lock({})", 0x7463_0000_0000_002b_i64));
+        drop(probe(&world));
+        assert_eq!(world.rows(PROBERS), [["tenantctl_probe_00000000002b"]]);
     });
+}
+
+/// The server drops the role as soon as it has noticed that whoever made it is gone.
+fn assert_no_prober(world: &World) {
+    let begun = std::time::Instant::now();
+    while !world.rows(PROBERS).is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", world.rows(PROBERS));
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
@@ -409,7 +419,7 @@ fn where_passwords_are_asked_for_a_role_is_made_or_the_applications_own_is_used(
     for logins in ["", "login_url_env = { web = \"WEB_URL\" }"] {
         let answer = run(logins);
         assert_eq!(found(&answer), [("probe-read".to_owned(), "shop.items".to_owned())].into());
-        assert_eq!(answer["unseen"], json!([]), "{logins}: {answer:#}");
+        assert!(!answer["unseen"].to_string().contains("SET ROLE"), "{logins}: {answer:#}");
         assert_eq!(world.rows(PROBERS), Vec::<Vec<String>>::new());
     }
     // Whoever may make no role wears the costume, and says so.
@@ -504,12 +514,6 @@ fn a_busy_database_notices_nothing() {
     let wanted = counted.map(|number| vec![number.to_string()]);
     assert_eq!((held("orders"), held("items")), (wanted.to_vec(), wanted.to_vec()));
     assert_eq!(world.rows("SELECT orders FROM shop.tallies ORDER BY org_id"), wanted);
-    // One that was killed is removed by the next that is not.
-    for _ in 0..20 {
-        drop(world.run(["verify-rls", "--probe", "-q"]));
-        if world.rows(PROBERS).is_empty() {
-            break;
-        }
-    }
+    assert_no_prober(&world);
     assert_eq!(world.rows(OBJECTS), before);
 }

@@ -3,7 +3,7 @@
 use super::{Family, Rule};
 use crate::audit::finding::{Evidence, Finding, Fix, Severity};
 use crate::audit::survey::Survey;
-use crate::audit::viewed::{Guard, shown};
+use crate::audit::viewed::{Guard, Shown, on_grounds, shown};
 use crate::model::catalog::{Privileges, RelationKind};
 use crate::sql;
 
@@ -25,12 +25,13 @@ pub(super) static RULE: Rule = Rule {
 fn check(survey: &Survey<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for view in survey.catalog.relations.values().filter(|relation| relation.kind.is_view()) {
-        let Some((subject, held)) = survey.reaching(view, Privileges::ROWS).next() else {
-            continue;
-        };
-        let shown = shown(survey, view, subject, held);
-        let Some(leak) = shown.iter().find(|shown| shown.guard == Guard::None) else { continue };
-        let (base, reader) = (leak.base, leak.reader);
+        // Where no tenant's own ground is shown, what one sees all do.
+        let readers = if on_grounds(survey, view) { usize::MAX } else { 1 };
+        let leak = survey.reaching(view, Privileges::ROWS).take(readers).find_map(|(subject, held)| {
+            let mut shown = shown(survey, view, subject, held).into_iter();
+            Some((subject, held, shown.find(|shown| shown.guard == Guard::None)?))
+        });
+        let Some((subject, held, Shown { base, reader, .. })) = leak else { continue };
         let message = format!(
             "{} {} shows {} rows of {} as {}",
             view.kind.word(),
@@ -87,6 +88,33 @@ mod tests {
         world.table_mut("app.outer_notes").view.as_mut().unwrap().security_invoker = true;
         read(&mut world, "app.outer_notes");
         assert_eq!(world.rules(), ["definer-view"]);
+    }
+
+    #[test]
+    fn a_copy_of_what_an_invoker_view_shows_is_a_copy() {
+        let mut world = World::new();
+        world.view("app", "live", "app_owner", "app.notes");
+        world.table_mut("app.live").view.as_mut().unwrap().security_invoker = true;
+        world.view("app", "kept", "app_owner", "app.live");
+        read(&mut world, "app.kept");
+        assert!(world.rules().is_empty(), "{:?}", world.check());
+        world.table_mut("app.kept").kind = RelationKind::Materialized;
+        assert_eq!(world.rules(), ["definer-view"]);
+    }
+
+    #[test]
+    fn whoever_comes_from_elsewhere_is_accused_whoever_comes_first() {
+        let mut world = World::new();
+        world.view("app", "prices", "admin", "tenant_dan.notes");
+        for role in ["app_dan", "app_cat"] {
+            world.grant_schema("app", role, Privilege::Usage);
+        }
+        world.grant("app.prices", "app_dan", Privilege::Select);
+        assert!(world.findings("definer-view").is_empty(), "{:?}", world.check());
+        world.grant("app.prices", "app_cat", Privilege::Select);
+        assert_eq!(world.findings("definer-view")[0].role.as_deref(), Some("app_cat"));
+        world.estate.tenants.reverse();
+        assert_eq!(world.findings("definer-view")[0].role.as_deref(), Some("app_cat"));
     }
 
     #[test]

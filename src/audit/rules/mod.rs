@@ -168,6 +168,7 @@ rules! {
     probe_connect,
     probe_influence,
     probe_insert,
+    probe_key,
     probe_move,
     probe_open_context,
     probe_read,

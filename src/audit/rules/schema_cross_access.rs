@@ -68,12 +68,17 @@ mod tests {
     }
 
     #[test]
-    fn a_tenants_read_only_role_that_the_login_becomes_is_no_crossing() {
+    fn a_tenants_read_only_role_is_at_home_with_it_and_nowhere_else() {
         let mut world = World::new();
-        world.estate.readonly_roles = vec![ident("stranger")];
+        world.estate.readonly_roles.insert(id("dan"), ident("stranger"));
         world.grant_schema("tenant_dan", "stranger", Privilege::Usage);
         world.grant("tenant_dan.notes", "stranger", Privilege::Select);
-        world.member("pool", "stranger", "is");
+        world.member("pool", "stranger", "s");
         assert!(world.rules().is_empty(), "{:?}", world.check());
+        world.grant_schema("tenant_cat", "stranger", Privilege::Usage);
+        world.grant("tenant_cat.notes", "stranger", Privilege::Select);
+        let found = world.findings("schema-cross-access");
+        let names: Vec<_> = found.iter().map(|finding| finding.object.name.as_str()).collect();
+        assert_eq!(names, ["tenant_cat.notes", "tenant_cat"]);
     }
 }

@@ -28,7 +28,11 @@ fn check(survey: &Survey<'_>) -> Vec<Finding> {
         let Some(table) = survey.catalog.relations.get(&trigger.relation) else { continue };
         // What is written through a view no policy has checked: its tenant is the caller's word.
         let carries = !table.kind.is_view() && carries(survey, &function.body);
-        if !function.definer || carries {
+        // It fires for the current tenant's rows alone.
+        let bound = trigger.condition.as_deref().is_some_and(|condition| {
+            survey.text_reads_context(condition) && self::carries(survey, condition)
+        });
+        if !function.definer || carries || bound {
             continue;
         }
         let Some(touched) = touched(survey, trigger.function, function) else { continue };

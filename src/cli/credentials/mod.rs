@@ -2,12 +2,17 @@
 
 mod delivering;
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 
+use self::delivering::Delivering;
 use super::app::App;
 use super::args::{self, Selecting};
 use crate::model::tenant::TenantId;
-use crate::ops::Selection;
+use crate::ops::{ChangeOptions, Selection};
+use crate::plan::credentials::Wish;
+use crate::plan::waves::Share;
 use crate::report::Report;
 
 /// Give the roles that log in passwords, and new ones before the old ones end
@@ -49,6 +54,41 @@ impl From<Whose> for Selection {
         let mut selection: Self = whose.selecting.into();
         selection.tenants.extend(whose.ids);
         selection
+    }
+}
+
+/// What `issue` and `rotate` ask for alike.
+#[derive(clap::Args)]
+struct Changing {
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Begin nothing more when more tenants than this have failed: 5 or 2%
+    #[arg(long, value_name = "N|P%", value_parser = args::share)]
+    max_failures: Option<Share>,
+    /// How long to wait for another tenantctl that works on the same tenant
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = args::duration)]
+    tenant_lock_wait: Duration,
+}
+
+impl Changing {
+    fn options(
+        self,
+        whose: Whose,
+        delivering: Delivering,
+        wish: Wish,
+        end_sessions: bool,
+    ) -> ChangeOptions {
+        ChangeOptions {
+            selection: whose.into(),
+            wish,
+            end_sessions,
+            delivery: delivering.into(),
+            dry_run: self.dry_run,
+            max_failures: self.max_failures,
+            lock_wait: self.tenant_lock_wait,
+            run: uuid::Uuid::now_v7(),
+        }
     }
 }
 

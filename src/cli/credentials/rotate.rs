@@ -1,17 +1,13 @@
 //! `tenantctl credentials rotate`.
 
-use std::time::Duration;
-
 use jiff::SignedDuration;
 
 use super::delivering::Delivering;
-use super::{Whose, time};
+use super::{Changing, Whose, time};
 use crate::cli::app::App;
-use crate::cli::args;
 use crate::cli::consent::Asked;
-use crate::ops::{self, ChangeOptions};
+use crate::ops;
 use crate::plan::credentials::Wish;
-use crate::plan::waves::Share;
 use crate::report::Report;
 
 /// Give tenants new passwords; the old ones work until their grace is over
@@ -39,34 +35,19 @@ pub(super) struct Args {
     /// End the sessions that began with the old password
     #[arg(long, requires = "now")]
     end_sessions: bool,
-    /// Show what would be done, and do nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Begin nothing more when more tenants than this have failed: 5 or 2%
-    #[arg(long, value_name = "N|P%", value_parser = args::share)]
-    max_failures: Option<Share>,
-    /// How long to wait for another tenantctl that works on the same tenant
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = args::duration)]
-    tenant_lock_wait: Duration,
+    #[command(flatten)]
+    changing: Changing,
 }
 
 impl Args {
     pub(super) async fn run(self, app: &App) -> anyhow::Result<Report> {
-        let options = ChangeOptions {
-            selection: self.whose.into(),
-            wish: Wish::Rotate {
-                max_age: self.max_age,
-                grace: self.grace,
-                now: self.now,
-                valid_for: self.valid_for,
-            },
-            end_sessions: self.end_sessions,
-            delivery: self.delivering.into(),
-            dry_run: self.dry_run,
-            max_failures: self.max_failures,
-            lock_wait: self.tenant_lock_wait,
-            run: uuid::Uuid::now_v7(),
+        let wish = Wish::Rotate {
+            max_age: self.max_age,
+            grace: self.grace,
+            now: self.now,
+            valid_for: self.valid_for,
         };
+        let options = self.changing.options(self.whose, self.delivering, wish, self.end_sessions);
         let asked = Asked { app, command: "credentials rotate", word: "rotate" };
         app.with_fleet(async |cx| ops::change_credentials(cx, &options, &asked).await).await
     }

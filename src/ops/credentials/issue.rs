@@ -10,7 +10,7 @@ use crate::model::credential::{Issued, IssuedState, Logins, Validity};
 use crate::model::ident::Ident;
 use crate::model::interrupt::Interrupt;
 use crate::model::secret::Secret;
-use crate::model::tenant::State;
+use crate::model::tenant::{State, Tenant};
 use crate::ops::Context;
 use crate::pg::{self, Session, Sessions, Work, registry};
 use crate::plan::Plan;
@@ -199,7 +199,7 @@ impl Issuing<'_> {
             .map(|(change, secret)| (change.clone(), password::verifier(secret)))
             .collect();
         let plan = activate(tenant, unit.reach(), &turns, logins);
-        carry_out(cx, control, self.server, unit, &plan).await?;
+        carry_out(cx, control, self.server, &unit.tenants[0], &plan).await?;
         record(control, unit, pairs, changes).await?;
         let secrets = changes
             .iter()
@@ -219,7 +219,7 @@ impl Issuing<'_> {
             let done = async {
                 for (pair, change) in pairs.iter().zip(changes) {
                     let plan = prepare(tenant, unit.reach(), pair, change.next, &logins)?;
-                    carry_out(cx, control, self.server, unit, &plan).await?;
+                    carry_out(cx, control, self.server, &unit.tenants[0], &plan).await?;
                 }
                 Ok(())
             };
@@ -328,10 +328,9 @@ pub(super) async fn carry_out(
     cx: &Context<'_>,
     control: &Session,
     server: &Session,
-    unit: &Unit,
+    tenant: &Tenant,
     plan: &Plan,
 ) -> Result<(), Error> {
-    let tenant = &unit.tenants[0];
     let work = Work {
         tenant,
         set: cx.sets.of(tenant.isolation),

@@ -1,5 +1,6 @@
 //! Passwords of the roles that log in: whose they are, and how they stand.
 
+mod carry;
 mod change;
 mod document;
 mod issue;
@@ -27,6 +28,7 @@ use crate::plan::Reach;
 use crate::plan::credentials::{Login, Pair};
 use crate::report::{CredentialStatus, CredentialTarget, Failure, Source};
 
+pub(super) use carry::carry_second_logins;
 pub use change::{ChangeOptions, change_credentials};
 pub use document::{Pattern, SecretFormat};
 pub use list::list_credentials;

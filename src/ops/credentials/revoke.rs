@@ -206,7 +206,7 @@ async fn take_away(
     let named = json!(all.iter().map(|login| login.name.as_str()).collect::<Vec<_>>());
     let deed = deed(cx, unit, "credentials revoke", options.run, &named);
     let work = async {
-        carry_out(cx, control, &server, unit, &plan).await?;
+        carry_out(cx, control, &server, &unit.tenants[0], &plan).await?;
         let rows: Vec<Issued> = ended
             .iter()
             .map(|(pair, login)| Issued {

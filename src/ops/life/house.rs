@@ -8,12 +8,12 @@ use crate::model::tenant::Tenant;
 use crate::ops::Context;
 use crate::pg::{Session, life};
 
-/// Brings together what the registry and the configuration say of a tenant. A role is its own when
-/// each tenant has one by the templates, and the registry knows it as nobody else's.
+/// Brings together what the registry, the configuration and the server say of a tenant. A role is its
+/// own when each tenant has one by the templates, and the registry knows it as nobody else's.
 ///
 /// # Errors
 ///
-/// When the registry cannot be read, and for a name that does not fit.
+/// When the registry or the server cannot be read, and for a name that does not fit.
 pub(in crate::ops) async fn house(
     cx: &Context<'_>,
     control: &Session,
@@ -32,5 +32,8 @@ pub(in crate::ops) async fn house(
     let others = life::shared_roles(control, &tenant, &asked).await?;
     own_roles.retain(|role| !others.contains(role));
     let owner_is_its_own = layout.owner.per_tenant() && !others.contains(&tenant.owner);
-    Ok(Household { own_roles, owner_is_its_own, sharing: layout.sharing.clone(), tenant })
+    let server = cx.servers.session(&tenant.placement.cluster, None).await?;
+    let second_logins = life::second_logins(&server, &own_roles).await?;
+    let sharing = layout.sharing.clone();
+    Ok(Household { tenant, own_roles, second_logins, owner_is_its_own, sharing })
 }

@@ -328,10 +328,10 @@ async fn carry_out(
     let life = life::life(control, &house.tenant.id).await?;
     let mut notes = Vec::new();
     for role in &done.left {
-        let operator = "the role that tenantctl works as";
+        let operator = server.user_ident();
         notes.push(format!(
-            "sessions of role {role} go on, and reach nothing of the tenant; so that {operator} may end \
-             them, as a superuser: GRANT pg_signal_backend TO it"
+            "sessions of role {role} go on, and reach nothing of the tenant; so that they can be ended, \
+             as a superuser: GRANT pg_signal_backend TO {operator};"
         ));
     }
     Ok(LivedTarget {

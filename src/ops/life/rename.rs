@@ -7,6 +7,7 @@ use serde_json::json;
 use super::house::house;
 use super::{control, inside, steps};
 use crate::error::{Code, Error};
+use crate::model::credential::second_login;
 use crate::model::ident::Ident;
 use crate::model::layout::Template;
 use crate::model::life::Household;
@@ -61,28 +62,30 @@ pub async fn rename(cx: &Context<'_>, options: &RenameOptions) -> anyhow::Result
     }
     if known(&options.to).is_some() {
         let what = format!("rename tenant {} to {}: there is one already", options.id, options.to);
-        return Err(Error::new(Code::NameTaken, what).into());
+        return Err(Error::new(Code::NameTaken, what).hint("choose another id").into());
     }
     if options.dry_run {
-        let (renaming, standing) = look(cx, &control, tenant.clone()).await?.named(cx, options)?;
-        let target = target(&renaming, &standing);
+        let (renaming, standing, notes) =
+            look(cx, &control, tenant.clone()).await?.named(cx, options)?;
+        let target = LivedTarget { notes, ..target(&renaming, &standing) };
         return Ok(answer(options, target, started));
     }
     let first = pg::hold(&control, LockKey::tenant(&options.id), options.lock_wait).await?;
     let second = pg::hold(&control, LockKey::tenant(&options.to), options.lock_wait).await?;
     let tenant = registry::find(&control, &options.id).await?.unwrap_or_else(|| tenant.clone());
-    let (renaming, stands) = look(cx, &control, tenant.clone()).await?.named(cx, options)?;
+    let (renaming, stands, notes) = look(cx, &control, tenant.clone()).await?.named(cx, options)?;
     let deed = Deed::new(cx, "rename", Some(&options.id))
         .before(standing(&tenant))
         .about(json!({"reason": options.reason, "to": options.to.as_str()}));
     deed.start(&control).await?;
     let done = carry_out(cx, &control, &renaming, &stands, options.lock_wait).await;
     let (outcome, after, error) = match &done {
-        Ok(_) => (Outcome::Done, standing(&renaming.to), None),
+        Ok(()) => (Outcome::Done, standing(&renaming.to), None),
         Err(error) => (Outcome::Failed, serde_json::Value::Null, Some(told(error))),
     };
     deed.close(cx, &control, outcome, after, error).await;
-    let target = done?;
+    done?;
+    let target = LivedTarget { notes, ..target(&renaming, &stands) };
     second.release().await?;
     first.release().await?;
     Ok(answer(options, target, started))
@@ -107,15 +110,33 @@ fn answer(options: &RenameOptions, target: LivedTarget, started: Instant) -> Rep
 fn target(renaming: &Renaming, standing: &Standing) -> LivedTarget {
     let tenant = renaming.house.tenant.clone();
     LivedTarget {
+        names: renaming.names(),
         steps: steps(&renaming.tasks(standing), &tenant.placement),
         renamed: Some(renaming.to.id.clone()),
         ..LivedTarget::new(tenant)
     }
 }
 
+/// What no rename reaches, and somebody has to.
+fn notes(renaming: &Renaming, naming: &[String]) -> Vec<String> {
+    let (old, new) = (&renaming.house.tenant.placement.schema, &renaming.to.placement.schema);
+    if old == new {
+        return Vec::new();
+    }
+    let note = |function: &String| {
+        format!(
+            "{function} names schema {old} in its text or its settings, and goes on doing so: replace \
+             it by one that names {new}"
+        )
+    };
+    naming.iter().map(note).collect()
+}
+
 /// A tenant, and what stands of it.
 struct Looked {
     house: Household,
+    /// Functions that name its schema.
+    naming: Vec<String>,
     closed: Option<crate::model::life::Doors>,
     names: life::Names,
     registry_is_here: bool,
@@ -132,11 +153,13 @@ async fn look(cx: &Context<'_>, control: &Session, tenant: Tenant) -> anyhow::Re
     let registry_is_here = registry_is_near && *database == placement.database;
     let server = cx.servers.session(&placement.cluster, None).await?;
     let mut names = life::names(&server).await?;
+    let mut naming = Vec::new();
     if names.databases.contains(&placement.database) {
         let session = inside(cx, &house, placement.database.clone()).await?;
         names.schemas = life::schemas(&session).await?;
+        naming = life::naming(&session, &placement.schema).await?;
     }
-    Ok(Looked { house, closed: now.closed, names, registry_is_here, registry_is_near })
+    Ok(Looked { house, naming, closed: now.closed, names, registry_is_here, registry_is_near })
 }
 
 impl Looked {
@@ -145,7 +168,7 @@ impl Looked {
         self,
         cx: &Context<'_>,
         options: &RenameOptions,
-    ) -> Result<(Renaming, Standing), Error> {
+    ) -> Result<(Renaming, Standing, Vec<String>), Error> {
         let tenant = &self.house.tenant;
         let layout = cx.fleet.layout(tenant.isolation);
         let by = |template: &Template, old: &Ident| -> Result<Ident, Error> {
@@ -178,6 +201,16 @@ impl Looked {
             }
         }
         roles.retain(|(old, new)| old != new);
+        let mut second_logins = Vec::new();
+        for (old, new) in roles.iter().filter(|(old, _)| self.house.own_roles.contains(old)) {
+            match (second_login(old), second_login(new)) {
+                (Ok(old), Ok(new)) => second_logins.push((old, new)),
+                (Ok(old), Err(too_long)) if self.house.second_logins.contains(&old) => {
+                    return Err(too_long);
+                }
+                _ => {}
+            }
+        }
         let standing = Standing {
             roles: self.names.roles,
             databases: self.names.databases,
@@ -185,10 +218,12 @@ impl Looked {
             registry_is_here: self.registry_is_here,
             registry_is_near: self.registry_is_near,
         };
-        let renaming = Renaming { house: self.house, to, roles, closed: self.closed };
+        let closed = self.closed;
+        let renaming = Renaming { house: self.house, to, roles, second_logins, closed };
         let taken = renaming.taken(&standing);
         if taken.is_empty() {
-            return Ok((renaming, standing));
+            let notes = notes(&renaming, &self.naming);
+            return Ok((renaming, standing, notes));
         }
         let what = format!(
             "rename tenant {} to {}: there is {}",
@@ -206,22 +241,15 @@ async fn carry_out(
     renaming: &Renaming,
     standing: &Standing,
     lock_wait: Duration,
-) -> anyhow::Result<LivedTarget> {
+) -> anyhow::Result<()> {
     let house = &renaming.house;
     let placement = &house.tenant.placement;
-    let mut notes = Vec::new();
     // Nobody migrates it under its old name meanwhile.
     if placement.schema != renaming.to.placement.schema
         && standing.databases.contains(&placement.database)
     {
         let session = inside(cx, house, placement.database.clone()).await?;
         let lock = pg::hold(&session, LockKey::migrations(placement), lock_wait).await?;
-        for function in life::naming(&session, &placement.schema).await? {
-            notes.push(format!(
-                "{function} names schema {} in its text or its settings",
-                placement.schema
-            ));
-        }
         if house.tenant.isolation == Isolation::Database {
             lock.release().await?;
             drop(session);
@@ -234,9 +262,7 @@ async fn carry_out(
     } else {
         work(cx, control, renaming, standing).await?;
     }
-    let mut target = target(renaming, standing);
-    target.notes = notes;
-    Ok(target)
+    Ok(())
 }
 
 async fn work(

@@ -13,7 +13,7 @@ use crate::error::Code;
 use crate::model::migration::Version;
 use crate::model::tenant::{Isolation, Placement};
 use crate::ops::watching::Watching;
-use crate::pg::{self, Backend, Repeating, Schema, Session, Target};
+use crate::pg::{self, Backend, Commit, Repeating, Schema, Session, Target};
 use crate::report::Status;
 
 impl Run<'_, '_> {
@@ -121,7 +121,7 @@ impl Run<'_, '_> {
         let ended = if self.options.per_file || unit.runs_outside_a_transaction() {
             self.one_by_one(at, unit, &session, seat).await
         } else {
-            self.attempt(at, &session, seat).await.0
+            self.attempt(at, &session, seat, Commit::Durable).await.0
         };
         self.seats.leave(seat);
         ended
@@ -177,6 +177,7 @@ impl Run<'_, '_> {
             lock_wait: self.options.lock_wait,
             watcher: Some(&watching),
             superuser: self.seats.is_superuser(seat),
+            commit: Commit::Durable,
             repeatables: Repeating::default(),
         };
         self.units.borrow_mut()[at].attempts += 1;

@@ -13,14 +13,15 @@ use futures_util::future::{Either, join, join_all, select};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use super::run::{LOOK, Run};
+use super::sealing::Unsealed;
 use super::targets::Known;
 use crate::error::{Code, Error};
 use crate::model::count;
 use crate::model::ident::Ident;
 use crate::model::migration::{History, Version};
-use crate::model::pooling::Operation;
+use crate::model::pooling::{Operation, Pooling};
 use crate::model::tenant::{ClusterName, Isolation, Placement};
-use crate::pg::{self, LockKey, NotApplied, RETIRE_AFTER, Repeating, Session, Target};
+use crate::pg::{self, Commit, LockKey, NotApplied, RETIRE_AFTER, Repeating, Session, Target};
 use crate::plan::endurance::{ATTEMPTS, is_passing, is_unready, pause};
 use crate::report::Status;
 use crate::report::event::Event;
@@ -122,14 +123,27 @@ impl Queue {
 }
 
 /// A session that several units use after one another.
-struct Seat {
-    session: Session,
-    number: usize,
+pub(super) struct Seat {
+    pub(super) session: Session,
+    pub(super) number: usize,
     database: Ident,
     /// How many messages were sent,
     sent: Cell<usize>,
     /// and how many of them were answered.
     landed: Cell<usize>,
+    /// Whether it is one process of the server as long as it lasts.
+    own: bool,
+    pub(super) unsealed: Unsealed,
+}
+
+/// What came of a message.
+struct Landed {
+    unit: usize,
+    ended: Ended,
+    /// Whether the session was lost.
+    lost: bool,
+    took: Duration,
+    commit: Commit,
 }
 
 impl Run<'_, '_> {
@@ -172,7 +186,7 @@ impl Run<'_, '_> {
                 };
                 let placement = self.begin(unit);
                 if self.is_alone(unit) {
-                    self.give_up(seat.take(), used);
+                    self.give_up(queue, seat.take(), used).await;
                     used = 0;
                     let ended = self.attempt_alone(unit).await;
                     self.land(queue, unit, ended);
@@ -180,7 +194,7 @@ impl Run<'_, '_> {
                 }
                 let sits = here.is_some_and(|seat| seat.database == placement.database);
                 if !sits {
-                    self.give_up(seat.take(), used);
+                    self.give_up(queue, seat.take(), used).await;
                     used = 0;
                     match self.sit_down(cluster, &placement.database).await {
                         Ok(taken) => seat = Some(Rc::new(taken)),
@@ -203,32 +217,64 @@ impl Run<'_, '_> {
                     if flying.is_empty() {
                         self.seats.works_on(seat.number, Some(unit));
                     }
-                    flying.push(self.fly(unit, Rc::clone(seat)));
+                    let commit = self.commit(unit, queue, seat, (flying.len(), in_flight));
+                    flying.push(self.fly(unit, Rc::clone(seat), commit));
                 }
             }
             match flying.next().await {
-                Some((unit, ended, lost, took)) => {
+                Some(Landed { unit, ended, lost, took, commit }) => {
                     // Who wants to stop at the first failure wants nothing to be sent behind it.
                     let quick = took <= QUICK && !self.options.stop_on_error;
                     in_flight = if quick { IN_FLIGHT } else { 1 };
+                    let Some(seat) = &seat else {
+                        self.land(queue, unit, ended);
+                        continue;
+                    };
                     if lost {
                         // Whoever is still on its way there will find out as well.
                         used = RETIRE_AFTER;
+                        self.look_after(queue, seat).await;
+                        self.land(queue, unit, ended);
+                    } else {
+                        self.land_on(queue, seat, (unit, ended), commit);
                     }
-                    self.land(queue, unit, ended);
-                    if let Some(seat) = &seat {
-                        self.seats.works_on(seat.number, (!flying.is_empty()).then_some(unit));
-                    }
+                    self.seats.works_on(seat.number, (!flying.is_empty()).then_some(unit));
                 }
-                None if queue.is_empty() || !self.may_begin() => break,
-                None => self.pause(queue.wait().clamp(Duration::from_millis(1), LOOK)).await,
+                None => {
+                    if let Some(seat) = &seat {
+                        self.seal(queue, seat).await;
+                    }
+                    if queue.is_empty() || !self.may_begin() {
+                        break;
+                    }
+                    self.pause(queue.wait().clamp(Duration::from_millis(1), LOOK)).await;
+                }
             }
         }
-        self.give_up(seat, used);
+        self.give_up(queue, seat, used).await;
         at_work.set(at_work.get() - 1);
     }
 
-    fn land(&self, queue: &Queue, unit: usize, ended: Ended) {
+    /// When the transaction of a unit counts as committed, with so many on their way before it.
+    ///
+    /// A pooler may lend several processes of the server in turn, so nothing that one of them is
+    /// waited for says anything about another. Repeatable files have no history to ask.
+    fn commit(
+        &self,
+        at: usize,
+        queue: &Queue,
+        seat: &Seat,
+        (on_their_way, in_flight): (usize, usize),
+    ) -> Commit {
+        let due = !seat.own
+            || in_flight < IN_FLIGHT
+            || queue.is_empty()
+            || seat.unsealed.is_due(on_their_way)
+            || !self.units.borrow()[at].repeatables.is_empty();
+        if due { Commit::Durable } else { Commit::Deferred }
+    }
+
+    pub(super) fn land(&self, queue: &Queue, unit: usize, ended: Ended) {
         if let Some(after) = self.settle(unit, ended) {
             queue.put_back(unit, after);
         }
@@ -272,6 +318,7 @@ impl Run<'_, '_> {
         let session = self.cx.servers.session(cluster, Some(database)).await?;
         session.require(Operation::Transaction, &format!("migrate tenants in {database}")).await?;
         let backend = session.backend().await?;
+        let own = session.pooler().await?.pooling == Pooling::None;
         let number = self.seats.take(&session, Some(backend));
         Ok(Seat {
             session,
@@ -279,14 +326,17 @@ impl Run<'_, '_> {
             database: database.clone(),
             sent: Cell::new(0),
             landed: Cell::new(0),
+            own,
+            unsealed: Unsealed::default(),
         })
     }
 
     /// Gives a session back; one that has touched many schemas is ended, for its memory has grown.
-    fn give_up(&self, seat: Option<Rc<Seat>>, used: usize) {
+    async fn give_up(&self, queue: &Queue, seat: Option<Rc<Seat>>, used: usize) {
         let Some(seat) = seat else {
             return;
         };
+        self.seal(queue, &seat).await;
         self.seats.leave(seat.number);
         if used >= RETIRE_AFTER
             && let Ok(seat) = Rc::try_unwrap(seat)
@@ -295,11 +345,11 @@ impl Run<'_, '_> {
         }
     }
 
-    /// One attempt in one message. Also says whether the session was lost, and how long it took.
-    async fn fly(&self, unit: usize, seat: Rc<Seat>) -> (usize, Ended, bool, Duration) {
+    /// One attempt in one message.
+    async fn fly(&self, unit: usize, seat: Rc<Seat>, commit: Commit) -> Landed {
         let started = Instant::now();
         let turn = seat.sent.replace(seat.sent.get() + 1);
-        let (mut ended, lost) = self.attempt(unit, &seat.session, seat.number).await;
+        let (mut ended, lost) = self.attempt(unit, &seat.session, seat.number, commit).await;
         if lost {
             // Only the one whose turn it was may have had to do with it.
             if turn != seat.landed.get()
@@ -312,14 +362,22 @@ impl Run<'_, '_> {
             seat.landed.set(seat.landed.get() + 1);
         }
         self.took(unit, started);
-        (unit, ended, lost, started.elapsed())
+        Landed { unit, ended, lost, took: started.elapsed(), commit }
     }
 
     pub(super) fn took(&self, at: usize, started: Instant) {
         self.units.borrow_mut()[at].took += started.elapsed();
     }
 
-    pub(super) async fn attempt(&self, at: usize, session: &Session, seat: usize) -> (Ended, bool) {
+    /// One attempt, or several where somebody else was faster. Also says whether the session was
+    /// lost.
+    pub(super) async fn attempt(
+        &self,
+        at: usize,
+        session: &Session,
+        seat: usize,
+        commit: Commit,
+    ) -> (Ended, bool) {
         loop {
             let (unit, known, leaves_traces, (repeatables, recorded)) = {
                 let mut units = self.units.borrow_mut();
@@ -342,6 +400,7 @@ impl Run<'_, '_> {
                 lock_wait: self.options.lock_wait,
                 watcher: None,
                 superuser: self.seats.is_superuser(seat),
+                commit,
                 repeatables: Repeating { files: &repeatables, recorded },
             };
             let decided = match known.decided(files, target.to).await {
@@ -442,7 +501,7 @@ impl Run<'_, '_> {
     /// The history after the last word of a process whose connection was lost: it may not have
     /// noticed that whom it works for is gone, nor even have begun with what it was told last. The
     /// server may be starting again itself.
-    async fn history_in_the_end(
+    pub(super) async fn history_in_the_end(
         &self,
         placement: &Placement,
         process: Option<i32>,
@@ -466,6 +525,8 @@ impl Run<'_, '_> {
                 self.pause(LOOK).await;
             }
         }
+        // What another session has committed may not be safe yet.
+        pg::make_durable(&session).await?;
         pg::history(&session, schema).await
     }
 

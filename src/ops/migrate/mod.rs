@@ -7,6 +7,7 @@ mod guard;
 mod journal;
 mod lanes;
 mod run;
+mod sealing;
 mod seats;
 mod targets;
 

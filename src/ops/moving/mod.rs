@@ -19,9 +19,10 @@ use crate::model::desired::Desired;
 use crate::model::ident::Ident;
 use crate::model::moving::{Home, Method, Move, Phase};
 use crate::model::observed::Observed;
-use crate::model::tenant::{ClusterName, Isolation, State, Tenant, TenantId};
-use crate::pg::{self, LockKey, Session, moving, registry};
+use crate::model::tenant::{ClusterName, Isolation, Tenant, TenantId};
+use crate::pg::{self, LockKey, Session, life, moving, registry};
 use crate::plan;
+use crate::plan::life::{Wish, step};
 use crate::plan::moving::Goal;
 use crate::plan::moving::estimate::{self, Load};
 use crate::plan::moving::mapping::{Side, map};
@@ -340,13 +341,7 @@ async fn prepare(
     target: &Desired,
     options: &MoveOptions,
 ) -> Result<(Move, Announced), Error> {
-    if tenant.state != State::Active {
-        return Err(Error::new(
-            Code::Refused,
-            format!("move tenant {}: it is {}", tenant.id, tenant.state),
-        )
-        .hint(format!("see it with: tenantctl show {}", tenant.id)));
-    }
+    step(&tenant.id, &life::life(control, &tenant.id).await?, Wish::Move)?;
     let id = moving::new_id();
     let source = sites::desired(cx, tenant, &Home::from(tenant))?;
     let missing = || fleet::no_schema(&tenant.placement);

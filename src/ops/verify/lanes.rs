@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt as _};
+use tokio::sync::OnceCell;
 
 use super::targets::Target;
 use crate::error::{Code, Error};
+use crate::model::cluster::ClusterFacts;
 use crate::model::tenant::ClusterName;
 use crate::ops::{Context, list};
 use crate::pg::{self, Session};
@@ -42,7 +44,7 @@ pub(super) async fn each<T>(
     cx: &Context<'_>,
     targets: Vec<Target<'_>>,
     jobs: Option<usize>,
-    look: impl AsyncFn(&Session, &Target<'_>) -> Result<Seen<T>, Error>,
+    look: impl AsyncFn(&Session, &ClusterFacts, &Target<'_>) -> Result<Seen<T>, Error>,
     mut take: impl FnMut(T),
 ) -> Looked {
     let clusters: Vec<(ClusterName, usize)> = targets
@@ -57,15 +59,17 @@ pub(super) async fn each<T>(
         clusters: &clusters,
     });
     let look = &look;
+    // What belongs to a cluster is read by whoever comes first, and the others wait for it.
+    let facts: Vec<OnceCell<ClusterFacts>> = clusters.iter().map(|_| OnceCell::new()).collect();
     let mut lanes = Vec::new();
     let mut rest = targets.into_iter();
-    for (cluster, number) in &clusters {
+    for ((cluster, number), facts) in clusters.iter().zip(&facts) {
         let lane: Vec<Target<'_>> = rest.by_ref().take(*number).collect();
         // No database waits for a connection that another one holds.
         let seats = cx.servers.limit(cluster) / pg::SESSIONS;
         let jobs = jobs.unwrap_or(JOBS).min(seats).max(1);
         let begun = lane.into_iter().take_while(|_| !cx.interrupt.is_raised());
-        let seen = stream::iter(begun).map(move |target| one(cx, target, look));
+        let seen = stream::iter(begun).map(move |target| one(cx, target, facts, look));
         lanes.push(seen.buffer_unordered(jobs).boxed_local());
     }
     let mut databases = Vec::with_capacity(number);
@@ -88,13 +92,14 @@ pub(super) async fn each<T>(
 async fn one<T>(
     cx: &Context<'_>,
     target: Target<'_>,
-    look: &impl AsyncFn(&Session, &Target<'_>) -> Result<Seen<T>, Error>,
+    facts: &OnceCell<ClusterFacts>,
+    look: &impl AsyncFn(&Session, &ClusterFacts, &Target<'_>) -> Result<Seen<T>, Error>,
 ) -> (AuditedDatabase, Option<T>) {
     let began = Instant::now();
     let name = target.name();
     let cluster = Some(target.cluster);
     cx.observer.on(&Event::TargetStarted { cluster, target: &name });
-    let seen = attended(cx, &target, look).await;
+    let seen = attended(cx, &target, facts, look).await;
     let (outcome, failed) = match &seen {
         Ok(seen) => (seen.outcome.clone(), false),
         Err(error) => (list::short(error), true),
@@ -121,11 +126,15 @@ async fn one<T>(
 async fn attended<T>(
     cx: &Context<'_>,
     target: &Target<'_>,
-    look: &impl AsyncFn(&Session, &Target<'_>) -> Result<Seen<T>, Error>,
+    facts: &OnceCell<ClusterFacts>,
+    look: &impl AsyncFn(&Session, &ClusterFacts, &Target<'_>) -> Result<Seen<T>, Error>,
 ) -> Result<Seen<T>, Error> {
     let session = cx.servers.dedicated(target.cluster, Some(target.database)).await?;
     let canceller = session.canceller();
-    let looking = look(&session, target);
+    let looking = async {
+        let facts = facts.get_or_try_init(|| pg::read_cluster(&session)).await?;
+        look(&session, facts, target).await
+    };
     tokio::pin!(looking);
     loop {
         if let Ok(seen) = tokio::time::timeout(LOOK, &mut looking).await {

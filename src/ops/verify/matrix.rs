@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::lanes::{Looked, Seen, each};
 use super::targets::targets;
 use crate::audit::{self, Reached, Survey};
+use crate::model::cluster::ClusterFacts;
 use crate::model::tenant::TenantId;
 use crate::ops::select::Selection;
 use crate::ops::{Context, fleet};
@@ -43,15 +44,16 @@ pub async fn matrix(cx: &Context<'_>, options: &MatrixOptions) -> anyhow::Result
             && (!options.open || one.is_open())
     };
     let mut reached = Vec::new();
-    let look = async |session: &pg::Session, target: &super::targets::Target<'_>| {
-        let mut estate = cx.fleet.estate(target.tenants());
-        let catalog = pg::read_catalog(session, &estate).await?;
-        estate.add_second_logins(catalog.roles.values().map(|role| &role.name));
-        let mut found = audit::matrix(&Survey::new(&catalog, &estate, &[]));
-        found.retain(shown);
-        let outcome = crate::model::count(found.len(), "grant");
-        Ok(Seen { findings: 0, outcome, value: found })
-    };
+    let look =
+        async |session: &pg::Session, facts: &ClusterFacts, target: &super::targets::Target<'_>| {
+            let mut estate = cx.fleet.estate(target.tenants());
+            let catalog = pg::read_catalog(session, facts, &estate).await?;
+            estate.add_second_logins(catalog.roles.values().map(|role| &role.name));
+            let mut found = audit::matrix(&Survey::new(&catalog, &estate, &[]));
+            found.retain(shown);
+            let outcome = crate::model::count(found.len(), "grant");
+            Ok(Seen { findings: 0, outcome, value: found })
+        };
     let all = targets(&tenants, &asked);
     let Looked { databases, untouched, interrupted } =
         each(cx, all, options.jobs, look, |found| reached.extend(found)).await;

@@ -10,8 +10,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::stream::{self, StreamExt as _};
-
 pub use matrix::{MatrixOptions, matrix};
 
 use super::select::Selection;
@@ -20,23 +18,18 @@ use crate::audit::{
     self, Allow, Baseline, Finding, Known, Pairs, Severity, Suppression, Survey, remedies, settle,
 };
 use crate::error::{Code, Error};
-use crate::model::tenant::{ClusterName, TenantId};
+use crate::model::cluster::ClusterFacts;
+use crate::model::tenant::TenantId;
 use crate::pg::{self, Manner};
 use crate::report::event::Event;
-use crate::report::{AuditedDatabase, Coverage, Failure, FindingsReport, Report, Verified};
+use crate::report::{AuditedDatabase, Coverage, FindingsReport, Report, Verified};
 
 use files::{Place, read_baseline};
+use lanes::{Looked, Seen, each};
 use targets::{Target, targets};
-
-/// So many databases of a cluster are audited at once, unless it is said otherwise: reading
-/// catalogues is work for one core of the server each.
-const JOBS: usize = 4;
 
 /// How long a probe may take, unless it is said otherwise.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How often a wait looks whether somebody asked to stop.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// How `verify-rls` looks.
 #[derive(Clone, Debug)]
@@ -117,9 +110,7 @@ pub async fn verify(cx: &Context<'_>, options: &VerifyOptions) -> anyhow::Result
     };
     let everybody = audit.manner.asked.len() == tenants.len();
     let targets = targets(&tenants, &audit.manner.asked);
-    cx.interrupt.set_cancels(true);
     let mut answer = audit.all(targets).await;
-    cx.interrupt.set_cancels(false);
     let scope = Scope::of(&answer, options, everybody);
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     let findings = std::mem::take(&mut answer.report.findings);
@@ -233,47 +224,26 @@ struct Audit<'a, 'c> {
 }
 
 impl Audit<'_, '_> {
-    /// Audits databases, those of each cluster a few at a time. What was audited stands in the
-    /// answer, also when somebody asked to stop.
+    /// Audits databases. What was audited stands in the answer, also when somebody asked to stop.
     async fn all(&self, targets: Vec<Target<'_>>) -> Verified {
-        let clusters: Vec<(ClusterName, usize)> = targets
-            .chunk_by(|a, b| a.cluster == b.cluster)
-            .filter_map(|those| Some((those.first()?.cluster.clone(), those.len())))
-            .collect();
-        let number = targets.len();
-        self.cx.observer.on(&Event::RunStarted {
-            what: "verify",
-            run: None,
-            targets: number,
-            clusters: &clusters,
-        });
-        let mut lanes = Vec::new();
-        let mut rest = targets.into_iter().peekable();
-        for (cluster, number) in &clusters {
-            let lane: Vec<Target<'_>> = rest.by_ref().take(*number).collect();
-            let jobs = self.jobs(cluster);
-            let begun = lane.into_iter().take_while(|_| !self.cx.interrupt.is_raised());
-            let audited = stream::iter(begun).map(|target| self.one(target));
-            lanes.push(audited.buffer_unordered(jobs).boxed_local());
-        }
-        let mut audited = stream::select_all(lanes);
         let mut report = FindingsReport::default();
-        let mut databases = Vec::with_capacity(number);
-        while let Some((database, found)) = audited.next().await {
-            databases.push(database);
-            if let Some(found) = found {
-                report.assumptions.extend(found.assumptions);
-                report.add(found.findings, found.coverage, &found.probes, &found.unseen);
-            }
-        }
+        let take = |found: Found| {
+            report.assumptions.extend(found.assumptions);
+            report.add(found.findings, found.coverage, &found.probes, &found.unseen);
+        };
+        let look = async |session: &pg::Session, facts: &ClusterFacts, target: &Target<'_>| {
+            let found = self.look(session, facts, target).await?;
+            let findings = found.findings.len();
+            let outcome = crate::model::count(findings, "finding");
+            Ok(Seen { findings, outcome, value: found })
+        };
+        let Looked { databases, untouched, interrupted } =
+            each(self.cx, targets, self.options.jobs, look, take).await;
         report.finish();
-        self.cx.observer.on(&Event::RunDone);
-        databases.sort_by(|a, b| (&a.cluster, &a.database).cmp(&(&b.cluster, &b.database)));
         Verified {
             tenants: self.manner.asked.len(),
-            interrupted: self.cx.interrupt.is_raised() && databases.len() < number
-                || databases.iter().any(AuditedDatabase::was_interrupted),
-            untouched: number - databases.len(),
+            interrupted,
+            untouched,
             databases,
             report,
             baseline: None,
@@ -288,87 +258,22 @@ impl Audit<'_, '_> {
         }
     }
 
-    /// How many databases of a cluster are audited at once: no audit waits for a connection that
-    /// another one holds.
-    fn jobs(&self, cluster: &ClusterName) -> usize {
-        let seats = self.cx.servers.limit(cluster) / pg::SESSIONS;
-        self.options.jobs.unwrap_or(JOBS).min(seats).max(1)
-    }
-
-    /// Audits one database, and tells what comes of it.
-    async fn one(&self, target: Target<'_>) -> (AuditedDatabase, Option<Found>) {
-        let began = Instant::now();
-        let name = target.name();
-        let cluster = Some(target.cluster);
-        self.cx.observer.on(&Event::TargetStarted { cluster, target: &name });
-        let audited = self.audit(&target).await;
-        let (outcome, failed) = match &audited {
-            Ok(found) => (crate::model::count(found.findings.len(), "finding"), false),
-            Err(error) => (super::list::short(error), true),
-        };
-        self.cx.observer.on(&Event::TargetDone {
-            cluster,
-            target: &name,
-            rows: &[],
-            outcome,
-            failed,
-            took: began.elapsed(),
-        });
-        let database = AuditedDatabase {
-            cluster: target.cluster.clone(),
-            database: target.database.clone(),
-            tenants: target.selected,
-            findings: audited.as_ref().map_or(0, |found| found.findings.len()),
-            error: audited.as_ref().err().map(Failure::from),
-        };
-        (database, audited.ok())
-    }
-
-    async fn audit(&self, target: &Target<'_>) -> Result<Found, Error> {
-        let session = self.cx.servers.dedicated(target.cluster, Some(target.database)).await?;
-        let canceller = session.canceller();
-        let mut look = Box::pin(self.look(&session, target));
-        loop {
-            if let Ok(found) = tokio::time::timeout(LOOK, &mut look).await {
-                return found;
-            }
-            if self.cx.interrupt.is_cancelled() {
-                // The session is closed with its transaction open, which the server rolls back.
-                if let Err(error) = canceller.cancel().await {
-                    log::debug!("cancel the audit of {}: {error}", target.name());
-                }
-                drop(look);
-                self.tidy(target).await;
-                return Err(Error::new(
-                    Code::Interrupted,
-                    format!("audit {}: it was interrupted", target.name()),
-                ));
-            }
-        }
-    }
-
-    /// Removes the role that an audit made to log in with, after it was cut off. Its session holds a
-    /// lock for as long as the server has not noticed.
-    async fn tidy(&self, target: &Target<'_>) {
-        if !self.options.probes {
-            return;
-        }
-        tokio::time::sleep(LOOK).await;
-        let removed = async {
-            let session = self.cx.servers.dedicated(target.cluster, None).await?;
-            pg::remove_probers(&session).await
-        };
-        if let Err(error) = removed.await {
-            log::debug!("tidy up after the audit of {}: {error}", target.name());
-        }
-    }
-
-    async fn look(&self, session: &pg::Session, target: &Target<'_>) -> Result<Found, Error> {
+    async fn look(
+        &self,
+        session: &pg::Session,
+        facts: &ClusterFacts,
+        target: &Target<'_>,
+    ) -> Result<Found, Error> {
         let mut estate = self.cx.fleet.estate(target.tenants());
-        let catalog = pg::read_catalog(session, &estate).await?;
+        let catalog = pg::read_catalog(session, facts, &estate).await?;
         estate.add_second_logins(catalog.roles.values().map(|role| &role.name));
         let (probes, notes) = if self.options.probes {
-            pg::run_probes(self.cx.servers, &catalog, &estate, &self.manner).await?
+            let (cluster, name) = (Some(target.cluster), target.name());
+            let told = |what: &str| {
+                self.cx.observer.on(&Event::TargetWorking { cluster, target: &name, what });
+            };
+            let servers = self.cx.servers;
+            pg::run_probes(servers, session, &catalog, &estate, &self.manner, &told).await?
         } else {
             (Vec::new(), Vec::new())
         };

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::error::Error;
+use crate::model::credential::second_login;
 use crate::model::ident::{Ident, QualifiedName};
 use crate::model::layout::CLOSED_TABLE;
 use crate::model::life::{Doors, Grant, Household, OpenDoors, SharedDoor, Usage};
@@ -53,7 +54,10 @@ impl Reader<'_> {
     }
 
     async fn logins(&self, facts: &mut OpenDoors) -> Result<(), Error> {
-        let names: Vec<&str> = self.house.own_roles.iter().map(Ident::as_str).collect();
+        // One that was closed, and is gone by now, is not opened again.
+        let second = self.house.own_roles.iter().filter_map(|role| second_login(role).ok());
+        let asked: BTreeSet<Ident> = self.house.logins().cloned().chain(second).collect();
+        let names: Vec<&str> = asked.iter().map(Ident::as_str).collect();
         let rows = self
             .rows(
                 "SELECT n, r.rolcanlogin FROM pg_catalog.unnest($1) n \
@@ -64,8 +68,10 @@ impl Reader<'_> {
         for row in &rows {
             let role = Ident::new(row.get::<_, String>(0))?;
             match row.get::<_, Option<bool>>(1) {
-                Some(true) => facts.doors.logins.push(role),
-                Some(false) => {}
+                Some(true) if self.house.logins().any(|own| *own == role) => {
+                    facts.doors.logins.push(role);
+                }
+                Some(_) => {}
                 None => {
                     facts.gone.insert(role);
                 }

@@ -8,7 +8,7 @@ mod sessions;
 mod work;
 
 pub use doors::doors;
-pub use names::{Names, names, naming, schemas, was_called};
+pub use names::{Names, names, naming, schemas, second_logins, was_called};
 pub use registry::{
     Clock, clock, enter_state, expired, hold, life, purge_begun, release, shared_roles, within,
 };

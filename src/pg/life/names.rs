@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tokio_postgres::types::Type;
 
 use crate::error::Error;
+use crate::model::credential::second_login;
 use crate::model::ident::Ident;
 use crate::model::tenant::TenantId;
 use crate::pg::answer::failed;
@@ -52,6 +53,30 @@ async fn all(session: &Session, query: &str) -> Result<BTreeSet<Ident>, Error> {
     rows.iter().map(|row| Ident::new(row.get::<_, String>(0))).collect()
 }
 
+/// Second logins of roles, as far as they are there: named so, and members of their role. Anything
+/// else of that name is somebody else's.
+///
+/// # Errors
+///
+/// Whatever the server refuses.
+pub async fn second_logins(server: &Session, roles: &[Ident]) -> Result<Vec<Ident>, Error> {
+    let pairs: Vec<(&Ident, Ident)> =
+        roles.iter().filter_map(|role| Some((role, second_login(role).ok()?))).collect();
+    let roles: Vec<&str> = pairs.iter().map(|(role, _)| role.as_str()).collect();
+    let logins: Vec<&str> = pairs.iter().map(|(_, login)| login.as_str()).collect();
+    let rows = server
+        .client()
+        .query_typed(
+            "SELECT DISTINCT n.login FROM unnest($1, $2) n (role, login) \
+             JOIN pg_catalog.pg_roles r ON r.rolname = n.role JOIN pg_catalog.pg_roles l ON l.rolname = n.login \
+             JOIN pg_catalog.pg_auth_members m ON m.roleid = r.oid AND m.member = l.oid ORDER BY 1",
+            &[(&roles, Type::TEXT_ARRAY), (&logins, Type::TEXT_ARRAY)],
+        )
+        .await
+        .map_err(|error| failed(error, "look for second logins"))?;
+    rows.iter().map(|row| Ident::new(row.get::<_, String>(0))).collect()
+}
+
 /// Functions that name a schema in their text or their settings, which no rename reaches.
 ///
 /// # Errors
@@ -62,9 +87,10 @@ pub async fn naming(session: &Session, schema: &Ident) -> Result<Vec<String>, Er
         .client()
         .query_typed(
             "SELECT DISTINCT p.oid::regprocedure::text FROM pg_catalog.pg_proc p \
-             JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+             JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace, \
+             LATERAL (SELECT '\\m' || pg_catalog.regexp_replace($1, '(\\W)', '\\\\\\1', 'g') || '\\M') w (word) \
              WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
-               AND (p.prosrc ~ ('\\m' || $1 || '\\M') OR p.proconfig::text ~ ('\\m' || $1 || '\\M')) ORDER BY 1",
+               AND (p.prosrc ~ word OR p.proconfig::text ~ word) ORDER BY 1",
             &[(&schema.as_str(), Type::TEXT)],
         )
         .await

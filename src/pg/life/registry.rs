@@ -23,8 +23,9 @@ const TIME: &str = "to_char($ AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\
 pub async fn life(session: &Session, id: &TenantId) -> Result<Life, Error> {
     let attempt = || format!("read where tenant {id} stands");
     let query = format!(
-        "SELECT state, state_before, closed, {}, coalesce(delete_after <= clock_timestamp(), false), holds \
-         FROM tenantctl.tenants WHERE id = $1",
+        "SELECT state, state_before, closed, {}, coalesce(delete_after <= clock_timestamp(), false), holds, \
+                (SELECT m.phase FROM tenantctl.moves m WHERE m.tenant = t.id AND m.phase NOT IN ('done', 'aborted')) \
+         FROM tenantctl.tenants t WHERE id = $1",
         TIME.replace('$', "delete_after")
     );
     let rows = session
@@ -46,6 +47,7 @@ pub async fn life(session: &Session, id: &TenantId) -> Result<Life, Error> {
         delete_after: row.get(3),
         expired: row.get(4),
         holds: serde_json::from_value(row.get(5)).map_err(unreadable)?,
+        moved: row.get::<_, Option<&str>>(6).map(str::parse).transpose()?,
     })
 }
 
@@ -251,7 +253,8 @@ pub async fn clock(session: &Session, id: &TenantId) -> Result<Clock, Error> {
     Ok(Clock { begun: row.get(0), now: row.get(1), by: row.get(2) })
 }
 
-/// Reads in a transaction that sees one moment and changes nothing.
+/// Reads in a transaction that sees one moment and changes nothing. Without JIT: to compile a question
+/// about the catalogues takes a server seconds, and to answer it milliseconds.
 ///
 /// # Errors
 ///
@@ -262,7 +265,7 @@ pub async fn within<T>(
 ) -> Result<T, Error> {
     let client = session.client();
     client
-        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL jit = off")
         .await
         .map_err(|error| failed(error, "begin to read a tenant"))?;
     let done = read().await;

@@ -12,6 +12,7 @@ use crate::model::holdings::Holdings;
 use crate::model::ident::{Ident, QualifiedName};
 use crate::model::tenant::{Isolation, Tenant};
 use crate::pg::answer::failed;
+use crate::pg::life::purge::{let_go, take_back};
 use crate::pg::session::Session;
 use crate::sql;
 use crate::sql::{List, Sql};
@@ -186,7 +187,10 @@ pub async fn remove_roles(session: &Session, tenant: &Tenant, roles: &Roles) -> 
         for role in roles.going.iter().filter(exists) {
             // From PostgreSQL 16 on the operator may become an application's role without having its
             // rights.
-            statements.push(sql!("BEGIN; SET LOCAL ROLE {}; DROP OWNED BY {}; COMMIT", role, role));
+            statements.push(match tenant.isolation {
+                Isolation::Shared => take_back(role, &tenant.owner),
+                Isolation::Schema | Isolation::Database => let_go(role),
+            });
         }
     }
     for role in roles.logins.iter().chain(&roles.going).filter(exists) {

@@ -13,9 +13,10 @@ use tokio_postgres::{Client, Row};
 
 use crate::error::{Code, Error, ServerAnswer};
 use crate::model::catalog::{
-    Catalog, Column, Database, DefaultPrivilege, Fill, Function, Grant, Membership, Oid, Privilege,
-    Privileges, Relation, RelationKind, Role, Schema, SessionDefault, Trigger,
+    Catalog, Column, DefaultPrivilege, Fill, Function, Grant, Oid, Privilege, Privileges, Relation,
+    RelationKind, Schema, Trigger,
 };
+use crate::model::cluster::ClusterFacts;
 use crate::model::ident::{Ident, QualifiedName};
 use crate::model::layout::Estate;
 use crate::model::tenant::{ClusterName, Isolation};
@@ -24,7 +25,7 @@ use crate::model::tenant::{ClusterName, Isolation};
 const FOREIGN: &str =
     "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'";
 
-/// Reads the facts about the database that a session is connected to.
+/// Reads the facts about the database that a session is connected to, beside those of its cluster.
 ///
 /// Needs a session that is in no transaction. The estate says where tenants share tables, which is
 /// where columns are read.
@@ -34,49 +35,49 @@ const FOREIGN: &str =
 /// [`Code::Server`] or [`Code::Permission`] when a catalogue cannot be read.
 pub(in crate::pg) async fn catalog(
     client: &Client,
-    cluster: &ClusterName,
+    (cluster, database): (&ClusterName, &Ident),
+    facts: &ClusterFacts,
     estate: &Estate,
 ) -> Result<Catalog, Error> {
+    let mut catalog = Catalog::of(cluster.clone(), database.clone(), facts);
+    let reader = Reader { client };
+    let read = async {
+        reader.schemas(&mut catalog).await?;
+        reader.relations(&mut catalog).await?;
+        reader.columns(&mut catalog, estate).await?;
+        reader.printed(&mut catalog).await?;
+        reader.functions(&mut catalog, estate).await?;
+        reader.defaults(&mut catalog).await?;
+        reader.keys(&mut catalog, estate).await?;
+        reader.surroundings(&mut catalog).await
+    };
+    steady(client, read).await?;
+    if facts.trusted.is_none() {
+        catalog.unseen.push(
+            "whether pg_hba.conf lets hosts in without a password is shown to superusers only"
+                .to_owned(),
+        );
+    }
+    unseen(&mut catalog, estate);
+    Ok(catalog)
+}
+
+/// Reads in one moment of the database, and takes care to change nothing.
+pub(super) async fn steady<T>(
+    client: &Client,
+    read: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
     let begin = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
                  SET LOCAL search_path = pg_catalog; SET LOCAL lock_timeout = '2s'";
     client
         .batch_execute(begin)
         .await
         .map_err(|error| failed("begin to read the catalogues", error))?;
-    let found = read(client, cluster, estate).await;
+    let found = read.await;
     let ended = client.batch_execute("ROLLBACK").await;
     let found = found?;
     ended.map_err(|error| failed("end reading the catalogues", error))?;
     Ok(found)
-}
-
-async fn read(client: &Client, cluster: &ClusterName, estate: &Estate) -> Result<Catalog, Error> {
-    let reader = Reader { client };
-    let session = reader
-        .rows(
-            "read the session",
-            "SELECT current_database()::text AS name, current_setting('server_version_num')::int AS version,
-                    (SELECT oid FROM pg_roles WHERE rolname = current_user) AS reader",
-            &[],
-        )
-        .await?;
-    let session = session.first().ok_or_else(|| Error::new(Code::Bug, "read the session"))?;
-    let mut catalog = Catalog::empty(cluster.clone(), name(session, "name")?);
-    catalog.version = get(session, "version")?;
-    catalog.reader = get(session, "reader")?;
-
-    reader.roles(&mut catalog).await?;
-    reader.databases(&mut catalog).await?;
-    reader.schemas(&mut catalog).await?;
-    reader.relations(&mut catalog).await?;
-    reader.columns(&mut catalog, estate).await?;
-    reader.printed(&mut catalog).await?;
-    reader.functions(&mut catalog, estate).await?;
-    reader.defaults(&mut catalog).await?;
-    reader.keys(&mut catalog, estate).await?;
-    reader.surroundings(&mut catalog).await?;
-    unseen(&mut catalog, estate);
-    Ok(catalog)
 }
 
 /// Says what was looked for and is not there.
@@ -87,7 +88,7 @@ fn unseen(catalog: &mut Catalog, estate: &Estate) {
         .iter()
         .flat_map(|tenant| &tenant.roles)
         .chain(&estate.login_roles)
-        .chain(&estate.readonly_roles)
+        .chain(estate.readonly_roles.values())
         .collect();
     names.sort();
     names.dedup();
@@ -126,78 +127,6 @@ impl Reader<'_> {
     ) -> Result<Vec<Row>, Error> {
         let sql = sql.replace("FOREIGN", FOREIGN);
         self.client.query(&sql, parameters).await.map_err(|error| failed(what, error))
-    }
-
-    async fn roles(&self, catalog: &mut Catalog) -> Result<(), Error> {
-        let rows = self
-            .rows(
-                "read pg_roles",
-                "SELECT oid, rolname::text AS name, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication, rolcanlogin
-                 FROM pg_roles",
-                &[],
-            )
-            .await?;
-        for row in &rows {
-            let role = Role {
-                name: name(row, "name")?,
-                superuser: get(row, "rolsuper")?,
-                bypass_rls: get(row, "rolbypassrls")?,
-                create_role: get(row, "rolcreaterole")?,
-                create_db: get(row, "rolcreatedb")?,
-                replication: get(row, "rolreplication")?,
-                login: get(row, "rolcanlogin")?,
-            };
-            catalog.roles.insert(get(row, "oid")?, role);
-        }
-        // Before 16 a membership has no options of its own. The owner of the database is a member of
-        // pg_database_owner, which is stored nowhere.
-        let rows = self
-            .rows(
-                "read pg_auth_members",
-                "SELECT am.member, am.roleid,
-                        bool_or(coalesce((to_jsonb(am)->>'inherit_option')::bool, m.rolinherit)) AS inherits,
-                        bool_or(coalesce((to_jsonb(am)->>'set_option')::bool, true)) AS sets,
-                        bool_or(am.admin_option) AS admins
-                 FROM pg_auth_members am JOIN pg_roles m ON m.oid = am.member GROUP BY 1, 2
-                 UNION ALL
-                 SELECT d.datdba, r.oid, true, true, false
-                 FROM pg_database d, pg_roles r
-                 WHERE d.datname = current_database() AND r.rolname = 'pg_database_owner'",
-                &[],
-            )
-            .await?;
-        for row in &rows {
-            catalog.memberships.push(Membership {
-                member: get(row, "member")?,
-                role: get(row, "roleid")?,
-                inherit: get(row, "inherits")?,
-                set: get(row, "sets")?,
-                admin: get(row, "admins")?,
-            });
-        }
-        Ok(())
-    }
-
-    async fn databases(&self, catalog: &mut Catalog) -> Result<(), Error> {
-        let rows = self
-            .rows(
-                "read pg_database",
-                "SELECT d.datname::text AS name, d.datdba AS owner, d.datistemplate AS template,
-                        (SELECT string_agg(x.grantee || '=' || x.privilege_type, ',')
-                         FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) x) AS grants
-                 FROM pg_database d WHERE d.datname NOT IN ('template0', 'template1')",
-                &[],
-            )
-            .await?;
-        for row in &rows {
-            catalog.databases.push(Database {
-                name: name(row, "name")?,
-                owner: get(row, "owner")?,
-                template: get(row, "template")?,
-                grants: grants(get(row, "grants")?, None),
-            });
-        }
-        Ok(())
     }
 
     async fn schemas(&self, catalog: &mut Catalog) -> Result<(), Error> {
@@ -375,7 +304,8 @@ impl Reader<'_> {
         let rows = self
             .rows(
                 "read pg_trigger",
-                "SELECT t.tgname::text AS name, t.tgrelid AS relation, t.tgfoid AS function, (t.tgtype & 3) = 3 AS before_row, t.tgtype::int AS type
+                "SELECT t.tgname::text AS name, t.tgrelid AS relation, t.tgfoid AS function, (t.tgtype & 3) = 3 AS before_row, t.tgtype::int AS type,
+                        CASE WHEN t.tgqual IS NOT NULL THEN pg_get_triggerdef(t.oid) END AS condition
                  FROM pg_trigger t WHERE NOT t.tgisinternal AND t.tgenabled <> 'D'",
                 &[],
             )
@@ -386,6 +316,7 @@ impl Reader<'_> {
                 relation: get(row, "relation")?,
                 function: get(row, "function")?,
                 before_row: get(row, "before_row")?,
+                condition: get(row, "condition")?,
                 fires: fires(get(row, "type")?),
             });
         }
@@ -410,25 +341,6 @@ impl Reader<'_> {
                 schema: (schema != 0).then_some(schema),
                 kind: kind.chars().next().unwrap_or('r'),
                 grants: grants(get(row, "grants")?, None),
-            });
-        }
-        let rows = self
-            .rows(
-                "read pg_db_role_setting",
-                "SELECT nullif(s.setrole, 0) AS role, d.datname::text AS database,
-                        split_part(c.setting, '=', 1) AS name,
-                        substr(c.setting, strpos(c.setting, '=') + 1) AS value
-                 FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = s.setdatabase,
-                      unnest(s.setconfig) c(setting)",
-                &[],
-            )
-            .await?;
-        for row in &rows {
-            catalog.session_defaults.push(SessionDefault {
-                role: get(row, "role")?,
-                database: optional_name(row, "database")?,
-                name: get(row, "name")?,
-                value: get(row, "value")?,
             });
         }
         Ok(())

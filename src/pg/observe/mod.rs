@@ -1,6 +1,7 @@
 //! Facts about a server, read and never changed.
 
 pub(super) mod catalog;
+pub(super) mod cluster;
 pub(super) mod holdings;
 mod keys;
 pub(super) mod logins;

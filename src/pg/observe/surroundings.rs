@@ -7,8 +7,7 @@ use super::catalog::{Reader, get, grants, name};
 use crate::error::Error;
 use crate::model::catalog::{Catalog, Oid};
 use crate::model::surroundings::{
-    EventTrigger, ForeignServer, LargeObjects, Parameter, Publication, ServerObject, Subscription,
-    TrustedHost, UserMapping,
+    EventTrigger, ForeignServer, LargeObjects, Publication, ServerObject, Subscription, UserMapping,
 };
 
 /// Functions that reach files, other servers, raw pages or the log of changes.
@@ -207,63 +206,18 @@ impl Reader<'_> {
     }
 
     async fn server(&self, catalog: &mut Catalog) -> Result<(), Error> {
-        // The catalogue of parameters came with PostgreSQL 15.
-        if catalog.version >= 150_000 {
-            let rows = self
-                .rows(
-                    "read pg_parameter_acl",
-                    "SELECT p.parname AS name,
-                            (SELECT string_agg(x.grantee || '=' || CASE x.privilege_type WHEN 'SET' THEN 'UPDATE' ELSE 'CREATE' END, ',')
-                             FROM aclexplode(p.paracl) x) AS grants
-                     FROM pg_parameter_acl p",
-                    &[],
-                )
-                .await?;
-            for row in &rows {
-                catalog.around.parameters.push(Parameter {
-                    name: get(row, "name")?,
-                    grants: grants(get(row, "grants")?, None),
-                });
-            }
-        }
         let rows = self
             .rows(
                 "read the server's settings",
                 "SELECT current_setting('lo_compat_privileges') = 'on' AS open,
-                        pg_get_viewdef('pg_stats_ext_exprs'::regclass) ~* 'pg_has_role' AS guarded,
-                        has_table_privilege('pg_hba_file_rules', 'SELECT')
-                            AND has_function_privilege('pg_hba_file_rules()', 'EXECUTE') AS hba",
+                        pg_get_viewdef('pg_stats_ext_exprs'::regclass) ~* 'pg_has_role' AS guarded",
                 &[],
             )
             .await?;
-        let mut hba = false;
         for row in &rows {
             catalog.around.large_objects_open = get(row, "open")?;
             catalog.around.statistics_guarded = get(row, "guarded")?;
-            hba = get(row, "hba")?;
         }
-        if !hba {
-            return Ok(());
-        }
-        let rows = self
-            .rows(
-                "read pg_hba_file_rules",
-                "SELECT h.line_number AS line, h.database AS databases, coalesce(h.address, 'all') AS address
-                 FROM pg_hba_file_rules h
-                 WHERE h.auth_method = 'trust' AND h.type LIKE 'host%' AND h.error IS NULL
-                   AND coalesce(h.address, 'all') NOT IN ('127.0.0.1', '::1', 'localhost', 'samehost')",
-                &[],
-            )
-            .await?;
-        let mut trusted = Vec::new();
-        for row in &rows {
-            trusted.push(TrustedHost {
-                line: get(row, "line")?,
-                databases: get::<Option<Vec<String>>>(row, "databases")?.unwrap_or_default(),
-                address: get(row, "address")?,
-            });
-        }
-        catalog.around.trusted = Some(trusted);
         Ok(())
     }
 }

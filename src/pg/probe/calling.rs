@@ -46,6 +46,13 @@ const OUTSIDE: [&str; 22] = [
     "setval",
 ];
 
+/// Texts that make a condition true, whether they are put into a statement in quotes or without,
+/// in parentheses or not. Quoted as they should be, they are words like others.
+const ENDING: [&str; 4] = ["true OR true", "x' OR true --", "x') OR true --", "true) OR (true"];
+
+/// Words of a routine that changes rows: those texts would change them all.
+const WRITES: [&str; 5] = ["insert", "update", "delete", "merge", "truncate"];
+
 impl Duel<'_> {
     /// Calls what may be called, and says what was not.
     ///
@@ -185,10 +192,35 @@ impl Duel<'_> {
         )
     }
 
-    /// Lists of arguments: the target's values first.
+    /// Lists of arguments: the target's values first. Defaults are left alone, and overridden; and
+    /// where statements are put together, a text is tried that ends the one it is meant for.
     fn arguments(&self, routine: &Routine) -> Vec<Vec<Sql>> {
-        let lists: Vec<Vec<Sql>> = routine
-            .arguments
+        let needed = routine.needed.min(routine.arguments.len());
+        let mut calls = self.lists(&routine.arguments[..needed]);
+        if needed < routine.arguments.len() {
+            calls.extend(self.lists(&routine.arguments));
+        }
+        let body = routine.body.to_ascii_lowercase();
+        let reads = !WRITES.iter().any(|word| body.contains(word));
+        if routine.definer && !routine.procedure && reads && body.contains("execute") {
+            let first: Vec<Sql> =
+                self.lists(&routine.arguments).into_iter().next().unwrap_or_default();
+            for (place, (_, kind)) in routine.arguments.iter().enumerate() {
+                if !is_text(kind) || place >= first.len() {
+                    continue;
+                }
+                for text in ENDING {
+                    let mut call = first.clone();
+                    call[place] = sql!("{}::{}", Literal(text), Sql::from_catalog(kind));
+                    calls.push(call);
+                }
+            }
+        }
+        calls
+    }
+
+    fn lists(&self, arguments: &[(String, String)]) -> Vec<Vec<Sql>> {
+        let lists: Vec<Vec<Sql>> = arguments
             .iter()
             .map(|(name, kind)| {
                 let kind_sql = Sql::from_catalog(kind);
@@ -230,10 +262,7 @@ impl Duel<'_> {
             || name.contains("account")
             || name.contains("customer");
         let mut add = |fits: bool, value: &str| values.push((fits, value.to_owned()));
-        let textual = matches!(
-            guess::base(kind),
-            "text" | "character varying" | "name" | "character" | "citext"
-        );
+        let textual = is_text(kind);
         if kind == "uuid" {
             if tenant.key.parse::<uuid::Uuid>().is_ok() {
                 add(key, &tenant.key);
@@ -285,6 +314,10 @@ impl Duel<'_> {
             .take(6)
             .collect()
     }
+}
+
+fn is_text(kind: &str) -> bool {
+    matches!(guess::base(kind), "text" | "character varying" | "name" | "character" | "citext")
 }
 
 impl Routine {

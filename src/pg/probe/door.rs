@@ -17,6 +17,7 @@ use crate::audit::Survey;
 use crate::error::{Code, Error};
 use crate::model::catalog::Role;
 use crate::model::ident::Ident;
+use crate::model::tenant::TenantId;
 use crate::pg::Servers;
 use crate::pg::servers::Login;
 use crate::sql;
@@ -24,18 +25,34 @@ use crate::sql;
 /// Opens sessions for the probes of one database.
 pub(super) struct Doors<'a> {
     servers: &'a Servers,
+    /// The session of the audit, which keeps what is made for as long as it takes.
+    keeper: &'a crate::pg::Session,
     pub(super) survey: &'a Survey<'a>,
     /// How long one statement may take.
     timeout: Duration,
     /// Made when it is first needed; why it could not be, when it could not.
-    prober: Mutex<Option<Result<Prober, String>>>,
+    prober: Mutex<Option<Result<Prober<'a>, String>>>,
     /// What people should know about how probes came in.
     notes: RefCell<Vec<String>>,
+    /// Who is told how far it has come.
+    told: &'a dyn Fn(&str),
 }
 
 impl<'a> Doors<'a> {
-    pub(super) fn new(servers: &'a Servers, survey: &'a Survey<'a>, timeout: Duration) -> Self {
-        Self { servers, survey, timeout, prober: Mutex::new(None), notes: RefCell::default() }
+    pub(super) fn new(
+        servers: &'a Servers,
+        keeper: &'a crate::pg::Session,
+        survey: &'a Survey<'a>,
+        timeout: Duration,
+        told: &'a dyn Fn(&str),
+    ) -> Self {
+        let (prober, notes) = (Mutex::new(None), RefCell::default());
+        Self { servers, keeper, survey, timeout, prober, notes, told }
+    }
+
+    /// Tells which pair of tenants is next, of how many.
+    pub(super) fn tell(&self, (number, of): (usize, usize), acting: &TenantId, target: &TenantId) {
+        (self.told)(&format!("pair {number} of {of}: {acting} against {target}"));
     }
 
     /// A session that never had a tenant and can be each of some roles; says why there is none.
@@ -79,7 +96,10 @@ impl<'a> Doors<'a> {
     }
 
     /// The application's logins that may be these roles, the surest first.
-    fn application(&self, roles: &[&'a Ident]) -> Vec<Way<'a>> {
+    fn application<'r>(&self, roles: &[&'r Ident]) -> Vec<Way<'r>>
+    where
+        'a: 'r,
+    {
         let cluster = &self.survey.catalog.cluster;
         let configured = self.servers.logins(cluster);
         let becomes = |login: &Ident| {
@@ -94,12 +114,12 @@ impl<'a> Doors<'a> {
                         .is_some_and(|p| p.becomes)
             })
         };
-        let mut ways: Vec<Way<'a>> = Vec::new();
+        let mut ways: Vec<Way<'r>> = Vec::new();
         let own = roles.first().filter(|_| roles.len() == 1).copied();
         let logins = own.into_iter().chain(&self.survey.estate.login_roles);
-        let logins: Vec<&'a Ident> = logins.collect();
+        let logins: Vec<&'r Ident> = logins.collect();
         let known = configured.iter().filter_map(|name| {
-            self.survey.catalog.roles.values().map(|role: &'a Role| &role.name).find(|n| n == name)
+            self.survey.catalog.roles.values().map(|role: &'r Role| &role.name).find(|n| n == name)
         });
         ways.extend(known.filter(|login| becomes(login)).map(Way::Configured));
         let admitted = logins.into_iter().filter(|login| {
@@ -146,7 +166,7 @@ impl<'a> Doors<'a> {
         let prober = match held.as_mut() {
             Some(prober) => prober,
             None => {
-                let made = Prober::make(self.servers, &catalog.cluster, catalog.version).await?;
+                let made = Prober::make(self.servers, self.keeper, catalog.version).await?;
                 held.insert(made)
             }
         };
@@ -313,19 +333,19 @@ fn refused_connect(error: &Error) -> bool {
     error.answer.as_ref().is_some_and(|answer| answer.sqlstate == "42501")
 }
 
-/// Removes what audits that were killed have left on a cluster.
+/// Removes what audits could not remove from a cluster.
 ///
 /// # Errors
 ///
 /// When the session breaks.
-pub(super) async fn tidy(servers: &Servers, survey: &Survey<'_>) -> Result<(), Error> {
+pub(super) async fn tidy(keeper: &crate::pg::Session, survey: &Survey<'_>) -> Result<(), Error> {
     let catalog = survey.catalog;
     let left =
         catalog.roles.values().any(|role| role.name.as_str().starts_with("tenantctl_probe_"));
     let able =
         catalog.roles.get(&catalog.reader).is_some_and(|role| role.superuser || role.create_role);
     if left && able {
-        sweep(&servers.dedicated(&catalog.cluster, None).await?).await?;
+        sweep(keeper).await?;
     }
     Ok(())
 }

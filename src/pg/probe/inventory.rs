@@ -80,8 +80,10 @@ pub(super) struct Routine {
     pub(super) definer: bool,
     /// It says itself where names are looked up.
     pub(super) pinned: bool,
-    /// The arguments that must be given: name and type.
+    /// Its arguments: name and type.
     pub(super) arguments: Vec<(String, String)>,
+    /// So many of them must be given; the others have defaults.
+    pub(super) needed: usize,
     /// Its language is trusted.
     pub(super) trusted: bool,
     pub(super) body: String,
@@ -162,16 +164,17 @@ pub(super) async fn routines(session: &Session, enter: &[Sql]) -> Result<Vec<Rou
     script.push(sql!(
         "SELECT f.oid, n.nspname, f.proname, pg_catalog.oidvectortypes(f.proargtypes), f.prokind = 'p', f.prosecdef, \
                 (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(coalesce(f.proargnames[o.at], ''), \
-                        pg_catalog.format_type(o.type, NULL)) ORDER BY o.at) \
-                 FROM pg_catalog.unnest(f.proargtypes::oid[]) WITH ORDINALITY AS o (type, at) \
-                 WHERE o.at <= f.pronargs - f.pronargdefaults), \
+                        pg_catalog.format_type(CASE WHEN f.provariadic <> 0 AND o.at = f.pronargs THEN f.provariadic ELSE o.type END, NULL)) \
+                        ORDER BY o.at) \
+                 FROM pg_catalog.unnest(f.proargtypes::oid[]) WITH ORDINALITY AS o (type, at)), \
                 l.lanpltrusted, coalesce(pg_catalog.pg_get_function_sqlbody(f.oid), f.prosrc, ''), \
-                coalesce(pg_catalog.array_to_string(f.proconfig, ','), '') ~ 'search_path=' \
+                coalesce(pg_catalog.array_to_string(f.proconfig, ','), '') ~ 'search_path=', \
+                f.pronargs - f.pronargdefaults \
          FROM pg_catalog.pg_proc AS f JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace \
          JOIN pg_catalog.pg_language AS l ON l.oid = f.prolang \
          WHERE f.prokind IN ('f', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)' \
            AND f.prorettype NOT IN ('pg_catalog.trigger'::regtype, 'pg_catalog.event_trigger'::regtype, 'pg_catalog.internal'::regtype) \
-           AND f.provariadic = 0 AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_function_privilege(f.oid, 'EXECUTE') \
+           AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_function_privilege(f.oid, 'EXECUTE') \
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d WHERE d.classid = 'pg_catalog.pg_proc'::regclass \
                            AND d.objid = f.oid AND d.deptype = 'e') \
          ORDER BY n.nspname, f.proname, 4"
@@ -194,6 +197,7 @@ fn routine(row: &Row) -> Option<Routine> {
         trusted: yes(7),
         body: text(8)?.to_owned(),
         pinned: yes(9),
+        needed: text(10)?.parse().ok()?,
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Promises that everything happens in transactions that are rolled back, whatever happens: no
 //! statement here commits, but for the role that is made to log in with where there is no other way,
-//! and that is removed. Each attempt has a savepoint of its own and goes to the server in one
+//! and that the server drops when the audit is done, or gone. Each attempt has a savepoint of its own and goes to the server in one
 //! message, with limits on time and on locks: what it locks is held for as long as it runs, and it
 //! gives up a lock before the server looks for a deadlock, so that the application never pays.
 //!
@@ -25,6 +25,7 @@ mod pattern;
 mod plant;
 mod predicate;
 mod prober;
+mod prying;
 mod reading;
 mod session;
 mod shape;
@@ -39,14 +40,13 @@ use crate::error::Error;
 use crate::model::catalog::Catalog;
 use crate::model::layout::Estate;
 use crate::model::probe::Probe;
-use crate::pg::Servers;
 use crate::pg::audit::Manner;
+use crate::pg::{Servers, Session};
 
 use door::Doors;
-pub(in crate::pg) use prober::sweep;
 
-/// Tries what must not be possible in one database; answers what was observed, and what people should
-/// know about how. Dropping the future leaves a role behind that the next audit removes.
+/// Tries what must not be possible in one database, and tells which tenants it has come to; answers
+/// what was observed, and what people should know about how.
 ///
 /// # Errors
 ///
@@ -54,13 +54,15 @@ pub(in crate::pg) use prober::sweep;
 /// failures of single attempts are observations, not errors.
 pub(super) async fn probe(
     servers: &Servers,
+    keeper: &Session,
     catalog: &Catalog,
     estate: &Estate,
     manner: &Manner,
+    told: &dyn Fn(&str),
 ) -> Result<(Vec<Probe>, Vec<String>), Error> {
     let survey = Survey::new(catalog, estate, &[]);
-    door::tidy(servers, &survey).await?;
-    let doors = Doors::new(servers, &survey, manner.timeout);
+    door::tidy(keeper, &survey).await?;
+    let doors = Doors::new(servers, keeper, &survey, manner.timeout, told);
     let tried = attempts(&doors, manner).await;
     let closed = doors.close().await;
     Ok((tried?, closed?))

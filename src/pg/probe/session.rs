@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::enter::Who;
@@ -135,6 +136,11 @@ impl Session {
             Ok(messages) => return Ok(answer(messages, statements.len())),
             Err(error) => error,
         };
+        self.take_back(error, &script).await
+    }
+
+    /// Says what a statement was refused, with everything taken back.
+    async fn take_back(&self, error: tokio_postgres::Error, script: &str) -> Result<Answer, Error> {
         let answer = match error.as_db_error() {
             None => return Err(failed("probe", error)),
             Some(said) if said.code().code() == "42601" => {
@@ -169,6 +175,35 @@ impl Session {
                 .map_err(|error| failed("limit the wait for locks", error))?;
         }
         Ok(answer)
+    }
+
+    /// Runs statements and then a `COPY … TO STDOUT`, counts the lines that are wanted, and takes all
+    /// of it back; says what was refused. Unlike an attempt, it takes a few messages.
+    ///
+    /// # Errors
+    ///
+    /// When the session breaks.
+    pub(super) async fn export(
+        &self,
+        statements: &[Sql],
+        copy: &Sql,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Result<u64, Answer>, Error> {
+        let body: Vec<&str> = statements.iter().map(Sql::as_str).collect();
+        let copied = async {
+            self.client().batch_execute(&body.join("; ")).await?;
+            let mut lines = std::pin::pin!(self.client().copy_out(copy.as_str()).await?);
+            let mut found = 0;
+            while let Some(line) = lines.next().await {
+                found += u64::from(wanted(&String::from_utf8_lossy(&line?).to_lowercase()));
+            }
+            self.client().batch_execute("ROLLBACK TO SAVEPOINT attempt").await?;
+            Ok(found)
+        };
+        match copied.await {
+            Ok(found) => Ok(Ok(found)),
+            Err(error) => Ok(Err(self.take_back(error, copy.as_str()).await?)),
+        }
     }
 
     /// Rows of a query; none when it cannot be answered.

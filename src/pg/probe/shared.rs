@@ -15,7 +15,7 @@ use super::session::Session;
 use super::shape::Shape;
 use crate::audit::{Pairs, Survey};
 use crate::error::Error;
-use crate::model::catalog::{Oid, Privileges};
+use crate::model::catalog::{Oid, Privilege, Privileges};
 use crate::model::ident::Ident;
 use crate::model::layout::Tenancy;
 use crate::model::probe::{Attempt, Context, Method, Outcome, Probe};
@@ -47,22 +47,34 @@ pub(super) async fn probe(doors: &Doors<'_>, manner: &Manner) -> Result<Vec<Prob
     let pairs = pairs(&tenants, manner);
     if tenants.len() < 2 {
         let why = "there is no second tenant to try it against";
-        return Ok(first
-            .roles
-            .iter()
-            .chain(&survey.estate.readonly_roles)
+        return Ok(survey
+            .estate
+            .roles_of(first)
             .flat_map(|role| silent(survey, (first, first), role, why))
             .collect());
     }
     let mut probes = Vec::new();
+    // Rows are put there by a role of the target that may: one that only reads stands beside it.
+    let writes = |role: &&Ident| {
+        survey.subjects.iter().filter(|subject| subject.name == *role).any(|subject| {
+            let adds = |table| survey.usable(subject, table).has(Privilege::Insert);
+            survey.tables().any(|(_, table)| adds(table))
+        })
+    };
+    let all = pairs.len();
     for (number, (acting, target)) in pairs.into_iter().enumerate() {
+        doors.tell((number + 1, all), &acting.id, &target.id);
         let mut roles: Vec<(&Ident, &Ident)> = acting
             .roles
             .iter()
             .enumerate()
-            .map(|(at, role)| (role, target.roles.get(at).unwrap_or_else(|| target.role())))
+            .map(|(at, role)| {
+                let same = target.roles.get(at);
+                let writer = same.filter(writes).or_else(|| target.roles.iter().find(writes));
+                (role, writer.or(same).unwrap_or_else(|| target.role()))
+            })
             .collect();
-        let readonly = survey.estate.readonly_roles.iter();
+        let readonly = survey.estate.roles_of(acting).skip(acting.roles.len());
         roles.extend(readonly.map(|role| (role, target.role())));
         for (role, home) in roles {
             let side =
@@ -160,6 +172,7 @@ impl<'a> Round<'_, 'a> {
             duel.influence().await?;
             duel.judge_policies(&Context::Empty).await?;
             duel.look_in_store().await?;
+            duel.pry().await?;
             duel.call().await?;
         }
         duel.write(self.truncate).await?;
@@ -236,6 +249,7 @@ impl<'a> Round<'_, 'a> {
                 duel.read(&Context::Empty).await?;
                 self.become_others(&mut duel).await?;
                 duel.influence().await?;
+                duel.pry().await?;
                 duel.call().await?;
             }
             duel.write(false).await?;

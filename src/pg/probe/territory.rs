@@ -43,8 +43,11 @@ pub(super) async fn probe(doors: &Doors<'_>, manner: &Manner) -> Result<Vec<Prob
     let mut probes = Vec::new();
     for isolation in [Isolation::Schema, Isolation::Database] {
         let mut open: Option<(Ident, Session)> = None;
-        for (acting, target) in pairs(survey, isolation, manner) {
-            for role in &acting.roles {
+        let pairs = pairs(survey, isolation, manner);
+        let all = pairs.len();
+        for (number, (acting, target)) in pairs.into_iter().enumerate() {
+            doors.tell((number + 1, all), &acting.id, &target.id);
+            for role in survey.estate.roles_of(acting) {
                 let raid = Raid { survey, acting, target, role };
                 if isolation == Isolation::Database
                     && let Some(probe) = raid.connect(doors).await?
@@ -83,8 +86,12 @@ pub(super) async fn probe(doors: &Doors<'_>, manner: &Manner) -> Result<Vec<Prob
     }
     // A pair costs tens of milliseconds: a ring is set against each other in part.
     let sample = if manner.pairs == Pairs::Ring { WHOLE } else { usize::MAX };
-    for (acting, target) in pairs(survey, Isolation::Schema, manner).into_iter().take(sample) {
-        for role in &acting.roles {
+    let mut pairs = pairs(survey, Isolation::Schema, manner);
+    pairs.truncate(sample);
+    let all = pairs.len();
+    for (number, (acting, target)) in pairs.into_iter().enumerate() {
+        doors.tell((number + 1, all), &acting.id, &target.id);
+        for role in survey.estate.roles_of(acting) {
             probes.extend(whole(doors, manner.truncate, (acting, target), role).await?);
         }
     }
@@ -185,6 +192,7 @@ async fn whole(
     duel.read(&Context::Role).await?;
     duel.influence().await?;
     duel.look_in_store().await?;
+    duel.pry().await?;
     duel.call().await?;
     duel.write(truncate).await?;
     let Duel { mut probes, session, .. } = duel;

@@ -310,8 +310,17 @@ impl Duel<'_> {
         let answer = self.session.attempt(&script).await?;
         let outcome = match &answer {
             Answer::Done(all) if observed => {
-                let same = !Self::changed(&all[told..], witness.len());
-                Outcome::Rows(if same { 0 } else { all.get(at).map_or(1, |done| done.hit.max(1)) })
+                let hit = all.get(at).map_or(0, |done| done.hit);
+                let changed = Self::changed(&all[told..], witness.len());
+                if !changed || (hit == 0 && table.kind.is_table()) {
+                    Outcome::Rows(0)
+                } else if self.is_made_up(base.oid)
+                    || self.causes(&script, (told, at), witness.len()).await?
+                {
+                    Outcome::Rows(hit.max(1))
+                } else {
+                    Outcome::NotProbed("somebody else changes its rows meanwhile".to_owned())
+                }
             }
             // Where roles tell tenants apart, the acting role's own rows are hit by right.
             Answer::Done(all) => match all.get(at).map_or(0, |done| done.hit) {
@@ -327,6 +336,25 @@ impl Duel<'_> {
             },
         };
         Ok(Some((outcome, script)))
+    }
+
+    /// Whether a change of rows that are really there comes from a statement: it is seen again with it,
+    /// and not without. Others may be at work on them.
+    async fn causes(
+        &self,
+        script: &[Sql],
+        (told, at): (usize, usize),
+        witness: usize,
+    ) -> Result<bool, Error> {
+        let mut without = script.to_vec();
+        without.remove(at);
+        for (script, changes) in [(&without[..], false), (script, true), (&without[..], false)] {
+            let Answer::Done(all) = self.session.attempt(script).await? else { return Ok(false) };
+            if Self::changed(&all[told..], witness) != changes {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Gives rows of one's own to the target.

@@ -131,7 +131,7 @@ pub fn reopen(house: &Household, before: &Doors, facts: &OpenDoors) -> Vec<Task>
 pub fn whose(house: &Household) -> Whose {
     let database = (house.tenant.isolation == Isolation::Database)
         .then(|| house.tenant.placement.database.clone());
-    Whose { roles: house.own_roles.clone(), database }
+    Whose { roles: house.logins().cloned().collect(), database }
 }
 
 fn on_server(what: String, statements: Vec<Sql>) -> Task {
@@ -270,6 +270,7 @@ mod tests {
         let desired = desired(isolation, "acme");
         Household {
             own_roles: desired.tenant.roles.clone(),
+            second_logins: vec![ident("app_tenant_acme-b")],
             owner_is_its_own: true,
             sharing: desired.sharing,
             tenant: desired.tenant,

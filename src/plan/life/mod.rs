@@ -15,6 +15,7 @@ pub use tasks::tasks;
 
 use crate::error::{Code, Error};
 use crate::model::life::Life;
+use crate::model::moving::Phase;
 use crate::model::tenant::{State, TenantId};
 
 /// What is asked for.
@@ -36,13 +37,15 @@ pub enum Wish {
     Rename,
     /// The beginning of `move`.
     Move,
-    /// The end of `move`, whether it is finished or taken back.
-    EndMove,
+    /// `erase` of all that it is.
+    Erase,
+    /// `erase` of some of its rows.
+    EraseRows,
 }
 
 impl Wish {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Suspend,
         Self::Resume,
         Self::Delete,
@@ -51,10 +54,11 @@ impl Wish {
         Self::Hold,
         Self::Rename,
         Self::Move,
-        Self::EndMove,
+        Self::Erase,
+        Self::EraseRows,
     ];
 
-    /// The command as it is typed.
+    /// The command, as a sentence about a tenant begins.
     pub fn word(self) -> &'static str {
         match self {
             Self::Suspend => "suspend",
@@ -64,8 +68,28 @@ impl Wish {
             Self::Purge => "purge",
             Self::Hold => "hold",
             Self::Rename => "rename",
-            Self::Move | Self::EndMove => "move",
+            Self::Move => "move",
+            Self::Erase => "erase",
+            Self::EraseRows => "erase rows of",
         }
+    }
+
+    /// Whether the other place of an open move would be forgotten, or keep what is to go.
+    fn needs_one_place(self) -> bool {
+        match self {
+            Self::Suspend
+            | Self::Delete
+            | Self::Purge
+            | Self::Rename
+            | Self::Erase
+            | Self::EraseRows => true,
+            Self::Resume | Self::Undelete | Self::Hold | Self::Move => false,
+        }
+    }
+
+    /// Whether a hold forbids it.
+    fn is_final(self) -> bool {
+        matches!(self, Self::Purge | Self::Erase | Self::EraseRows)
     }
 }
 
@@ -93,11 +117,26 @@ pub fn step(id: &TenantId, life: &Life, wish: Wish) -> Result<Step, Error> {
         })
     };
     let first = |words: &str| Some(format!("first: tenantctl {words}"));
+    if wish.needs_one_place()
+        && let Some(phase) = life.moved
+    {
+        let (why, end) = open_move(id, phase);
+        return refuse(why, first(&end));
+    }
     match (wish, life.state) {
         (Wish::Resume, State::Active)
         | (Wish::Undelete, State::Provisioning | State::Active | State::Suspended)
-        | (Wish::Purge, State::Purged)
-        | (Wish::EndMove, State::Active | State::Suspended) => Ok(Step::Already),
+        | (Wish::Purge | Wish::Erase, State::Purged) => Ok(Step::Already),
+
+        (Wish::Purge, State::Provisioning | State::Active | State::Suspended) => refuse(
+            &format!("it is {}, and was not deleted", life.state),
+            first(&format!("delete {id} --grace 30d")),
+        ),
+        (wish, state) if wish.is_final() && !life.holds.is_empty() && state != State::Purged => {
+            let reasons: Vec<&str> = life.holds.iter().map(|hold| hold.reason.as_str()).collect();
+            let clear = format!("when nothing holds it any more: tenantctl hold clear {id}");
+            refuse(&format!("it is held: {}", reasons.join("; ")), Some(clear))
+        }
 
         (Wish::Suspend, State::Active | State::Suspended) => Ok(Step::To(State::Suspended)),
         (Wish::Resume, State::Suspended) => Ok(Step::To(State::Active)),
@@ -105,43 +144,55 @@ pub fn step(id: &TenantId, life: &Life, wish: Wish) -> Result<Step, Error> {
             Wish::Delete,
             State::Provisioning | State::Active | State::Suspended | State::Deleting,
         ) => Ok(Step::To(State::Deleting)),
-        (Wish::Undelete, State::Deleting) | (Wish::EndMove, State::Moving) => {
-            Ok(Step::To(life.before.unwrap_or(State::Active)))
+        (Wish::Undelete, State::Deleting) => Ok(Step::To(life.before.unwrap_or(State::Active))),
+        (Wish::Rename | Wish::EraseRows, State::Active | State::Suspended) => {
+            Ok(Step::To(life.state))
         }
-        (Wish::Rename, State::Active | State::Suspended) => Ok(Step::To(life.state)),
-        (Wish::Move, State::Active | State::Suspended | State::Moving) => {
-            Ok(Step::To(State::Moving))
-        }
+        (Wish::Move, State::Active) => Ok(Step::To(State::Moving)),
         (Wish::Hold, state) if state != State::Purged => Ok(Step::To(state)),
 
-        (Wish::Purge, State::Deleting | State::Deleted) if !life.holds.is_empty() => {
-            let reasons: Vec<&str> = life.holds.iter().map(|hold| hold.reason.as_str()).collect();
-            let clear = format!("when nothing holds it any more: tenantctl hold clear {id}");
-            refuse(&format!("it is held: {}", reasons.join("; ")), Some(clear))
-        }
         (Wish::Purge, State::Deleting) if !life.expired => {
             let until = life.delete_after.as_deref().unwrap_or("its end");
             let end = format!("end it now with: tenantctl delete {id} --grace 0s");
             refuse(&format!("its grace lasts until {until}"), Some(end))
         }
-        (Wish::Purge, State::Deleting | State::Deleted) => Ok(Step::To(State::Deleted)),
-        (Wish::Purge, State::Provisioning | State::Active | State::Suspended) => refuse(
-            &format!("it is {}, and was not deleted", life.state),
-            first(&format!("delete {id} --grace 30d")),
-        ),
+        (Wish::Purge, State::Deleting | State::Deleted)
+        | (
+            Wish::Erase,
+            State::Provisioning
+            | State::Active
+            | State::Suspended
+            | State::Deleting
+            | State::Deleted,
+        ) => Ok(Step::To(State::Deleted)),
 
         (Wish::Hold, _) => refuse("it is purged, and nothing is left to keep", None),
         (_, State::Purged) => refuse("it is purged, and its id stays its own", None),
-        (_, State::Moving) => refuse(
-            "it is being moved",
-            Some(format!("first: tenantctl move finish {id}, or tenantctl move abort {id}")),
-        ),
+        (_, State::Moving) => refuse("it is being moved", first(&format!("move status {id}"))),
         (_, State::Deleted) => refuse(
             "its data are being removed, and there is no way back",
             Some(format!("finish it with: tenantctl purge {id}")),
         ),
         (_, State::Provisioning) => refuse("it is only half made", first(&format!("create {id}"))),
         (_, State::Deleting) => refuse("it was deleted", first(&format!("undelete {id}"))),
+        (_, State::Suspended) => refuse("it is suspended", first(&format!("resume {id}"))),
+    }
+}
+
+/// How an open move stands, and what ends it.
+fn open_move(id: &TenantId, phase: Phase) -> (&'static str, String) {
+    match phase {
+        Phase::Moving => ("it is being moved", format!("move {id}, or tenantctl move abort {id}")),
+        Phase::Kept => (
+            "it has moved, and its old place is kept",
+            format!("move finish {id}, or tenantctl move abort {id}"),
+        ),
+        Phase::Finishing => {
+            ("the old place of its move is being removed", format!("move finish {id}"))
+        }
+        Phase::Aborting | Phase::Done | Phase::Aborted => {
+            ("its move is being taken back", format!("move abort {id}"))
+        }
     }
 }
 
@@ -172,7 +223,9 @@ mod tests {
 
     #[test]
     fn every_wish_in_every_state() {
-        use Wish::{Delete, EndMove, Hold, Move, Purge, Rename, Resume, Suspend, Undelete};
+        use Wish::{
+            Delete, Erase, EraseRows, Hold, Move, Purge, Rename, Resume, Suspend, Undelete,
+        };
         let (active, suspended, moving) = ("active", "suspended", "moving");
         let (provisioning, deleting, deleted) = ("provisioning", "deleting", "deleted");
         for (wish, follows) in [
@@ -184,23 +237,21 @@ mod tests {
             (Purge, ["!", "!", "!", "!", deleted, deleted, "="]),
             (Hold, [provisioning, active, suspended, moving, deleting, deleted, "!"]),
             (Rename, ["!", active, suspended, "!", "!", "!", "!"]),
-            (Move, ["!", moving, moving, moving, "!", "!", "!"]),
-            (EndMove, ["!", "=", "=", active, "!", "!", "!"]),
+            (Move, ["!", moving, "!", "!", "!", "!", "!"]),
+            (Erase, [deleted, deleted, deleted, "!", deleted, deleted, "="]),
+            (EraseRows, ["!", active, suspended, "!", "!", "!", "!"]),
         ] {
             assert_eq!(row(wish), follows, "{wish:?}");
         }
-        assert_eq!(Wish::ALL.len(), 9);
+        assert_eq!(Wish::ALL.len(), 10);
     }
 
     #[test]
     fn what_was_before_comes_back() {
         let id = TenantId::new("acme").unwrap();
         for before in [State::Provisioning, State::Active, State::Suspended] {
-            for (wish, state) in [(Wish::Undelete, State::Deleting), (Wish::EndMove, State::Moving)]
-            {
-                let life = Life { before: Some(before), ..life(state) };
-                assert_eq!(step(&id, &life, wish).unwrap(), Step::To(before));
-            }
+            let life = Life { before: Some(before), ..life(State::Deleting) };
+            assert_eq!(step(&id, &life, Wish::Undelete).unwrap(), Step::To(before));
         }
     }
 
@@ -215,13 +266,34 @@ mod tests {
         let error = step(&id, &in_grace, Wish::Purge).unwrap_err();
         assert_eq!(error.message, "purge tenant acme: its grace lasts until 2031-01-02T03:04:05Z");
         let hold = Hold { reason: "case 12".to_owned(), by: "me".to_owned(), since: String::new() };
+        let held = |state| Life { holds: vec![hold.clone()], ..life(state) };
         for state in [State::Deleting, State::Deleted] {
-            let held = Life { holds: vec![hold.clone()], ..life(state) };
-            let error = step(&id, &held, Wish::Purge).unwrap_err();
+            let error = step(&id, &held(state), Wish::Purge).unwrap_err();
             assert_eq!(error.message, "purge tenant acme: it is held: case 12");
-            // It may be deleted and brought back meanwhile: nothing is lost by that.
-            let hold = life(State::Deleting);
-            assert!(step(&id, &hold, Wish::Delete).is_ok());
+        }
+        for state in State::ALL.into_iter().filter(|state| *state != State::Purged) {
+            assert!(step(&id, &held(state), Wish::Erase).is_err(), "{state}");
+            assert!(step(&id, &held(state), Wish::EraseRows).is_err(), "{state}");
+        }
+        // It may be deleted and brought back meanwhile: nothing is lost by that.
+        assert!(step(&id, &held(State::Active), Wish::Delete).is_ok());
+    }
+
+    #[test]
+    fn an_open_move_comes_to_its_end_first() {
+        let id = TenantId::new("acme").unwrap();
+        for (phase, state, end) in [
+            (Phase::Moving, State::Moving, "move acme, or tenantctl move abort acme"),
+            (Phase::Kept, State::Active, "move finish acme, or tenantctl move abort acme"),
+            (Phase::Finishing, State::Active, "move finish acme"),
+            (Phase::Aborting, State::Moving, "move abort acme"),
+        ] {
+            let life = Life { moved: Some(phase), ..life(state) };
+            for wish in Wish::ALL.into_iter().filter(|wish| wish.needs_one_place()) {
+                let error = step(&id, &life, wish).unwrap_err();
+                assert_eq!(error.hints, [format!("first: tenantctl {end}")], "{wish:?} {phase}");
+            }
+            assert!(step(&id, &life, Wish::Hold).is_ok());
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::model::credential::second_login;
 use crate::model::ident::Ident;
 use crate::model::life::{Doors, Grant, Household};
 use crate::model::tenant::{Isolation, Tenant};
@@ -21,6 +22,8 @@ pub struct Renaming {
     pub to: Tenant,
     /// Roles that get another name, old and new.
     pub roles: Vec<(Ident, Ident)>,
+    /// What second logins of those roles are called, old and new, whether they are there or not.
+    pub second_logins: Vec<(Ident, Ident)>,
     /// What was open before it was closed, by its old names.
     pub closed: Option<Doors>,
 }
@@ -55,14 +58,32 @@ impl Renaming {
 
     /// A role by its new name.
     fn role(&self, old: &Ident) -> Ident {
-        let renamed = self.roles.iter().find(|(from, _)| from == old);
+        let renamed = self.pairs().find(|(from, _)| from == old);
         renamed.map_or_else(|| old.clone(), |(_, to)| to.clone())
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = &(Ident, Ident)> {
+        self.roles.iter().chain(&self.second_logins)
+    }
+
+    /// What is called otherwise afterwards, in words: what, old, new.
+    pub fn names(&self) -> Vec<(&'static str, Ident, Ident)> {
+        let named = |what: &'static str, pair: Option<(&Ident, &Ident)>| {
+            pair.map(|(old, new)| (what, old.clone(), new.clone()))
+        };
+        let there = |(old, _): &&(Ident, Ident)| self.house.second_logins.contains(old);
+        let roles = self.roles.iter().chain(self.second_logins.iter().filter(there));
+        named("database", self.database())
+            .into_iter()
+            .chain(named("schema", self.schema()))
+            .chain(roles.map(|(old, new)| ("role", old.clone(), new.clone())))
+            .collect()
     }
 
     /// New names that somebody else has: both the old and the new one are there.
     pub fn taken(&self, standing: &Standing) -> Vec<String> {
         let mut taken = Vec::new();
-        for (old, new) in &self.roles {
+        for (old, new) in self.pairs() {
             if standing.roles.contains(old) && standing.roles.contains(new) {
                 taken.push(format!("role {new}"));
             }
@@ -98,9 +119,24 @@ impl Renaming {
         for (old, new) in self.roles.iter().filter(|(old, _)| standing.roles.contains(old)) {
             near.push(sql!("ALTER ROLE {} RENAME TO {}", old, new));
         }
-        // The path that a role begins with is kept as text.
+        // What a role begins with is kept as text: the role that a second login becomes, the path.
+        let second = self.house.own_roles.iter().filter_map(|role| {
+            second_login(role)
+                .ok()
+                .filter(|login| self.house.second_logins.contains(login))
+                .map(|login| (role, login))
+        });
+        for (role, login) in second.filter(|(role, _)| self.role(role) != **role) {
+            near.push(sql!("ALTER ROLE {} RENAME TO {}", login, self.role(&login)));
+            let becomes = self.role(role);
+            near.push(sql!(
+                "ALTER ROLE {} SET role = {}",
+                self.role(&login),
+                Literal(becomes.as_str())
+            ));
+        }
         if self.schema().is_some() && tenant.isolation == Isolation::Schema {
-            for role in self.house.own_roles.iter().map(|role| self.role(role)) {
+            for role in self.house.logins().map(|role| self.role(role)) {
                 near.push(sql!(
                     "ALTER ROLE {} IN DATABASE {} SET search_path = {}",
                     role,
@@ -170,7 +206,8 @@ impl Renaming {
                 sql!("{}::jsonb", Literal(&text))
             }
         };
-        vec![
+        let mut statements = self.issued();
+        statements.extend([
             sql!("DELETE FROM tenantctl.former_ids WHERE id = {}", Literal(to.id.as_str())),
             sql!(
                 "UPDATE tenantctl.tenants SET id = {}, database = {}, schema = {}, owner = {}, \
@@ -194,7 +231,46 @@ impl Renaming {
                 Literal(to.id.as_str()),
                 Literal(from.id.as_str())
             ),
-        ]
+        ]);
+        statements
+    }
+
+    /// What was issued and given goes along; under a new name there was nobody.
+    fn issued(&self) -> Vec<Sql> {
+        let (from, to) = (&self.house.tenant, &self.to);
+        let (was, is) = (Literal(from.id.as_str()), Literal(to.id.as_str()));
+        let mut statements = vec![
+            sql!("DELETE FROM tenantctl.limits WHERE tenant = {}", is),
+            sql!("UPDATE tenantctl.limits SET tenant = {} WHERE tenant = {}", is, was),
+        ];
+        // The owner logs in nowhere.
+        let own = |(old, _): &&(Ident, Ident)| *old != from.owner;
+        let pairs: Vec<&(Ident, Ident)> = self.pairs().filter(own).collect();
+        if pairs.is_empty() {
+            return statements;
+        }
+        let cluster = Literal(from.placement.cluster.as_str());
+        let name = |name: &Ident| sql!("{}", Literal(name.as_str()));
+        let new: Vec<Sql> = pairs.iter().map(|(_, new)| name(new)).collect();
+        let old: Vec<Sql> = pairs.iter().map(|(old, _)| name(old)).collect();
+        let called = |column: Sql| {
+            let when = |(old, new): &&(Ident, Ident)| sql!("WHEN {} THEN {}", name(old), name(new));
+            let cases: Vec<Sql> = pairs.iter().map(when).collect();
+            sql!("{} = CASE {} {} ELSE {} END", column, column, Sql::joined(&cases, " "), column)
+        };
+        statements.push(sql!(
+            "DELETE FROM tenantctl.credentials WHERE cluster = {} AND login IN ({})",
+            cluster,
+            Sql::joined(&new, ", ")
+        ));
+        statements.push(sql!(
+            "UPDATE tenantctl.credentials SET {}, {} WHERE cluster = {} AND login IN ({})",
+            called(sql!("login")),
+            called(sql!("role")),
+            cluster,
+            Sql::joined(&old, ", ")
+        ));
+        statements
     }
 
     /// Doors by their new names.

@@ -44,7 +44,9 @@ pub fn tasks(
             tasks.push(enter(life, entry));
             tasks
         }
-        Wish::Purge | Wish::Hold | Wish::Rename | Wish::Move | Wish::EndMove => Vec::new(),
+        Wish::Purge | Wish::Erase | Wish::EraseRows | Wish::Hold | Wish::Rename | Wish::Move => {
+            Vec::new()
+        }
     }
 }
 
@@ -112,6 +114,7 @@ mod tests {
         let desired = desired(Isolation::Schema, "acme");
         Household {
             own_roles: desired.tenant.roles.clone(),
+            second_logins: Vec::new(),
             owner_is_its_own: true,
             sharing: None,
             tenant: desired.tenant,

@@ -47,7 +47,7 @@ pub use self::matrix::{installations, on_every_version, on_every_version_with};
 pub use self::model::{Model, SHARED_ROLE, SHARED_SCHEMA};
 pub use self::pgbouncer::PgBouncer;
 pub use self::postgres::{DATABASE, OPERATOR, OPERATOR_PASSWORD, Postgres};
-pub use self::proxy::Proxy;
+pub use self::proxy::{Proxy, Turn};
 pub use self::seed::Seed;
 pub use self::session::{Session, SqlFailure};
 pub use self::tls::{Authority, Pair};
@@ -99,6 +99,14 @@ impl World {
         world.file("ca.crt", &authority.pem());
         world.authority = Some(authority);
         world
+    }
+
+    /// Stops it, so that others may start from what it holds.
+    pub fn save(self) -> Saved {
+        let bin_dir = self.server().bin_dir().to_path_buf();
+        let data = self.path("saved");
+        self.postgres.save(&data);
+        Saved { bin_dir, data, _directory: self.directory }
     }
 
     fn of(postgres: Postgres) -> Self {
@@ -177,6 +185,20 @@ impl World {
     #[must_use = "say which exit code is expected: .ok() or .code(n)"]
     pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Outcome {
         self.tenantctl(args).run()
+    }
+}
+
+/// What a world held, to start others from: much faster than making it again.
+pub struct Saved {
+    bin_dir: PathBuf,
+    data: PathBuf,
+    _directory: Directory,
+}
+
+impl Saved {
+    /// A world that holds the same, with an empty working directory.
+    pub fn world(&self) -> World {
+        World::of(Postgres::on_with(&self.bin_dir, |options| options.template(&self.data)))
     }
 }
 

@@ -61,6 +61,11 @@ impl Postgres {
         Self { server }
     }
 
+    /// Stops the server and leaves its data in a directory, to be the template of others.
+    pub(super) fn save(self, into: &Path) {
+        self.server.save(into).unwrap();
+    }
+
     /// The server itself: its version, socket, port and process.
     pub fn server(&self) -> &Server {
         &self.server

@@ -27,10 +27,40 @@ pub struct Proxy {
     victim: Arc<AtomicI32>,
 }
 
+/// A request that changes something: of a kind, the so-manyth (from 0).
+#[derive(Clone, Debug)]
+pub struct Turn {
+    kind: String,
+    nth: usize,
+}
+
+/// What changes something on a server, as statements begin.
+const CHANGES: [&str; 16] = [
+    "ALTER",
+    "COMMENT",
+    "COPY",
+    "CREATE",
+    "DELETE",
+    "DROP",
+    "GRANT",
+    "INSERT",
+    "REASSIGN",
+    "REVOKE",
+    "TRUNCATE",
+    "UPDATE",
+    "lo_unlink",
+    "pg_create_logical_replication_slot",
+    "pg_drop_replication_slot",
+    "pg_terminate_backend",
+];
+
 #[derive(Default)]
 struct Passed {
     requests: usize,
+    /// The kinds of the changes that passed, and whether a transaction was still open behind each.
+    changes: Vec<(String, bool)>,
     kill_after: Option<usize>,
+    kill_at: Option<Turn>,
     /// The connection that carries these words is cut, once.
     cut_after: Option<String>,
     dead: bool,
@@ -41,6 +71,29 @@ impl Proxy {
     /// without one it only counts.
     pub fn start(server: &Postgres, kill_after: Option<usize>) -> Self {
         Self::with(server, Passed { kill_after, ..Passed::default() })
+    }
+
+    /// Stands before a server, and kills behind a change that [`Proxy::turns`] has named.
+    pub fn killing(server: &Postgres, turn: &Turn) -> Self {
+        Self::with(server, Passed { kill_at: Some(turn.clone()), ..Passed::default() })
+    }
+
+    /// The changes that have passed: of each kind the first, and the last one where it stands by
+    /// itself. What is rolled back by a kill is hit once.
+    pub fn turns(&self) -> Vec<Turn> {
+        let passed = self.passed.lock().unwrap();
+        let mut turns: Vec<Turn> = Vec::new();
+        let mut seen: Vec<&str> = Vec::new();
+        for (kind, open) in &passed.changes {
+            let nth = seen.iter().filter(|one| *one == kind).count();
+            seen.push(kind);
+            match turns.iter_mut().filter(|turn| turn.kind == *kind).nth(1) {
+                Some(last) => last.nth = nth,
+                None if nth == 0 || !open => turns.push(Turn { kind: kind.clone(), nth }),
+                None => {}
+            }
+        }
+        turns
     }
 
     /// Stands before a server, and cuts the first connection on which a simple query with these
@@ -136,6 +189,7 @@ fn requests(
     client.read_exact(&mut length)?;
     server.write_all(&length)?;
     carry_body(client, server, length)?;
+    let mut talk = Talk::default();
     loop {
         let mut head = [0; 5];
         client.read_exact(&mut head)?;
@@ -150,6 +204,15 @@ fn requests(
         state.requests += usize::from(counts);
         let mut body = Vec::new();
         (&*client).take(body_length(length)).read_to_end(&mut body)?;
+        let turn = talk.change(head[0], &body).map(|(kind, open)| {
+            let nth = state.changes.iter().filter(|(one, _)| *one == kind).count();
+            state.changes.push((kind.clone(), open));
+            Turn { kind, nth }
+        });
+        let wanted = |turn: &Turn| {
+            state.kill_at.as_ref().is_some_and(|at| (&at.kind, at.nth) == (&turn.kind, turn.nth))
+        };
+        let kills = counts && state.kill_after == Some(number) || turn.as_ref().is_some_and(wanted);
         let cut = head[0] == b'Q'
             && state.cut_after.as_ref().is_some_and(|words| contains(&body, words.as_bytes()));
         server.write_all(&head)?;
@@ -158,12 +221,76 @@ fn requests(
             state.cut_after = None;
             return client.shutdown(Shutdown::Both);
         }
-        if counts && state.kill_after == Some(number) {
+        if kills {
             state.dead = true;
             kill(victim);
             return Ok(());
         }
     }
+}
+
+/// What one connection has said so far.
+#[derive(Default)]
+struct Talk {
+    /// What was prepared last.
+    prepared: String,
+    /// The changes of the transaction that is open.
+    open: Option<Vec<String>>,
+}
+
+impl Talk {
+    /// The kind of a change, and whether a transaction is open behind it.
+    fn change(&mut self, letter: u8, body: &[u8]) -> Option<(String, bool)> {
+        let text = |bytes: &[u8]| {
+            String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap()).into_owned()
+        };
+        let said = match letter {
+            b'Q' => text(body),
+            b'P' => {
+                let name = body.iter().position(|byte| *byte == 0).unwrap();
+                self.prepared = text(&body[name + 1..]);
+                return None;
+            }
+            b'S' => std::mem::take(&mut self.prepared),
+            _ => return None,
+        };
+        let words = words(&said);
+        let has = |word: &str| words.contains(&word);
+        if words.first() == Some(&"BEGIN") {
+            self.open = Some(Vec::new());
+        }
+        let mut kind = words.join(" ");
+        let mut changes = words.iter().any(|word| CHANGES.contains(word));
+        if let Some(open) = &mut self.open {
+            if changes {
+                open.push(kind.clone());
+                open.dedup();
+            }
+            if has("COMMIT") {
+                changes = !open.is_empty();
+                kind = format!("{}; COMMIT", open.join("; "));
+            }
+            if has("COMMIT") || has("ROLLBACK") {
+                self.open = None;
+            }
+        }
+        changes.then_some((kind, self.open.is_some()))
+    }
+}
+
+/// A statement without names and values: what two of a kind have in common.
+fn words(statement: &str) -> Vec<&str> {
+    let outside = statement.split('\'').step_by(2);
+    let word = |word: &&str| {
+        word.len() > 1
+            && (word.chars().all(|letter| letter.is_ascii_uppercase())
+                || word.starts_with("pg_")
+                || word.starts_with("lo_"))
+    };
+    outside
+        .flat_map(|part| part.split(|letter: char| !(letter.is_alphanumeric() || letter == '_')))
+        .filter(word)
+        .collect()
 }
 
 fn carry_body(client: &mut UnixStream, server: &mut UnixStream, length: [u8; 4]) -> io::Result<()> {

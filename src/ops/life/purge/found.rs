@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::error::{Code, Error};
 use crate::model::count;
-use crate::model::credential::second_login;
 use crate::model::holdings::Holdings;
 use crate::model::ident::{Ident, QualifiedName};
 use crate::model::life::Household;
@@ -123,7 +122,10 @@ pub(super) async fn find(
                     "remove tenant {}: database {} is {owner}'s, and not {}'s",
                     house.tenant.id, placement.database, house.tenant.owner
                 );
-                return Err(Error::new(Code::OwnershipConflict, what));
+                return Err(Error::new(Code::OwnershipConflict, what).hint(format!(
+                    "if it is the tenant's, as its owner or a superuser: ALTER DATABASE {} OWNER TO {};",
+                    placement.database, house.tenant.owner
+                )));
             }
             found.database = true;
         }
@@ -157,8 +159,12 @@ async fn within(session: &Session, found: &mut Found) -> Result<(), Error> {
         }
         Isolation::Schema => {
             found.schemas = purge::own_schemas(session, house).await?;
-            let mut outside = purge::dependents(session, &found.schemas).await?;
-            outside.extend(purge::strays(session, house, &found.schemas).await?);
+            let outside = life::within(session, async || {
+                let mut outside = purge::dependents(session, &found.schemas).await?;
+                outside.extend(purge::strays(session, house, &found.schemas).await?);
+                Ok(outside)
+            })
+            .await?;
             if !outside.is_empty() {
                 let what = format!(
                     "remove tenant {}: with its schema would fall {}",
@@ -180,11 +186,9 @@ async fn roles(server: &Session, found: &mut Found) -> Result<(), Error> {
     let house = &found.house;
     let own = house.tenant.placement.database.as_str();
     let owner = house.owner_is_its_own.then_some(&house.tenant.owner);
-    // A role that rotates its password has a second login. The owner last: its privileges are what
+    // Second logins first: they are members of the others. The owner last: its privileges are what
     // the others' were granted by.
-    let second: Vec<Ident> =
-        house.own_roles.iter().filter_map(|role| second_login(role).ok()).collect();
-    for role in second.iter().chain(&house.own_roles).chain(owner) {
+    for role in house.second_logins.iter().chain(&house.own_roles).chain(owner) {
         if !purge::role_is_there(server, role).await? {
             continue;
         }

@@ -119,16 +119,13 @@ async fn look(
         target.notes.push(format!("it is held: {}", life.holds[0].reason));
         return Ok(Seen { life, found: None, target });
     }
-    let begun = matches!(life.state, State::Deleted | State::Purged);
-    let judged = if options.at_once && !begun {
-        step(&tenant.id, &life, Wish::Delete)?;
-        Life { state: State::Deleting, expired: true, ..life.clone() }
-    } else {
-        life.clone()
-    };
-    let Step::To(_) = step(&tenant.id, &judged, Wish::Purge)? else {
+    let wish = if options.at_once { Wish::Erase } else { Wish::Purge };
+    let Step::To(_) = step(&tenant.id, &life, wish)? else {
         return Ok(Seen { life, found: None, target });
     };
+    if !options.life.dry_run {
+        receipt::refuse_lost(&receipt::path(options.receipt.as_ref(), &tenant), &tenant)?;
+    }
     let found = find(cx, control, tenant).await?;
     target.to = State::Purged;
     target.steps = found.steps();
@@ -150,7 +147,6 @@ async fn one(
         lock.release().await?;
         return Ok(target);
     };
-    receipt::refuse_taken(&receipt::path(options.receipt.as_ref(), &found.house.tenant), &found)?;
     if !matches!(life.state, State::Deleting | State::Deleted) {
         // The lock is ours already; the same steps as `delete --grace 0s`.
         let verb = LifeVerb::Delete(Duration::ZERO);
@@ -201,7 +197,7 @@ async fn end(
     life::enter_state(control, id, State::Deleted).await?;
     let removed = removal::remove(cx, control, found).await?;
     let receipt =
-        receipt::write(cx, control, found, deed, before, removed, options.receipt.as_ref()).await?;
+        receipt::write(control, found, deed, before, removed, options.receipt.as_ref()).await?;
     life::enter_state(control, id, State::Purged).await?;
     Ok(LivedTarget {
         steps: steps(&[], &found.house.tenant.placement).into_iter().chain(found.steps()).collect(),

@@ -9,7 +9,7 @@ use crate::model::tenant::Isolation;
 use crate::ops::Context;
 use crate::ops::life::inside;
 use crate::pg::life::purge;
-use crate::pg::{Session, life};
+use crate::pg::{self, Session, life};
 use crate::plan::life::whose;
 use crate::plan::transfer::unloading;
 use crate::report::event::Event;
@@ -45,11 +45,16 @@ pub(super) async fn remove(
     life::end_sessions(&server, &whose(&found.house)).await?;
     let work = Work { cx, found, server: &server };
     match tenant.isolation {
-        Isolation::Shared => work.rows(control, &mut removed).await?,
+        Isolation::Shared => work.rows(&mut removed).await?,
         Isolation::Schema => work.schemas(&mut removed).await?,
         Isolation::Database => work.database(&mut removed).await?,
     }
     work.roles(&mut removed).await?;
+    let house = &found.house;
+    let owner = house.owner_is_its_own.then_some(&tenant.owner);
+    let roles: Vec<&Ident> = house.own_roles.iter().chain(owner).collect();
+    pg::credentials::forget(control, &placement.cluster, &roles).await?;
+    pg::limits::forget(control, &tenant.id).await?;
     Ok(removed)
 }
 
@@ -78,12 +83,11 @@ impl Work<'_> {
         inside(self.cx, house, house.tenant.placement.database.clone()).await
     }
 
-    async fn rows(&self, control: &Session, removed: &mut Removed) -> Result<(), Error> {
+    async fn rows(&self, removed: &mut Removed) -> Result<(), Error> {
         let house = &self.found.house;
         let Some(holdings) = &self.found.holdings else {
             return Ok(());
         };
-        let _ = control;
         let session = self.session().await?;
         let mut counts = self.found.counts.clone();
         for _ in 0..ROUNDS {
@@ -165,6 +169,7 @@ impl Work<'_> {
     /// Each role is taken out of every database that names it, and then out of the cluster.
     async fn roles(&self, removed: &mut Removed) -> Result<(), Error> {
         let cluster = &self.found.house.tenant.placement.cluster;
+        let owner = &self.found.house.tenant.owner;
         for role in &self.found.roles {
             let what = format!("drop role {role}");
             self.step(what, async || {
@@ -173,12 +178,12 @@ impl Work<'_> {
                     let Some(database) = trace.database else { continue };
                     let name = Ident::new(database)?;
                     let session = self.cx.servers.dedicated(cluster, Some(&name)).await?;
-                    purge::forget(&session, role).await?;
+                    purge::forget(&session, role, owner).await?;
                     visited = true;
                 }
                 // What belongs to no database is forgotten from any.
                 if !visited && !purge::traces(self.server, role).await?.is_empty() {
-                    purge::forget(self.server, role).await?;
+                    purge::forget(self.server, role, owner).await?;
                 }
                 purge::drop_role(self.server, role).await
             })
@@ -188,8 +193,7 @@ impl Work<'_> {
             }
         }
         let house = &self.found.house;
-        let owner = house.owner_is_its_own.then_some(&house.tenant.owner);
-        let all = house.own_roles.iter().chain(owner);
+        let all = house.logins().chain(house.owner_is_its_own.then_some(owner));
         removed.gone.extend(all.map(|role| format!("role {role}")));
         removed
             .checked

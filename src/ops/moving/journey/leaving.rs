@@ -2,10 +2,10 @@
 
 use super::{Journey, mapped};
 use crate::error::{Code, Error};
-use crate::model::credential::second_login;
 use crate::model::ident::Ident;
 use crate::model::tenant::Isolation;
 use crate::pg::moving::{self, Roles};
+use crate::pg::{self, life};
 
 impl Journey<'_> {
     pub(super) async fn seal(&mut self) -> Result<(), Error> {
@@ -60,52 +60,57 @@ impl Journey<'_> {
     /// Removes what is in one of the places, and who was made for it.
     pub(super) async fn remove(&mut self, target: bool) -> Result<(), Error> {
         let wait = self.options.writer_wait;
-        let roles = self.roles(target);
         let desired = if target { self.target.clone() } else { self.source.clone() };
         let placement = &desired.tenant.placement;
+        let roles = self.roles(target).await?;
         if desired.tenant.isolation == Isolation::Database {
             self.here = None;
             self.there = None;
             let server = self.cx.servers.dedicated(&placement.cluster, None).await?;
             moving::remove_database(&server, &desired.tenant).await?;
-            return moving::remove_roles(&server, &desired.tenant, &roles).await;
-        }
-        let found = if target { self.at_target().await? } else { self.at_source().await? };
-        if let Some((site, holdings)) = found {
-            moving::remove_rows(&site.place(), &holdings, wait).await?;
-        }
-        if desired.tenant.isolation == Isolation::Shared {
-            return Ok(());
-        }
-        let slot = if target { &self.there } else { &self.here };
-        match slot {
-            Some(site) => moving::remove_roles(site.session(), &desired.tenant, &roles).await,
-            None => {
-                let database = Some(&placement.database);
-                let session = self.cx.servers.dedicated(&placement.cluster, database).await?;
-                moving::remove_roles(&session, &desired.tenant, &roles).await
+            moving::remove_roles(&server, &desired.tenant, &roles).await?;
+        } else {
+            let found = if target { self.at_target().await? } else { self.at_source().await? };
+            if let Some((site, holdings)) = found {
+                moving::remove_rows(&site.place(), &holdings, wait).await?;
+            }
+            let slot = if target { &self.there } else { &self.here };
+            match slot {
+                Some(site) => moving::remove_roles(site.session(), &desired.tenant, &roles).await?,
+                None => {
+                    let database = Some(&placement.database);
+                    let session = self.cx.servers.dedicated(&placement.cluster, database).await?;
+                    moving::remove_roles(&session, &desired.tenant, &roles).await?;
+                }
             }
         }
+        let gone: Vec<&Ident> = roles.going.iter().collect();
+        pg::credentials::forget(self.control, &placement.cluster, &gone).await
     }
 
     /// The roles of one place that are the tenant's own: those that it has in the other place as
-    /// well stay.
-    fn roles(&self, target: bool) -> Roles {
+    /// well stay, with their second logins.
+    async fn roles(&self, target: bool) -> Result<Roles, Error> {
         let (of, other) =
             if target { (&self.target, &self.source) } else { (&self.source, &self.target) };
         let same_cluster = of.tenant.placement.cluster == other.tenant.placement.cluster;
         let used: Vec<&Ident> = std::iter::once(&other.tenant.owner).chain(other.users()).collect();
         let mut roles = Roles::default();
         let users = of.users().filter(|_| of.roles_are_its_own);
+        // Whoever owns shared tables owns them for everybody.
+        let owner = (of.tenant.isolation != Isolation::Shared).then_some(&of.tenant.owner);
         // The application's roles first: the owner granted them what they have.
-        for role in users.chain([&of.tenant.owner]) {
+        for role in users.chain(owner) {
             if same_cluster && used.contains(&role) {
                 roles.staying.push(role.clone());
             } else {
                 roles.going.push(role.clone());
-                roles.logins.extend(second_login(role).ok());
             }
         }
-        roles
+        let server = self.cx.servers.session(&of.tenant.placement.cluster, None).await?;
+        roles.logins = life::second_logins(&server, &roles.going).await?;
+        let second = life::second_logins(&server, &roles.staying).await?;
+        roles.staying.extend(second);
+        Ok(roles)
     }
 }

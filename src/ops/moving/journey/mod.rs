@@ -17,6 +17,7 @@ use crate::model::moving::{Method, Move, Phase};
 use crate::model::tenant::{Isolation, Tenant};
 use crate::ops::Context;
 use crate::ops::converge::{Patience, converge_beside};
+use crate::ops::credentials::carry_second_logins;
 use crate::pg::moving::{self, Closed, Copied};
 use crate::pg::{self, Session};
 use crate::plan::moving::mapping::{Mapping, Side, map};
@@ -320,6 +321,7 @@ impl<'a> Journey<'a> {
         let mut target = self.target.clone();
         let made = converge_beside(self.cx, self.control, &mut target, &self.set, patience).await?;
         self.notes.extend(made.notes);
+        carry_second_logins(self.cx, self.control, &target.tenant).await?;
         self.reapply().await?;
         let version = self.moved.version;
         let ((here, held), (there, new)) = self.both().await?;

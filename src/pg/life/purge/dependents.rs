@@ -1,5 +1,7 @@
 //! What of somebody else's would fall with a tenant.
 
+use std::cell::Cell;
+
 use tokio_postgres::types::Type;
 
 use super::rows::inside;
@@ -8,6 +10,7 @@ use crate::model::holdings::Holdings;
 use crate::model::ident::Ident;
 use crate::model::life::Household;
 use crate::pg::answer::failed;
+use crate::pg::execute::until_won;
 use crate::pg::session::Session;
 use crate::plan::life::{crosses, crossing, fate, reveal};
 use crate::sql;
@@ -97,12 +100,17 @@ pub async fn refuse_crossing(
             }
         }
         let question = sql!("SELECT CASE WHEN ({}) THEN 1::int8 ELSE 0::int8 END", question);
-        let answer =
-            inside(session.client(), house, &to.owner, &before, &question, &[], false).await;
         let attempt = || {
             format!("look for rows of others that refer to tenant {} by {}", tenant.id, edge.name)
         };
-        if answer.map_err(|error| failed(error, attempt()))? > 0 {
+        let answer = Cell::new(0);
+        until_won(|| async {
+            let found = inside(session.client(), house, &to.owner, &before, &question, &[], false);
+            answer.set(found.await.map_err(|error| failed(error, attempt()))?);
+            Ok(())
+        })
+        .await?;
+        if answer.get() > 0 {
             let what = format!(
                 "remove tenant {}: a row of {} that is not its own refers to its rows of {} by {}, and {}",
                 tenant.id,
@@ -131,7 +139,7 @@ pub async fn strays(
     schemas: &[Ident],
 ) -> Result<Vec<String>, Error> {
     let owner = house.owner_is_its_own.then_some(&house.tenant.owner);
-    let roles: Vec<&str> = house.own_roles.iter().chain(owner).map(Ident::as_str).collect();
+    let roles: Vec<&str> = house.logins().chain(owner).map(Ident::as_str).collect();
     let names: Vec<&str> = schemas.iter().map(Ident::as_str).collect();
     let rows = session
         .client()

@@ -48,7 +48,10 @@ pub async fn own_schemas(session: &Session, house: &Household) -> Result<Vec<Ide
                 "remove tenant {}: schema {schema} is not owned by {}",
                 tenant.id, tenant.owner
             );
-            Err(Error::new(Code::OwnershipConflict, what))
+            Err(Error::new(Code::OwnershipConflict, what).hint(format!(
+                "if it is the tenant's, as its owner or a superuser: ALTER SCHEMA {schema} OWNER TO {};",
+                tenant.owner
+            )))
         })
         .collect()
 }
@@ -216,7 +219,10 @@ pub async fn drop_database(server: &Session, database: &Ident) -> Result<(), Err
         done.map_err(|error| {
             let error = failed(error, format!("drop database {database}"));
             if error.code == Code::Permission {
-                return error.hint("a session in it is not ours to end; as a superuser: GRANT pg_signal_backend TO the role that tenantctl works as");
+                let operator = server.user_ident();
+                return error.hint(format!(
+                    "a session in it is not ours to end; as a superuser: GRANT pg_signal_backend TO {operator};"
+                ));
             }
             error
         })

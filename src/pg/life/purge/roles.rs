@@ -8,6 +8,7 @@ use crate::pg::answer::failed;
 use crate::pg::execute::until_won;
 use crate::pg::session::Session;
 use crate::sql;
+use crate::sql::Sql;
 
 /// Where a role is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,12 +48,13 @@ pub async fn traces(server: &Session, role: &Ident) -> Result<Vec<RoleTrace>, Er
 }
 
 /// Takes everything that names a role out of the database of a session: its privileges, its default
-/// privileges, policies for it. Refuses to take an object with it.
+/// privileges, policies for it. What the owner of tables that others use has granted to it, that
+/// owner takes back. Refuses to take an object with it.
 ///
 /// # Errors
 ///
 /// [`Code::OwnershipConflict`] with the objects that it owns, and whatever the server refuses.
-pub async fn forget(session: &Session, role: &Ident) -> Result<(), Error> {
+pub async fn forget(session: &Session, role: &Ident, owner: &Ident) -> Result<(), Error> {
     let database = session.database().to_owned();
     let attempt = || format!("take role {role} out of database {database}");
     let owned = session
@@ -77,16 +79,42 @@ pub async fn forget(session: &Session, role: &Ident) -> Result<(), Error> {
         )));
     }
     // As the role itself: the operator may become it, and need not have its privileges.
-    let statement = sql!("BEGIN; SET LOCAL ROLE {}; DROP OWNED BY {}; COMMIT", role, role);
-    until_won(|| async {
-        let done = session.client().batch_execute(statement.as_str()).await;
-        if done.is_err() {
-            let ended = session.client().batch_execute("ROLLBACK").await;
-            log::debug!("rolled back: {ended:?}");
+    for statement in [let_go(role), take_back(role, owner)] {
+        until_won(|| async {
+            let done = session.client().batch_execute(statement.as_str()).await;
+            if done.is_err() {
+                let ended = session.client().batch_execute("ROLLBACK").await;
+                log::debug!("rolled back: {ended:?}");
+            }
+            done.map_err(|error| failed(error, attempt()))
+        })
+        .await?;
+        let named = Some(session.database());
+        let left = traces(session, role).await?;
+        if role == owner || left.iter().all(|trace| trace.database.as_deref() != named) {
+            return Ok(());
         }
-        done.map_err(|error| failed(error, attempt()))
-    })
-    .await
+    }
+    Ok(())
+}
+
+/// Takes a role out of a database as the role itself.
+pub(in crate::pg) fn let_go(role: &Ident) -> Sql {
+    sql!("BEGIN; SET LOCAL ROLE {}; DROP OWNED BY {}; COMMIT", role, role)
+}
+
+/// Takes a role out of a database as the owner who granted it something there. Only who has the role's
+/// rights may; the owner has them until the transaction's end, so that nobody sees it.
+pub(in crate::pg) fn take_back(role: &Ident, owner: &Ident) -> Sql {
+    sql!(
+        "BEGIN; GRANT {} TO {}; SET LOCAL ROLE {}; DROP OWNED BY {}; RESET ROLE; REVOKE {} FROM {}; COMMIT",
+        role,
+        owner,
+        owner,
+        role,
+        role,
+        owner
+    )
 }
 
 /// Whether a role is there.
