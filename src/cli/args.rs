@@ -204,14 +204,6 @@ pub(super) fn tenant(text: &str) -> Result<TenantId, String> {
     TenantId::new(text).map_err(spoken)
 }
 
-/// Reads a path of this machine; a URL is none that anybody means.
-pub(super) fn local_path(text: &str) -> Result<PathBuf, String> {
-    match text.split_once("://") {
-        Some((scheme, _)) => Err(format!("a directory is wanted, not {scheme}://")),
-        None => Ok(PathBuf::from(text)),
-    }
-}
-
 /// Reads a selector.
 pub(super) fn selector(text: &str) -> Result<Selector, String> {
     text.parse().map_err(spoken)
