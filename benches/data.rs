@@ -33,8 +33,9 @@ fn main() {
         "SET session_replication_role = replica; \
          INSERT INTO tenant_acme.events (stream, stream_version, type, payload) \
          SELECT 's' || n % 1000, 1000 + n, 'thing.happened', jsonb_build_object('n', n, 'text', md5(n::text)) \
-         FROM generate_series(1, {rows}) AS n; VACUUM ANALYZE tenant_acme.events"
+         FROM generate_series(1, {rows}) AS n"
     ));
+    world.sql("VACUUM ANALYZE tenant_acme.events");
     let out = raw(&world, "COPY (SELECT * FROM tenant_acme.events) TO STDOUT", "out.copy", true);
     let bytes = fs::metadata(world.path("out.copy")).unwrap().len();
     world.sql("CREATE TABLE raw (LIKE tenant_acme.events INCLUDING ALL)");

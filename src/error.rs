@@ -171,6 +171,16 @@ impl Error {
         self
     }
 
+    /// What to do next: what was said, otherwise what is always worth a try after such a failure.
+    pub fn advice(&self) -> Vec<String> {
+        match (self.hints.as_slice(), self.code) {
+            ([], Code::Permission) => {
+                vec!["see what the operator may do, and lacks: tenantctl doctor".to_owned()]
+            }
+            (said, _) => said.to_vec(),
+        }
+    }
+
     /// Adds the server's own words.
     #[must_use]
     pub fn answered(mut self, answer: ServerAnswer) -> Self {

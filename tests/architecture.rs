@@ -18,12 +18,15 @@ const LAYERS: [&[&str]; 9] = [
 ];
 
 /// Crates that only one layer may name.
-const OWNED: [(&str, &str); 12] = [
+const OWNED: [(&str, &str); 15] = [
     ("tokio_postgres", "pg"),
     ("deadpool_postgres", "pg"),
     ("native_tls", "pg"),
     ("flate2", "archive"),
     ("tar", "archive"),
+    ("object_store", "archive"),
+    ("reqwest", "archive"),
+    ("hmac", "archive"),
     ("refinery", "pg"),
     ("refinery_core", "pg"),
     ("indicatif", "output"),

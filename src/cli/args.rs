@@ -204,14 +204,6 @@ pub(super) fn tenant(text: &str) -> Result<TenantId, String> {
     TenantId::new(text).map_err(spoken)
 }
 
-/// Reads a path of this machine; a URL is none that anybody means.
-pub(super) fn local_path(text: &str) -> Result<PathBuf, String> {
-    match text.split_once("://") {
-        Some((scheme, _)) => Err(format!("a directory is wanted, not {scheme}://")),
-        None => Ok(PathBuf::from(text)),
-    }
-}
-
 /// Reads a selector.
 pub(super) fn selector(text: &str) -> Result<Selector, String> {
     text.parse().map_err(spoken)
@@ -226,11 +218,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 
 /// Reads a duration in which days may be meant: `30d`, `12h`, `0s`.
 pub(super) fn days(text: &str) -> Result<Duration, String> {
+    let refused = || format!("{text:?} is no duration; write 30d, 12h or 0s");
     let Some(days) = text.strip_suffix('d') else {
-        return duration(text);
+        return duration(text).map_err(|_| refused());
     };
-    let days: u32 =
-        days.parse().map_err(|_| format!("{text:?} is no duration; write 30d or 12h"))?;
+    let days: u32 = days.parse().map_err(|_| refused())?;
     Ok(Duration::from_secs(u64::from(days) * 24 * 60 * 60))
 }
 

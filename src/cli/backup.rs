@@ -1,9 +1,8 @@
 //! `tenantctl backup`.
 
-use std::path::PathBuf;
-
 use super::app::App;
 use super::args;
+use crate::archive::Destination;
 use crate::model::tenant::TenantId;
 use crate::ops::{self, BackupOptions};
 use crate::report::Report;
@@ -17,9 +16,9 @@ pub(super) struct Args {
     /// The tenant's id
     #[arg(value_name = "ID", value_parser = args::tenant)]
     id: TenantId,
-    /// A directory that does not exist yet, or is empty
-    #[arg(short = 'O', long = "to", value_name = "DIR", value_parser = args::local_path)]
-    to: PathBuf,
+    /// A directory that does not exist yet, or `s3://bucket/key`
+    #[arg(short = 'O', long = "to", value_name = "DIR|URL")]
+    to: String,
     /// Go on where large objects would stay behind
     #[arg(long)]
     leave_large_objects: bool,
@@ -27,8 +26,12 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) async fn run(self, app: &App) -> anyhow::Result<Report> {
-        let options =
-            BackupOptions { to: self.to, leave_large_objects: self.leave_large_objects };
+        // What ends in .tar is a directory here: a dump is written by another program.
+        let to = match Destination::of(&self.to)? {
+            Destination::Tar(path) => Destination::Directory(path),
+            other => other,
+        };
+        let options = BackupOptions { to, leave_large_objects: self.leave_large_objects };
         app.with_fleet(async |cx| ops::backup(cx, &self.id, &options).await).await
     }
 }

@@ -70,6 +70,11 @@ pub(super) struct Typed<'a> {
 
 impl TypedConsent for Typed<'_> {
     fn given(&self, what: &Report, word: &str) -> Result<(), Error> {
-        ask(self.app, self.verb, word, what)
+        // For several tenants the word names the verb itself.
+        let command = match word.strip_prefix(self.verb) {
+            Some(_) => word.to_owned(),
+            None => format!("{} {word}", self.verb),
+        };
+        ask(self.app, &command, word, what)
     }
 }

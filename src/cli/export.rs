@@ -23,8 +23,8 @@ pub(super) struct Args {
     /// The tenant's id
     #[arg(value_name = "ID", value_parser = args::tenant)]
     id: TenantId,
-    /// Where: a directory, a file that ends in .tar, or - for a tar file on stdout
-    #[arg(short = 'O', long = "to", value_name = "DIR|FILE.tar|-")]
+    /// Where: a directory, a file that ends in .tar, `s3://bucket/key`, or - for a tar file on stdout
+    #[arg(short = 'O', long = "to", value_name = "DIR|FILE.tar|URL|-")]
     to: String,
     /// How rows are written
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
@@ -60,10 +60,7 @@ enum Method {
 
 impl Args {
     pub(super) async fn run(self, app: &App) -> anyhow::Result<Report> {
-        if let Some((scheme, _)) = self.to.split_once("://") {
-            return Err(unknown_scheme(scheme).into());
-        }
-        let to = Destination::of(&self.to);
+        let to = Destination::of(&self.to)?;
         let to_stdout = to == Destination::Stdout;
         if to_stdout {
             refuse_stdout(app)?;
@@ -93,13 +90,6 @@ impl Args {
         }
         Ok(Report::Text(String::new()))
     }
-}
-
-/// A URL is no name of a file that anybody means.
-fn unknown_scheme(scheme: &str) -> Error {
-    let what = format!("export to {scheme}://: archives are written to files and to stdout");
-    Error::new(Code::Usage, what)
-        .hint("send it on: tenantctl export ID -O - | whatever keeps your objects")
 }
 
 /// Stdout is the archive then, and nothing else.

@@ -16,7 +16,7 @@ use crate::report::Report;
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The archive that tenantctl export wrote
-    #[arg(value_name = "DIR|FILE.tar")]
+    #[arg(value_name = "DIR|FILE.tar|URL")]
     archive: String,
     /// The tenant's id; otherwise the one it had
     #[arg(long = "as", value_name = "ID", value_parser = args::tenant)]
@@ -28,7 +28,7 @@ pub(super) struct Args {
 impl Args {
     pub(super) async fn run(self, app: &App) -> anyhow::Result<Report> {
         let options = ImportOptions {
-            from: Source::of(&self.archive),
+            from: Source::of(&self.archive)?,
             as_id: self.as_id,
             fill: self.arriving.into(),
         };

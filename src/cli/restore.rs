@@ -1,10 +1,9 @@
 //! `tenantctl restore`.
 
-use std::path::PathBuf;
-
 use super::app::App;
 use super::args;
 use super::arriving::Arriving;
+use crate::archive::Source;
 use crate::model::tenant::TenantId;
 use crate::ops::{self, RestoreOptions};
 use crate::report::Report;
@@ -16,9 +15,9 @@ use crate::report::Report;
 /// dropped. A run that was interrupted is finished by the next.
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The directory that tenantctl backup wrote
-    #[arg(value_name = "DIR", value_parser = args::local_path)]
-    from: PathBuf,
+    /// What tenantctl backup wrote
+    #[arg(value_name = "DIR|URL")]
+    from: String,
     /// The tenant's id; otherwise the one it had
     #[arg(long = "as", value_name = "ID", value_parser = args::tenant)]
     as_id: Option<TenantId>,
@@ -35,7 +34,7 @@ pub(super) struct Args {
 impl Args {
     pub(super) async fn run(self, app: &App) -> anyhow::Result<Report> {
         let options = RestoreOptions {
-            from: self.from,
+            from: Source::of(&self.from)?,
             as_id: self.as_id,
             verify: self.verify,
             leave_large_objects: self.leave_large_objects,

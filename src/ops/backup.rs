@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::json;
@@ -35,8 +34,8 @@ const PLAN: &str = "-c enable_mergejoin=off";
 /// How a tenant is backed up.
 #[derive(Clone, Debug)]
 pub struct BackupOptions {
-    /// The directory that is written.
-    pub to: PathBuf,
+    /// Where: a directory, or object storage.
+    pub to: Destination,
     /// Whether large objects may stay behind, which belong to no schema.
     pub leave_large_objects: bool,
 }
@@ -69,17 +68,17 @@ pub async fn backup(
     let notes = judge(&snapshot, &tenant, options)?;
     let dump = Tool::find(Program::Dump, snapshot.server()).await.map_err(advised)?;
     let restore = Tool::find(Program::Restore, dump.major).await.map_err(advised)?;
-    let writer = Writer::begin(Destination::Directory(options.to.clone()))?;
+    let writer = Writer::begin(options.to.clone()).await?;
     let work = Work { cx, tenant: &tenant, session: &session, snapshot, dump, restore };
     let deed = Deed::new(cx, "backup", Some(id))
         .before(standing(&tenant))
-        .about(json!({"to": options.to.display().to_string()}));
+        .about(json!({"to": options.to.to_string()}));
     let log = log_session(cx).await?;
     if let Some(session) = &log {
         deed.start(session).await?;
     }
     let answer = work.write(writer).await.map_err(anyhow::Error::from).map(|written| {
-        let place = Some(options.to.display().to_string());
+        let place = Some(options.to.to_string());
         Report::Transferred(Box::new(written.told(tenant.clone(), place, notes, started)))
     });
     match &log {
@@ -136,7 +135,7 @@ struct Written {
 }
 
 impl Work<'_> {
-    async fn write(self, writer: Writer) -> Result<Written, Error> {
+    async fn write(self, mut writer: Writer) -> Result<Written, Error> {
         let Self { cx, tenant, session, snapshot, dump, restore } = self;
         let dumped = writer.file(DUMP)?;
         let schemas = schemas(&snapshot, tenant);
@@ -159,7 +158,7 @@ impl Work<'_> {
         cx.observer.on(&Event::Working { what: "counting the rows of the dump" });
         let rows = restore.count(dumped.again()?, &what, cx.interrupt).await?;
         refuse_other_rows(tenant, &manifest, &rows)?;
-        let (size, sha256) = dumped.settle().await?;
+        let (size, sha256) = writer.keep(DUMP, &dumped).await?;
         manifest.dump = Some(Dump {
             file: DUMP.to_owned(),
             size,
@@ -168,8 +167,8 @@ impl Work<'_> {
             extensions,
             large_objects,
         });
-        let written = writer.finish(manifest.to_bytes()).await?;
-        Ok(Written { manifest, tables, size: size + written })
+        let size = writer.finish(manifest.to_bytes()).await?;
+        Ok(Written { manifest, tables, size })
     }
 }
 
@@ -271,6 +270,8 @@ fn schemas(snapshot: &Snapshot<'_>, tenant: &Tenant) -> Vec<Ident> {
 fn arguments(tenant: &Tenant, schemas: &[Ident], moment: &str) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec![
         "--format=custom".into(),
+        // gzip at its fastest, as in an export.
+        "--compress=1".into(),
         // Rows stand under the name of the table that they are counted in.
         "--load-via-partition-root".into(),
         format!("--snapshot={moment}").into(),

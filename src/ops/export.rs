@@ -121,13 +121,19 @@ async fn write(
     manifest.made_at = snapshot.taken_at().to_owned();
     cx.observer.on(&Event::Working { what: "counting rows" });
     let counts = snapshot.count().await?;
-    let mut writer = Writer::begin(options.to.clone())?;
+    let mut writer = Writer::begin(options.to.clone()).await?;
     let mut tables = Vec::new();
-    for contents in &mut manifest.tables {
-        let name = contents.place(&placement.schema)?;
-        contents.rows = counts.get(&name).copied().unwrap_or_default();
-        let moved = table(cx, tenant, &snapshot, contents, options, &mut writer).await?;
-        tables.push(moved);
+    let written = async {
+        for contents in &mut manifest.tables {
+            let name = contents.place(&placement.schema)?;
+            contents.rows = counts.get(&name).copied().unwrap_or_default();
+            tables.push(table(cx, tenant, &snapshot, contents, options, &mut writer).await?);
+        }
+        Ok::<_, Error>(())
+    };
+    if let Err(error) = written.await {
+        writer.abandon().await;
+        return Err(error.into());
     }
     snapshot.close().await?;
     let size = writer.finish(manifest.to_bytes()).await?;

@@ -48,7 +48,7 @@ pub fn failure_human(error: &anyhow::Error, style: &Style) -> String {
             }
         }
     }
-    for hint in &typed.hints {
+    for hint in &typed.advice() {
         text.push_str(&indented(style, &style.attention("hint"), hint));
     }
     text

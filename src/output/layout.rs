@@ -1,10 +1,13 @@
 //! How answers are laid out: tables, and text that is broken at blanks.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use console::measure_text_width;
 
 use super::style::Style;
 use crate::model::migration::Version;
+
+/// So wide is a moment: 2026-01-02T03:04:05Z.
+const MOMENT: usize = 20;
 
 /// A table without lines, as wide as its content and no wider than the screen.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>, style: &Style) -> String {
@@ -14,11 +17,19 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>, style: &Style) -> S
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(u16::try_from(style.width).unwrap_or(80))
         .set_header(header.iter().map(|name| name.to_uppercase()));
+    // A moment is read as one.
+    let moment = |cell: &String| cell.len() == MOMENT && cell.contains('T') && cell.ends_with('Z');
+    let whole: Vec<bool> = (0..header.len())
+        .map(|at| rows.iter().all(|row| row.get(at).is_some_and(moment)))
+        .collect();
     for row in rows {
         table.add_row(row);
     }
-    for column in table.column_iter_mut() {
+    for (column, whole) in table.column_iter_mut().zip(whole) {
         column.set_padding((0, 2));
+        if whole {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     let mut text: String = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
     if let Some(end) = text.find('\n') {

@@ -83,7 +83,10 @@ fn plan(target: &LivedTarget, style: &Style) -> String {
         }
         text.push_str(&format!("{:>3}. {}\n", at + 1, step.what));
         for statement in &step.statements {
-            text.push_str(&format!("     {}\n", style.faint(&format!("{statement};"))));
+            let sql = hanging("     ", &format!("{statement};"), 7, style);
+            for line in sql.lines() {
+                text.push_str(&format!("{}\n", style.faint(line)));
+            }
         }
     }
     text.push_str(&format!("\n{}\n", count(target.steps.len(), "step")));

@@ -104,7 +104,8 @@ pub async fn migrate_at_once(
     decided: &Decided,
 ) -> Result<Vec<Version>, NotApplied> {
     let guard = Guard::Taken(LockKey::migrations(target.placement).number());
-    refinery::migrate_at_once(session.client(), &target.order(known, guard), decided).await
+    let order = Order { inherited: !session.is_untouched().await, ..target.order(known, guard) };
+    refinery::migrate_at_once(session.client(), &order, decided).await
 }
 
 /// Returns when everything that the session has committed would survive a crash, as far as the
@@ -157,6 +158,7 @@ impl<'a> Target<'a> {
             watcher: self.watcher,
             superuser: self.superuser,
             commit: self.commit,
+            inherited: true,
             repeatables: self.repeatables,
         }
     }

@@ -183,7 +183,7 @@ async fn process(client: &Client) -> Result<i32, Error> {
 
 /// The process that the server, or what speaks for it, named when the session began. The driver
 /// keeps it for cancelling and shows it to nobody, so it is asked to write such a request, to us.
-async fn told_process(client: &Client) -> io::Result<i32> {
+pub(super) async fn told_process(client: &Client) -> io::Result<i32> {
     let (mut ours, theirs) = tokio::io::duplex(64);
     let token = client.cancel_token();
     let written = token.cancel_query_raw(theirs, InClear);

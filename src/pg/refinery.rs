@@ -111,6 +111,8 @@ pub(super) struct Order<'a> {
     pub(super) superuser: bool,
     /// When the transaction counts as committed, where it takes its lock itself.
     pub(super) commit: Commit,
+    /// Whether somebody else may have left something in the session.
+    pub(super) inherited: bool,
 }
 
 /// Repeatable files to apply to one schema.
@@ -301,7 +303,9 @@ impl<'t> SchemaTarget<'t> {
         let (files, records): (Vec<&str>, Vec<&str>) = pairs.into_iter().unzip();
         let mut message = Message::default();
         if let Guard::Taken(key) = self.order.guard {
-            message.add(Part::Ours, forget(self.order.superuser));
+            if self.order.inherited {
+                message.add(Part::Ours, forget(self.order.superuser));
+            }
             if self.order.commit == Commit::Deferred {
                 message.add(Part::Ours, "SET LOCAL synchronous_commit = off");
             }

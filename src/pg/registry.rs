@@ -149,6 +149,7 @@ async fn migrate(session: &Session, set: &MigrationSet) -> Result<(), Error> {
         watcher: None,
         superuser: true,
         commit: refinery::Commit::Durable,
+        inherited: true,
         repeatables: refinery::Repeating::default(),
     };
     let decided = Decided::new(&files, history.as_ref(), None).await?;

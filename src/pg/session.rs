@@ -8,11 +8,11 @@ use std::sync::Arc;
 use super::answer::failed;
 use super::cancel::Canceller;
 use super::connect::Connector;
-use super::pooler::{Pooler, Route};
+use super::pooler::{Pooler, Route, told_process};
 use super::servers::CLEAN;
 use crate::error::Error;
 use crate::model::ident::Ident;
-use crate::model::pooling::Operation;
+use crate::model::pooling::{Operation, Pooling};
 use crate::model::tenant::ClusterName;
 
 /// A connection to one database of one cluster. Dropping it gives it back to its pool, or ends it.
@@ -61,12 +61,18 @@ impl Session {
         self.connector.canceller(self.client())
     }
 
-    /// The server's side of this session.
+    /// The server's side of this session. Of a session of its own the server has named the process
+    /// when it began, and nobody is asked: whether it may take any identity is then assumed.
     ///
     /// # Errors
     ///
     /// Any failure of the session.
     pub async fn backend(&self) -> Result<Backend, Error> {
+        if self.is_untouched().await
+            && let Ok(pid) = told_process(self.client()).await
+        {
+            return Ok(Backend { pid, superuser: true });
+        }
         let row = self
             .client()
             .query_typed_one(
@@ -77,6 +83,12 @@ impl Session {
             .await
             .map_err(|error| failed(error, "ask a session for its process"))?;
         Ok(Backend { pid: row.get(0), superuser: row.get(1) })
+    }
+
+    /// Whether it is one process of the server, which nobody has had before and nobody will.
+    pub(super) async fn is_untouched(&self) -> bool {
+        matches!(self.held, Held::Own(_))
+            && self.pooler().await.is_ok_and(|pooler| pooler.pooling == Pooling::None)
     }
 
     /// Leaves nothing of what was done on the session: no role, setting, lock or temporary object.

@@ -237,7 +237,7 @@ impl From<&Error> for Failure {
             line: error.location.as_ref().map(|location| location.line),
             column: error.location.as_ref().map(|location| location.column),
             details,
-            hints: error.hints.clone(),
+            hints: error.advice(),
         }
     }
 }

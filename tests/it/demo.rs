@@ -78,7 +78,10 @@ fn people_read_a_story_and_quiet_ones_its_end() {
         assert!(text.contains(line), "{line}{text}");
     }
     assert!(!text.contains('\u{1b}'), "{text}");
-    assert_eq!(story.stderr(), "");
+    // Who waits for long on a busy machine is told that it goes on.
+    let told: Vec<&str> =
+        story.stderr().lines().filter(|line| !line.starts_with("still working")).collect();
+    assert_eq!(told, Vec::<&str>::new());
     let quiet = world.run(["demo", "--quiet"]).ok();
     assert!(quiet.stdout().starts_with("  4 tenants in 3 models"), "{}", quiet.stdout());
 }

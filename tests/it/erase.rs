@@ -150,6 +150,8 @@ fn a_whole_tenant_is_erased_at_once_and_leaves_a_receipt() {
         assert_eq!(dry["targets"][0]["status"], "pending", "{dry:#}");
         let unasked = world.run(["erase", "acme"]).code(4);
         assert!(unasked.stderr().contains("--yes"), "{}", unasked.transcript());
+        let lost = world.run(["erase", "acme", "--yes", "--receipt", "no/such/place.json"]).code(1);
+        assert!(lost.stderr().contains("--receipt PATH"), "{}", lost.transcript());
         world.run(["hold", "set", "acme", "--reason", "case 12"]).ok();
         let held = world.run(["erase", "acme", "--yes"]).code(4);
         assert!(

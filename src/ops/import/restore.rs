@@ -1,6 +1,5 @@
 //! A tenant that `pg_dump` has written down: restored beside, compared, and made a tenant again.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -27,8 +26,8 @@ use crate::report::{Drill, Report, Restored};
 /// What is restored.
 #[derive(Clone, Debug)]
 pub struct RestoreOptions {
-    /// The directory that `backup` wrote.
-    pub from: PathBuf,
+    /// What `backup` wrote.
+    pub from: Source,
     /// Under which id; the one of the backup without it.
     pub as_id: Option<TenantId>,
     /// Whether it is only tried: restored beside, compared, dropped.
@@ -48,7 +47,7 @@ pub struct RestoreOptions {
 /// [`import`](super::import).
 pub async fn restore(cx: &Context<'_>, options: &RestoreOptions) -> anyhow::Result<Report> {
     let started = Instant::now();
-    let reader = Reader::open(&Source::Path(options.from.clone())).await?;
+    let reader = Reader::open(&options.from).await?;
     let manifest = reader.manifest();
     let Some(dump) = &manifest.dump else {
         let what = format!("restore {}: it is an export, and no backup", reader.place());

@@ -72,7 +72,13 @@ async fn one(
                 ([], None) => None,
                 ([], Some(reason)) => {
                     let what = format!("clear the hold of tenant {id}: none is for {reason:?}");
-                    return Err(told_holds(Error::new(Code::NotFound, what), &before.holds).into());
+                    let error = Error::new(Code::NotFound, what);
+                    let error = if before.holds.is_empty() {
+                        error.hint("nothing holds it")
+                    } else {
+                        told_holds(error, &before.holds)
+                    };
+                    return Err(error.into());
                 }
                 _ => {
                     let what =

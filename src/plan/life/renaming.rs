@@ -238,29 +238,37 @@ impl Renaming {
     /// What was issued and given goes along; under a new name there was nobody.
     fn issued(&self) -> Vec<Sql> {
         let (from, to) = (&self.house.tenant, &self.to);
-        let cluster = Literal(from.placement.cluster.as_str());
-        let mut statements = Vec::new();
-        for (old, new) in self.pairs() {
-            let (old, new) = (Literal(old.as_str()), Literal(new.as_str()));
-            let here = sql!("tenantctl.credentials WHERE cluster = {}", cluster);
-            statements.push(sql!("DELETE FROM {} AND login = {}", here, new));
-            for column in [sql!("login"), sql!("role")] {
-                statements.push(sql!(
-                    "UPDATE tenantctl.credentials SET {} = {} WHERE cluster = {} AND {} = {}",
-                    column,
-                    new,
-                    cluster,
-                    column,
-                    old
-                ));
-            }
+        let (was, is) = (Literal(from.id.as_str()), Literal(to.id.as_str()));
+        let mut statements = vec![
+            sql!("DELETE FROM tenantctl.limits WHERE tenant = {}", is),
+            sql!("UPDATE tenantctl.limits SET tenant = {} WHERE tenant = {}", is, was),
+        ];
+        // The owner logs in nowhere.
+        let own = |(old, _): &&(Ident, Ident)| *old != from.owner;
+        let pairs: Vec<&(Ident, Ident)> = self.pairs().filter(own).collect();
+        if pairs.is_empty() {
+            return statements;
         }
-        let (old, new) = (Literal(from.id.as_str()), Literal(to.id.as_str()));
-        statements.push(sql!("DELETE FROM tenantctl.limits WHERE tenant = {}", new));
+        let cluster = Literal(from.placement.cluster.as_str());
+        let name = |name: &Ident| sql!("{}", Literal(name.as_str()));
+        let new: Vec<Sql> = pairs.iter().map(|(_, new)| name(new)).collect();
+        let old: Vec<Sql> = pairs.iter().map(|(old, _)| name(old)).collect();
+        let called = |column: Sql| {
+            let when = |(old, new): &&(Ident, Ident)| sql!("WHEN {} THEN {}", name(old), name(new));
+            let cases: Vec<Sql> = pairs.iter().map(when).collect();
+            sql!("{} = CASE {} {} ELSE {} END", column, column, Sql::joined(&cases, " "), column)
+        };
         statements.push(sql!(
-            "UPDATE tenantctl.limits SET tenant = {} WHERE tenant = {}",
-            new,
-            old
+            "DELETE FROM tenantctl.credentials WHERE cluster = {} AND login IN ({})",
+            cluster,
+            Sql::joined(&new, ", ")
+        ));
+        statements.push(sql!(
+            "UPDATE tenantctl.credentials SET {}, {} WHERE cluster = {} AND login IN ({})",
+            called(sql!("login")),
+            called(sql!("role")),
+            cluster,
+            Sql::joined(&old, ", ")
         ));
         statements
     }

@@ -159,8 +159,12 @@ async fn within(session: &Session, found: &mut Found) -> Result<(), Error> {
         }
         Isolation::Schema => {
             found.schemas = purge::own_schemas(session, house).await?;
-            let mut outside = purge::dependents(session, &found.schemas).await?;
-            outside.extend(purge::strays(session, house, &found.schemas).await?);
+            let outside = life::within(session, async || {
+                let mut outside = purge::dependents(session, &found.schemas).await?;
+                outside.extend(purge::strays(session, house, &found.schemas).await?);
+                Ok(outside)
+            })
+            .await?;
             if !outside.is_empty() {
                 let what = format!(
                     "remove tenant {}: with its schema would fall {}",

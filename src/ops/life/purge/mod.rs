@@ -123,6 +123,9 @@ async fn look(
     let Step::To(_) = step(&tenant.id, &life, wish)? else {
         return Ok(Seen { life, found: None, target });
     };
+    if !options.life.dry_run {
+        receipt::refuse_lost(&receipt::path(options.receipt.as_ref(), &tenant), &tenant)?;
+    }
     let found = find(cx, control, tenant).await?;
     target.to = State::Purged;
     target.steps = found.steps();
@@ -144,7 +147,6 @@ async fn one(
         lock.release().await?;
         return Ok(target);
     };
-    receipt::refuse_taken(&receipt::path(options.receipt.as_ref(), &found.house.tenant), &found)?;
     if !matches!(life.state, State::Deleting | State::Deleted) {
         // The lock is ours already; the same steps as `delete --grace 0s`.
         let verb = LifeVerb::Delete(Duration::ZERO);

@@ -25,28 +25,41 @@ pub(super) fn path(asked: Option<&PathBuf>, tenant: &Tenant) -> PathBuf {
     }
 }
 
-/// Refuses to write over anything that is not an earlier receipt of the same tenant.
+/// Refuses to begin what no receipt could be written of: it would stand over something else than an
+/// earlier receipt of the same tenant, or in a place where nothing can be written.
 ///
 /// # Errors
 ///
-/// [`Code::Refused`] when it is something else, [`Code::Io`] when nobody can tell.
-pub(super) fn refuse_taken(path: &Path, found: &Found) -> Result<(), Error> {
+/// [`Code::Refused`] when it is something else, [`Code::Io`] when it cannot be written.
+pub(super) fn refuse_lost(path: &Path, tenant: &Tenant) -> Result<(), Error> {
+    let elsewhere = "name another place: --receipt PATH";
+    tempfile::NamedTempFile::new_in(directory(path)).map_err(|error| {
+        Error::new(Code::Io, format!("write the receipt to {}", path.display()))
+            .because(error)
+            .hint(elsewhere)
+    })?;
     let text = match std::fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => {
-            return Err(Error::new(Code::Io, format!("read {}", path.display())).because(error));
+            return Err(Error::new(Code::Io, format!("read {}", path.display()))
+                .because(error)
+                .hint(elsewhere));
         }
     };
     let earlier: Option<Receipt> = serde_json::from_slice(&text).ok();
-    if earlier.is_some_and(|receipt| receipt.uuid == found.house.tenant.uuid.to_string()) {
+    if earlier.is_some_and(|receipt| receipt.uuid == tenant.uuid.to_string()) {
         return Ok(());
     }
     Err(Error::new(
         Code::Refused,
         format!("write the receipt to {}: it is there already", path.display()),
     )
-    .hint("name another file: --receipt FILE"))
+    .hint(elsewhere))
+}
+
+fn directory(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Writes the receipt, whole or not at all.
@@ -97,7 +110,9 @@ pub(super) async fn write(
     let file = path(asked, tenant);
     let document = receipt.document();
     keep(&file, &document).map_err(|error| {
-        Error::new(Code::Io, format!("write {}", file.display())).because(error)
+        Error::new(Code::Io, format!("write the receipt to {}", file.display()))
+            .because(error)
+            .hint("everything is removed: the same command with another --receipt PATH writes it")
     })?;
     let sha256: String =
         Sha256::digest(&document).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -105,8 +120,7 @@ pub(super) async fn write(
 }
 
 fn keep(file: &Path, document: &str) -> std::io::Result<()> {
-    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let mut temporary = tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))?;
+    let mut temporary = tempfile::NamedTempFile::new_in(directory(file))?;
     temporary.write_all(document.as_bytes())?;
     temporary.as_file().sync_all()?;
     temporary.persist(file)?;
