@@ -92,7 +92,6 @@ fn revoke(
     }
 }
 
-/// The tenants' own grounds on which the default works: its schema's, or all that its owner has.
 /// Privileges that no policy filters, as SQL spells them.
 fn keywords(privileges: Privileges) -> Sql {
     let words: Vec<Sql> = privileges
@@ -107,6 +106,7 @@ fn keywords(privileges: Privileges) -> Sql {
     Sql::joined(&words, ", ")
 }
 
+/// The tenants' own grounds on which the default works: its schema's, or all that its owner has.
 fn grounds<'s, 'a>(survey: &'s Survey<'a>, default: &DefaultPrivilege) -> Vec<&'s Territory<'a>> {
     match default.schema {
         Some(schema) => survey.ground(schema).into_iter().collect(),
