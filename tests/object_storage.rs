@@ -16,8 +16,6 @@ mod store;
 use harness::{Invocation, Model, World, catalog};
 use store::{Store, Trouble};
 
-const SECRET: &str = "a-secret-key";
-
 fn with(world: &World, store: &Store, args: &[&str]) -> Invocation {
     world
         .tenantctl(args)
@@ -25,7 +23,7 @@ fn with(world: &World, store: &Store, args: &[&str]) -> Invocation {
         .env("AWS_ALLOW_HTTP", "true")
         .env("AWS_REGION", "eu-test-1")
         .env("AWS_ACCESS_KEY_ID", store::KEY)
-        .env("AWS_SECRET_ACCESS_KEY", SECRET)
+        .env("AWS_SECRET_ACCESS_KEY", store::SECRET)
 }
 
 /// Rows that make more than one part of an upload.
@@ -115,7 +113,10 @@ fn what_is_refused_leaves_nothing_and_tells_no_secret() {
     assert_eq!((store.uploads(), store.keys()), (0, Vec::new()), "{:?}", store.requests());
     store.trouble(Trouble::None);
     let stranger = with(&world, &store, &export).env("AWS_ACCESS_KEY_ID", "stranger").run().code(1);
-    assert!(!stranger.transcript().contains(SECRET), "{}", stranger.transcript());
+    assert!(!stranger.transcript().contains(store::SECRET), "{}", stranger.transcript());
+    let forged =
+        with(&world, &store, &export).env("AWS_SECRET_ACCESS_KEY", "guessed").run().code(1);
+    assert!(!forged.transcript().contains("guessed"), "{}", forged.transcript());
     let plain = with(&world, &store, &export).env("AWS_ALLOW_HTTP", "false").run().code(1);
     assert!(plain.stderr().contains("AWS_ALLOW_HTTP"), "{}", plain.transcript());
     assert_eq!(store.keys(), Vec::<String>::new());

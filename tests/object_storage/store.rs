@@ -6,8 +6,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::{Digest as _, Sha256};
+
 /// The access key that it knows.
 pub const KEY: &str = "access-key";
+
+/// What goes with it.
+pub const SECRET: &str = "a-secret-key";
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,6 +97,8 @@ impl Store {
 
 struct Request {
     method: String,
+    /// As it was sent, and signed.
+    path: String,
     key: String,
     query: BTreeMap<String, String>,
     headers: BTreeMap<String, String>,
@@ -135,7 +143,8 @@ fn read(client: &TcpStream) -> Option<Request> {
         .map(|part| part.split_once('=').unwrap_or((part, "")))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    Some(Request { method, key: decoded(path.trim_start_matches('/')), query, headers, body })
+    let key = decoded(path.trim_start_matches('/'));
+    Some(Request { method, path: path.to_owned(), key, query, headers, body })
 }
 
 fn decoded(text: &str) -> String {
@@ -157,6 +166,46 @@ fn decoded(text: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn keyed(key: &[u8], data: &str) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+    mac.update(data.as_bytes());
+    mac.finalize().into_bytes().to_vec()
+}
+
+/// Whether the request carries Signature Version 4 of whoever knows the secret.
+fn is_signed(request: &Request) -> bool {
+    let header = |name: &str| request.headers.get(name).cloned().unwrap_or_default();
+    let given = header("authorization");
+    let field = |name: &str| {
+        let value = given.split_once(name).map_or("", |(_, rest)| rest);
+        value.split(',').next().unwrap_or_default().to_owned()
+    };
+    let (names, signature) = (field("SignedHeaders="), field("Signature="));
+    let scope = field(&format!("Credential={KEY}/"));
+    let parts: Vec<&str> = scope.split('/').collect();
+    let [date, region, service, end] = parts[..] else { return false };
+    let body = header("x-amz-content-sha256");
+    if body != "UNSIGNED-PAYLOAD" && body != hex(&Sha256::digest(&request.body)) {
+        return false;
+    }
+    let query: Vec<String> =
+        request.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let headers: String =
+        names.split(';').map(|name| format!("{name}:{}\n", header(name))).collect();
+    let (method, path, query) = (&request.method, &request.path, query.join("&"));
+    let canonical = format!("{method}\n{path}\n{query}\n{headers}\n{names}\n{body}");
+    let digest = hex(&Sha256::digest(canonical.as_bytes()));
+    let text = format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{digest}", header("x-amz-date"));
+    let key = [date, region, service, end]
+        .into_iter()
+        .fold(format!("AWS4{SECRET}").into_bytes(), |key, part| keyed(&key, part));
+    signature == hex(&keyed(&key, &text))
+}
+
 type Answer = (&'static str, Vec<(&'static str, String)>, Vec<u8>);
 
 fn refusal(status: &'static str, code: &str) -> Answer {
@@ -171,7 +220,7 @@ fn done(body: String) -> Answer {
 
 impl Shelf {
     fn answer(&mut self, request: &Request) -> Answer {
-        let Request { method, key, query, headers, body } = request;
+        let Request { method, key, query, headers, body, .. } = request;
         let asked: Vec<String> =
             query.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let asked = if asked.is_empty() { String::new() } else { format!("?{}", asked.join("&")) };
@@ -180,9 +229,8 @@ impl Shelf {
             self.trouble = Trouble::Busy(left - 1);
             return refusal("503 Slow Down", "SlowDown");
         }
-        let signed = format!("AWS4-HMAC-SHA256 Credential={KEY}/");
-        if !headers.get("authorization").is_some_and(|given| given.starts_with(&signed)) {
-            return refusal("403 Forbidden", "InvalidAccessKeyId");
+        if !is_signed(request) {
+            return refusal("403 Forbidden", "SignatureDoesNotMatch");
         }
         match (method.as_str(), query.get("uploadId"), query.get("partNumber")) {
             ("PUT", Some(upload), Some(part)) => {
