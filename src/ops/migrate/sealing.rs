@@ -70,14 +70,17 @@ impl Run<'_, '_> {
     /// Waits until everything that was committed on a seat is safe, and tells.
     pub(super) async fn seal(&self, queue: &Queue, seat: &Seat) {
         let units = seat.unsealed.take();
-        if units.is_empty() {
+        let Some((first, _)) = units.first() else {
             return;
-        }
+        };
+        // A standby that is waited for may be gone: whoever asks twice to stop is heard here as well.
+        self.seats.works_on(seat.number, Some(*first));
         let mut sealed = pg::make_durable(&seat.session).await;
         if sealed.as_ref().is_err_and(|error| error.answer.is_some()) {
             // The user may have cancelled it instead of a migration.
             sealed = pg::make_durable(&seat.session).await;
         }
+        self.seats.works_on(seat.number, None);
         match sealed {
             Ok(()) => {
                 for (unit, ended) in units {
