@@ -25,8 +25,8 @@ use crate::model::ident::Ident;
 use crate::model::layout::HISTORY_TABLE;
 use crate::model::migration::{Applied, History, Migration, MigrationSet, Repeatable, Version};
 use crate::sql;
-use crate::sql::Sql;
 use crate::sql::position::Position;
+use crate::sql::{Literal, Sql};
 
 /// A set as refinery knows it, made once for all schemas that get it.
 #[derive(Debug)]
@@ -153,10 +153,8 @@ impl NotApplied {
 enum Part {
     /// Statements of our own.
     Ours,
-    /// Takes the schema's lock.
+    /// Takes the schema's lock, and checks that what the history was read to end with is there.
     Lock,
-    /// Checks that what the history was read to end with is there.
-    Unmoved,
     /// Records files: it fails where one is recorded by now.
     Record,
     /// A file, by its place among those pending.
@@ -310,15 +308,13 @@ impl<'t> SchemaTarget<'t> {
                 message.add(Part::Ours, "SET LOCAL synchronous_commit = off");
             }
             message.add(Part::Ours, self.setup.as_str());
-            message.add(Part::Lock, lock(key).as_str());
+            let lock = self.newest().map_or_else(|| lock(key), |newest| self.lock_at(key, newest));
+            message.add(Part::Lock, lock.as_str());
         } else {
             message.add(Part::Ours, self.setup.as_str());
         }
         if let Some(create) = &self.create_history {
             message.add(Part::Ours, create);
-        }
-        if let (Guard::Taken(_), Some(newest)) = (self.order.guard, self.newest()) {
-            message.add(Part::Unmoved, self.unmoved(newest).as_str());
         }
         for record in records {
             message.add(Part::Record, record);
@@ -373,11 +369,11 @@ impl<'t> SchemaTarget<'t> {
             };
             match part {
                 Part::Lock if is(SqlState::INVALID_TEXT_REPRESENTATION) => CarryError::Busy,
-                Part::Unmoved if is(SqlState::DIVISION_BY_ZERO) => CarryError::Moved,
+                Part::Lock if is(SqlState::DIVISION_BY_ZERO) => CarryError::Moved,
                 Part::Record if is(SqlState::UNIQUE_VIOLATION) => CarryError::Moved,
                 Part::File(at) => CarryError::File { at, done, before, error },
                 Part::Repeatable(at) => CarryError::Repeatable { at, done, before, error },
-                Part::Lock | Part::Unmoved | Part::Record | Part::Ours => CarryError::Ours(error),
+                Part::Lock | Part::Record | Part::Ours => CarryError::Ours(error),
             }
         })
     }
@@ -389,16 +385,21 @@ impl<'t> SchemaTarget<'t> {
         known.max(applied)
     }
 
-    /// Fails when the version that the history was read to end with is not there any more: under the
-    /// lock, so it stays. A key is looked up, which costs a third of what any query of the table
-    /// would: nothing is written, and what is returned for a row that were is no number.
-    fn unmoved(&self, newest: Version) -> Sql {
+    /// Takes the schema's lock, and fails when the version that the history was read to end with is
+    /// not there any more: under the lock, so it stays.
+    ///
+    /// The value is worked out, and with it the lock taken, before its key is looked up, which sees
+    /// whatever is committed by then and costs a third of what any query of the table would. Nothing
+    /// is written, and what is returned for a row that were is no number.
+    fn lock_at(&self, key: i64, newest: Version) -> Sql {
         sql!(
-            "INSERT INTO {}.refinery_schema_history (version) VALUES ({}) \
+            "INSERT INTO {}.refinery_schema_history (version) VALUES \
+             ((CASE WHEN pg_catalog.pg_try_advisory_xact_lock({}) THEN {} ELSE 'busy' END)::pg_catalog.int8) \
              ON CONFLICT (version) DO NOTHING \
              RETURNING 1 OPERATOR(pg_catalog./) (version OPERATOR(pg_catalog.-) version)",
             self.order.schema,
-            newest.0
+            key,
+            Literal(&newest.0.to_string())
         )
     }
 

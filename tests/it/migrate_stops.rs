@@ -206,8 +206,11 @@ fn waves(up: &Outcome) -> Vec<(String, Vec<String>)> {
                 waves.push((text("name"), Vec::new()));
             }
             "target_started" => {
-                waves.last_mut().unwrap().1.push(text("target"));
                 working.push(text("target"));
+                // Within a wave nobody is promised to be first.
+                let begun = &mut waves.last_mut().unwrap().1;
+                begun.push(text("target"));
+                begun.sort();
             }
             "target" => working.retain(|target| *target != text("tenant")),
             _ => {}

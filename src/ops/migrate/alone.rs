@@ -72,15 +72,14 @@ impl Run<'_, '_> {
                         Err(error) => return Ended::failed(error),
                     }
                 }
-                if let Some(ended) = self.decide_anew(at, history) {
+                if let Some(ended) = self.decide_anew(at, history.into()) {
                     return ended;
                 }
             }
             Err(error) if error.code == Code::NotFound => return Ended::Missing,
             Err(error) => return Ended::failed(error),
         }
-        let lint = self.lint(&self.units.borrow()[at]);
-        if let Err(error) = lint {
+        if let Err(error) = self.judge(at) {
             return Ended::failed(error);
         }
         if let Err(error) = self.journal.begin(self).await {
@@ -210,7 +209,7 @@ impl Run<'_, '_> {
                     let history = pg::history(session, &brief.placement.schema).await;
                     if let Ok(history) = history {
                         let from = self.units.borrow()[at].from;
-                        if let Some(ended) = self.decide_anew(at, history) {
+                        if let Some(ended) = self.decide_anew(at, history.into()) {
                             return ended;
                         }
                         self.units.borrow_mut()[at].from = from;

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use futures_util::future::{Either, join, join_all, select};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
+use super::ahead::Ahead;
 use super::run::{LOOK, Run};
 use super::sealing::Unsealed;
-use super::targets::Known;
+use super::targets::{Found, Known};
 use crate::error::{Code, Error};
 use crate::model::count;
 use crate::model::ident::Ident;
@@ -102,6 +103,31 @@ impl Queue {
         waiting.remove(at).map(|(unit, _)| unit)
     }
 
+    /// The first of those that may begin now, as long as they fit, and so many at most.
+    pub(super) fn take_first(&self, most: usize, fits: impl Fn(usize) -> bool) -> Vec<usize> {
+        let mut waiting = self.0.borrow_mut();
+        let now = Instant::now();
+        let number = waiting
+            .iter()
+            .take(most)
+            .take_while(|(unit, ready)| *ready <= now && fits(*unit))
+            .count();
+        waiting.drain(..number).map(|(unit, _)| unit).collect()
+    }
+
+    /// Gives back what was taken and not begun, for whoever comes first.
+    fn give_back(&self, units: VecDeque<usize>) {
+        let now = Instant::now();
+        let mut waiting = self.0.borrow_mut();
+        for unit in units.into_iter().rev() {
+            waiting.push_front((unit, now));
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
     fn put_back(&self, unit: usize, after: Duration) {
         self.0.borrow_mut().push_back((unit, Instant::now() + after));
     }
@@ -136,8 +162,16 @@ pub(super) struct Seat {
     pub(super) unsealed: Unsealed,
 }
 
+/// What came back of what is on its way on a session.
+pub(super) enum Flown {
+    /// A message for one unit.
+    Landed(Landed),
+    /// A question for the histories of several.
+    Read(Vec<usize>, Found),
+}
+
 /// What came of a message.
-struct Landed {
+pub(super) struct Landed {
     unit: usize,
     ended: Ended,
     /// Whether the session was lost.
@@ -176,16 +210,23 @@ impl Run<'_, '_> {
         let mut used = 0;
         let mut flying = FuturesUnordered::new();
         let mut in_flight = 1;
+        let mut ahead = Ahead::default();
         loop {
-            while flying.len() < in_flight && self.may_begin() {
+            while flying.len() - usize::from(ahead.is_reading) < in_flight && self.may_begin() {
                 let here = seat.as_ref().filter(|_| used < RETIRE_AFTER);
                 let idle = flying.is_empty();
                 let fits = |unit| idle || self.may_join(unit, here.map(|seat| &seat.database));
-                let Some(unit) = queue.take(fits) else {
+                let next = match ahead.ready.front() {
+                    Some(unit) if fits(*unit) => ahead.ready.pop_front(),
+                    None if !ahead.is_reading => queue.take(fits),
+                    _ => None,
+                };
+                let Some(unit) = next else {
                     break;
                 };
-                let placement = self.begin(unit);
-                if self.is_alone(unit) {
+                let is_told = self.is_told(unit);
+                let placement = if is_told { self.placement(unit) } else { self.begin(unit) };
+                if !is_told && self.is_alone(unit) {
                     self.give_up(queue, seat.take(), used).await;
                     used = 0;
                     let ended = self.attempt_alone(unit).await;
@@ -202,6 +243,7 @@ impl Run<'_, '_> {
                         Err(error) if error.code == Code::Unreachable && at_work.get() > 1 => {
                             log::info!("a lane on {cluster} ends: {error}");
                             queue.put_back(unit, Duration::ZERO);
+                            queue.give_back(ahead.ready);
                             at_work.set(at_work.get() - 1);
                             return;
                         }
@@ -212,20 +254,57 @@ impl Run<'_, '_> {
                         }
                     }
                 }
-                if let Some(seat) = &seat {
-                    used += 1;
-                    if flying.is_empty() {
-                        self.seats.works_on(seat.number, Some(unit));
-                    }
-                    let commit = self.commit(unit, queue, seat, (flying.len(), in_flight));
-                    flying.push(self.fly(unit, Rc::clone(seat), commit));
+                let Some(seat) = &seat else {
+                    continue;
+                };
+                if flying.is_empty() {
+                    self.seats.works_on(seat.number, Some(unit));
+                }
+                if is_told {
+                    let room = RETIRE_AFTER - used.min(RETIRE_AFTER);
+                    let mut units = vec![unit];
+                    units.extend(self.take_told(queue, &seat.database, at_work.get(), room));
+                    ahead.is_reading = true;
+                    flying.push(Either::Left(self.read_ahead(units, Rc::clone(seat))));
+                    continue;
+                }
+                used += 1;
+                let on_their_way = flying.len() - usize::from(ahead.is_reading);
+                let last = queue.is_empty() && ahead.ready.is_empty() && !ahead.is_reading;
+                let due = last || in_flight < IN_FLIGHT;
+                let commit = self.commit(unit, seat, due, on_their_way);
+                flying.push(Either::Right(self.fly(unit, Rc::clone(seat), commit)));
+            }
+            if let Some(seat) = seat.as_ref().filter(|_| ahead.is_low() && self.may_begin()) {
+                let room = RETIRE_AFTER.saturating_sub(used + ahead.ready.len());
+                let units = self.take_told(queue, &seat.database, at_work.get(), room);
+                if !units.is_empty() {
+                    ahead.is_reading = true;
+                    flying.push(Either::Left(self.read_ahead(units, Rc::clone(seat))));
                 }
             }
             match flying.next().await {
-                Some(Landed { unit, ended, lost, took, commit }) => {
+                Some(Flown::Read(units, found)) => {
+                    ahead.is_reading = false;
+                    let lost = self.learn(queue, units, found, &mut ahead.ready);
+                    if let Some(seat) = &seat {
+                        if lost {
+                            used = RETIRE_AFTER;
+                            self.look_after(queue, seat).await;
+                        }
+                        if flying.is_empty() {
+                            self.seats.works_on(seat.number, None);
+                        }
+                    }
+                }
+                Some(Flown::Landed(Landed { unit, ended, lost, took, commit })) => {
                     // Who wants to stop at the first failure wants nothing to be sent behind it.
                     let quick = took <= QUICK && !self.options.stop_on_error;
                     in_flight = if quick { IN_FLIGHT } else { 1 };
+                    if !quick {
+                        // Another lane may come to them sooner.
+                        queue.give_back(std::mem::take(&mut ahead.ready));
+                    }
                     let Some(seat) = &seat else {
                         self.land(queue, unit, ended);
                         continue;
@@ -259,16 +338,9 @@ impl Run<'_, '_> {
     ///
     /// A pooler may lend several processes of the server in turn, so nothing that one of them is
     /// waited for says anything about another. Repeatable files have no history to ask.
-    fn commit(
-        &self,
-        at: usize,
-        queue: &Queue,
-        seat: &Seat,
-        (on_their_way, in_flight): (usize, usize),
-    ) -> Commit {
-        let due = !seat.own
-            || in_flight < IN_FLIGHT
-            || queue.is_empty()
+    fn commit(&self, at: usize, seat: &Seat, due: bool, on_their_way: usize) -> Commit {
+        let due = due
+            || !seat.own
             || seat.unsealed.is_due(on_their_way)
             || !self.units.borrow()[at].repeatables.is_empty();
         if due { Commit::Durable } else { Commit::Deferred }
@@ -278,6 +350,10 @@ impl Run<'_, '_> {
         if let Some(after) = self.settle(unit, ended) {
             queue.put_back(unit, after);
         }
+    }
+
+    fn placement(&self, at: usize) -> Placement {
+        self.units.borrow()[at].placement.clone()
     }
 
     /// Tells that a unit begins, the first time, and says where it is.
@@ -346,7 +422,7 @@ impl Run<'_, '_> {
     }
 
     /// One attempt in one message.
-    async fn fly(&self, unit: usize, seat: Rc<Seat>, commit: Commit) -> Landed {
+    async fn fly(&self, unit: usize, seat: Rc<Seat>, commit: Commit) -> Flown {
         let started = Instant::now();
         let turn = seat.sent.replace(seat.sent.get() + 1);
         let (mut ended, lost) = self.attempt(unit, &seat.session, seat.number, commit).await;
@@ -362,7 +438,7 @@ impl Run<'_, '_> {
             seat.landed.set(seat.landed.get() + 1);
         }
         self.took(unit, started);
-        Landed { unit, ended, lost, took: started.elapsed(), commit }
+        Flown::Landed(Landed { unit, ended, lost, took: started.elapsed(), commit })
     }
 
     pub(super) fn took(&self, at: usize, started: Instant) {
@@ -420,7 +496,7 @@ impl Run<'_, '_> {
                 Err(NotApplied::Moved) => {
                     match pg::history(session, &unit.placement.schema).await {
                         Ok(history) => {
-                            if let Some(ended) = self.decide_anew(at, history) {
+                            if let Some(ended) = self.decide_anew(at, history.into()) {
                                 return (ended, false);
                             }
                         }
@@ -439,16 +515,17 @@ impl Run<'_, '_> {
     }
 
     /// Decides again over a history that was read again. None when there is something to do.
-    pub(super) fn decide_anew(&self, at: usize, history: Option<History>) -> Option<Ended> {
+    pub(super) fn decide_anew(&self, at: usize, known: Known) -> Option<Ended> {
         let mut units = self.units.borrow_mut();
         let unit = &mut units[at];
-        let before = (unit.from, unit.status);
-        unit.decide(Known::from(history), self.options.scope.to);
+        // Where it was as far as the ledger knows is not where it was found.
+        let before = unit.from.filter(|_| !unit.is_told());
+        unit.decide(known, self.options.scope.to);
         match unit.status {
             Status::Pending => None,
             Status::UpToDate => {
                 // It began further back than it is now: somebody else was faster.
-                unit.from = before.0.or(unit.from);
+                unit.from = before.or(unit.from);
                 Some(Ended::NothingToDo)
             }
             _ => {

@@ -1,5 +1,6 @@
 //! Migrates a selection of tenants, or says how they stand.
 
+mod ahead;
 mod alone;
 mod attend;
 mod beginnings;

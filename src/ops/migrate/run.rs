@@ -55,6 +55,8 @@ pub(super) struct Run<'r, 'a> {
     pub(super) journal: Journal,
     /// Histories that many schemas have alike.
     pub(super) beginnings: Beginnings,
+    /// Files, by model, that keep the standards together, or may break them.
+    judged: RefCell<BTreeSet<(Isolation, Vec<Version>)>>,
     /// The files, by model, after which a session must be cleaned.
     traces: BTreeMap<Isolation, BTreeSet<Version>>,
     started: Instant,
@@ -83,6 +85,7 @@ impl<'r, 'a> Run<'r, 'a> {
             seats: Seats::default(),
             journal,
             beginnings: Beginnings::default(),
+            judged: RefCell::default(),
             traces: traces(files),
             started,
             targets: Cell::new(0),
@@ -132,25 +135,26 @@ impl<'r, 'a> Run<'r, 'a> {
 
     /// Refuses files that break the standards, before anything is touched.
     fn refuse_findings(&self, waiting: &[usize]) -> Result<(), Error> {
-        let units = self.units.borrow();
-        let mut judged: BTreeSet<(Isolation, &[Version])> = BTreeSet::new();
-        for unit in waiting.iter().map(|at| &units[*at]) {
-            if judged.insert((unit.isolation, &unit.pending)) {
-                self.lint(unit)?;
-            }
-        }
-        Ok(())
+        waiting.iter().try_for_each(|at| self.judge(*at))
     }
 
     /// Refuses files that a unit lacks and that break the standards.
-    pub(super) fn lint(&self, unit: &Unit<'_>) -> Result<(), Error> {
+    pub(super) fn judge(&self, at: usize) -> Result<(), Error> {
+        let units = self.units.borrow();
+        let unit = &units[at];
         if self.options.allow_lint || unit.pending.is_empty() {
+            return Ok(());
+        }
+        let files = (unit.isolation, unit.pending.clone());
+        if self.judged.borrow().contains(&files) {
             return Ok(());
         }
         let pending: BTreeSet<Version> = unit.pending.iter().copied().collect();
         let findings = lint_pending(self.cx.fleet, unit.set, unit.isolation, &pending);
         refuse_findings(&findings)
-            .map_err(|error| error.hint("or apply them as they are: --allow-lint"))
+            .map_err(|error| error.hint("or apply them as they are: --allow-lint"))?;
+        self.judged.borrow_mut().insert(files);
+        Ok(())
     }
 
     fn waves(&self, waiting: &[usize]) -> Vec<(String, Vec<usize>)> {

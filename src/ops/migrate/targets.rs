@@ -14,10 +14,10 @@ use super::lanes::has_no_room;
 use crate::error::{Code, Error};
 use crate::model::count;
 use crate::model::ident::Ident;
-use crate::model::migration::{History, Migration, MigrationSet, Repeatable, Version};
-use crate::model::tenant::{ClusterName, Isolation, Placement, State, Tenant};
+use crate::model::migration::{Digest, History, Migration, MigrationSet, Repeatable, Version};
+use crate::model::tenant::{ClusterName, Isolation, Placement, State, Tenant, TenantId};
 use crate::ops::{Context, fleet};
-use crate::pg;
+use crate::pg::{self, Session, ledger};
 use crate::plan::pending::{beginning, decide, decide_repeatables};
 use crate::report::event::Event;
 use crate::report::{Failure, Source, Status, TargetReport};
@@ -37,6 +37,8 @@ const RETIRE_AFTER: usize = 16;
 pub(super) enum Known {
     /// Nothing yet: a database of one tenant is asked when it is visited.
     Unread,
+    /// What the ledger says: that it is behind.
+    Told,
     /// The table is not there.
     Absent,
     /// It is the first so many migrations of the files.
@@ -49,7 +51,7 @@ impl Known {
     /// The history; none where the table is not there.
     pub(super) fn history(&self, set: &MigrationSet) -> Option<History> {
         match self {
-            Self::Unread | Self::Absent => None,
+            Self::Unread | Self::Told | Self::Absent => None,
             Self::First(count) => Some(History::of_first(set, *count)),
             Self::Rows(history) => Some(history.clone()),
         }
@@ -62,12 +64,14 @@ impl From<Option<History>> for Known {
     }
 }
 
-/// When the database of one tenant is read.
+/// When histories are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
-    /// Now, like every other.
+    /// Now.
     Now,
-    /// When it is visited: a connection of its own is what it costs, and one is enough.
+    /// When their turn comes: that of a database of one tenant, for it costs a connection of its own,
+    /// and one is enough; and those of schemas that are behind as far as the ledger knows, for the
+    /// process that migrates a schema opens its history anyhow.
     OnVisit,
 }
 
@@ -164,12 +168,19 @@ fn check_target(cx: &Context<'_>, tenants: &[Tenant], to: Option<Version>) -> Re
 type Database = (ClusterName, Ident);
 
 /// What was found in one: a schema that is not there is absent.
-type Found = Result<BTreeMap<Ident, Result<Known, Error>>, Error>;
+pub(super) type Found = Result<BTreeMap<Ident, Result<Known, Error>>, Error>;
 
 async fn read(cx: &Context<'_>, units: &mut [Unit<'_>], to: Option<Version>, reading: Reading) {
+    let told = match reading {
+        Reading::OnVisit => last_versions(cx, units).await,
+        Reading::Now => BTreeMap::new(),
+    };
     let mut databases: BTreeMap<Database, Vec<(Ident, &MigrationSet)>> = BTreeMap::new();
     for unit in units.iter_mut() {
         if unit.is_half_made() {
+            continue;
+        }
+        if told.get(&unit.tenants[0].id).is_some_and(|version| unit.is_behind(*version, to)) {
             continue;
         }
         if reading == Reading::OnVisit && unit.isolation == Isolation::Database {
@@ -207,7 +218,8 @@ async fn read_repeatables(cx: &Context<'_>, units: &mut [Unit<'_>], to: Option<V
     let mut databases: BTreeMap<Database, Vec<(usize, Ident)>> = BTreeMap::new();
     for (at, unit) in units.iter().enumerate() {
         let read = matches!(unit.status, Status::UpToDate | Status::Pending);
-        if read && unit.wants_repeatables(to) && !matches!(unit.known, Known::Unread) {
+        let known = !matches!(unit.known, Known::Unread | Known::Told);
+        if read && known && unit.wants_repeatables(to) {
             let Placement { cluster, database, schema } = unit.placement.clone();
             databases.entry((cluster, database)).or_default().push((at, schema));
         }
@@ -297,13 +309,49 @@ async fn read_batch(
     batch: &[(Ident, &MigrationSet)],
 ) -> Found {
     let session = cx.servers.session(cluster, Some(database)).await?;
-    let names: Vec<Ident> = batch.iter().map(|(schema, _)| schema.clone()).collect();
     // One that cannot be summed up fails the statement for all: then each is read for itself.
-    let digests = match pg::digests(&session, &names).await {
+    let digests = match digests(&session, batch).await {
         Ok(digests) => digests,
         Err(error) if error.answer.is_some() => BTreeMap::new(),
         Err(error) => return Err(error),
     };
+    let found = read_unclear(&session, batch, digests).await?;
+    session.retire_after(RETIRE_AFTER);
+    Ok(found)
+}
+
+/// Reads histories on a session, of schemas that may be gone by now.
+pub(super) async fn read_there(session: &Session, batch: &[(Ident, &MigrationSet)]) -> Found {
+    match digests(session, batch).await {
+        Ok(digests) => read_unclear(session, batch, digests).await,
+        Err(error) if error.answer.is_some() => {
+            let names: Vec<&Ident> = batch.iter().map(|(schema, _)| schema).collect();
+            let there = pg::written(session, &names).await?;
+            let written = batch.iter().filter(|(schema, _)| there.get(schema) == Some(&true));
+            let written: Vec<(Ident, &MigrationSet)> = written.cloned().collect();
+            let mut found: BTreeMap<Ident, Result<Known, Error>> =
+                there.into_keys().map(|schema| (schema, Ok(Known::Absent))).collect();
+            found.extend(read_unclear(session, &written, BTreeMap::new()).await?);
+            Ok(found)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn digests(
+    session: &Session,
+    batch: &[(Ident, &MigrationSet)],
+) -> Result<BTreeMap<Ident, Digest>, Error> {
+    let names: Vec<Ident> = batch.iter().map(|(schema, _)| schema.clone()).collect();
+    pg::digests(session, &names).await
+}
+
+/// Reads what is not clear from a history's digest row by row.
+async fn read_unclear(
+    session: &Session,
+    batch: &[(Ident, &MigrationSet)],
+    digests: BTreeMap<Ident, Digest>,
+) -> Found {
     let mut found = BTreeMap::new();
     let mut unclear = Vec::new();
     for (schema, set) in batch {
@@ -315,12 +363,31 @@ async fn read_batch(
         }
     }
     if !unclear.is_empty() {
-        for (schema, history) in pg::histories(&session, &unclear).await? {
+        for (schema, history) in pg::histories(session, &unclear).await? {
             found.insert(schema, history.map(Known::Rows));
         }
     }
-    session.retire_after(RETIRE_AFTER);
     Ok(found)
+}
+
+/// The versions of tenants as the ledger knows them. Nobody needs to be told: without a ledger
+/// every history is read now.
+async fn last_versions(cx: &Context<'_>, units: &[Unit<'_>]) -> BTreeMap<TenantId, Version> {
+    if !units.iter().any(|unit| unit.registered && unit.isolation == Isolation::Schema) {
+        return BTreeMap::new();
+    }
+    let (cluster, database) = &cx.fleet.registry;
+    let told = async {
+        let session = cx.servers.session(cluster, Some(database)).await?;
+        if !ledger::exists(&session).await? {
+            return Ok(BTreeMap::new());
+        }
+        ledger::last_versions(&session).await
+    };
+    told.await.unwrap_or_else(|error: Error| {
+        log::debug!("{error}");
+        BTreeMap::new()
+    })
 }
 
 /// The version that a run brings a unit to.
@@ -379,6 +446,30 @@ impl<'a> Unit<'a> {
             isolation: self.isolation,
             owner: self.tenants[0].owner.clone(),
         }
+    }
+
+    /// Takes the ledger's word that it is behind, if that is what a version means that it had.
+    fn is_behind(&mut self, version: Version, to: Option<Version>) -> bool {
+        if !self.registered || self.isolation != Isolation::Schema || self.wants_repeatables(to) {
+            return false;
+        }
+        let migrations = self.set.migrations();
+        let Some(at) = migrations.iter().position(|migration| migration.version == version) else {
+            return false;
+        };
+        if decide(self.set, &History::of_first(self.set, at + 1), to).map_or(0, |all| all.len())
+            == 0
+        {
+            return false;
+        }
+        self.decide(Known::First(at + 1), to);
+        self.known = Known::Told;
+        true
+    }
+
+    /// Whether only the ledger was asked about it.
+    pub(super) fn is_told(&self) -> bool {
+        matches!(self.known, Known::Told)
     }
 
     /// Takes note of the history, and finds out what is pending.

@@ -27,7 +27,7 @@ use crate::model::ident::Ident;
 use crate::model::run::{NewRun, Run, RunState, RunTarget};
 use crate::model::tenant::ClusterName;
 
-pub use self::read::{exists, find, last_failures, runs, targets};
+pub use self::read::{exists, find, last_failures, last_versions, runs, targets};
 
 /// Opens another session to the registry, of its own, when the ledger has lost the one it had.
 pub type Reconnect = Box<dyn Fn() -> BoxFuture<'static, Result<Session, Error>> + Send + Sync>;

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::rows;
 use crate::error::{Code, Error};
+use crate::model::migration::Version;
 use crate::model::run::{RunError, RunOverview, RunReference, RunState, RunTarget, TargetState};
 use crate::model::tenant::TenantId;
 use crate::pg::answer::failed;
@@ -142,6 +143,31 @@ pub async fn last_failures(
         }
     }
     Ok(failures)
+}
+
+/// Reads the version that each tenant had when a run last wrote about it: tenants may have moved on
+/// since, and those that no run has met are absent.
+///
+/// # Errors
+///
+/// Whatever the server refuses.
+pub async fn last_versions(session: &Session) -> Result<BTreeMap<TenantId, Version>, Error> {
+    let found = session
+        .client()
+        .query_typed(
+            "SELECT t.id, last.version FROM tenantctl.tenants t CROSS JOIN LATERAL ( \
+               SELECT greatest(r.from_version, (SELECT max(v) FROM unnest(r.applied) AS v)) \
+               FROM tenantctl.run_targets r WHERE r.tenant = t.id \
+               ORDER BY r.run DESC LIMIT 1) last (version) \
+             WHERE last.version IS NOT NULL",
+            &[],
+        )
+        .await
+        .map_err(|error| failed(error, "read the last versions from the ledger"))?;
+    found
+        .iter()
+        .map(|row| Ok((TenantId::new(row.get::<_, String>(0))?, Version(row.get(1)))))
+        .collect()
 }
 
 /// Reads within one transaction that cannot write.

@@ -17,7 +17,7 @@ use crate::pg::lock::{self, LockKey};
 use crate::pg::session::Session;
 
 /// How long a note waits for others.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// So many tenants are written at once at most.
 const BATCH: usize = 500;
