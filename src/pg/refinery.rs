@@ -308,7 +308,11 @@ impl<'t> SchemaTarget<'t> {
                 message.add(Part::Ours, "SET LOCAL synchronous_commit = off");
             }
             message.add(Part::Ours, self.setup.as_str());
-            let lock = self.newest().map_or_else(|| lock(key), |newest| self.lock_at(key, newest));
+            let taken = taken(key, self.order.inherited);
+            let lock = match self.newest() {
+                Some(newest) => self.lock_at(&taken, newest),
+                None => lock(&taken),
+            };
             message.add(Part::Lock, lock.as_str());
         } else {
             message.add(Part::Ours, self.setup.as_str());
@@ -391,14 +395,14 @@ impl<'t> SchemaTarget<'t> {
     /// The value is worked out, and with it the lock taken, before its key is looked up, which sees
     /// whatever is committed by then and costs a third of what any query of the table would. Nothing
     /// is written, and what is returned for a row that were is no number.
-    fn lock_at(&self, key: i64, newest: Version) -> Sql {
+    fn lock_at(&self, taken: &Sql, newest: Version) -> Sql {
         sql!(
             "INSERT INTO {}.refinery_schema_history (version) VALUES \
-             ((CASE WHEN pg_catalog.pg_try_advisory_xact_lock({}) THEN {} ELSE 'busy' END)::pg_catalog.int8) \
+             ((CASE WHEN {} THEN {} ELSE 'busy' END)::pg_catalog.int8) \
              ON CONFLICT (version) DO NOTHING \
              RETURNING 1 OPERATOR(pg_catalog./) (version OPERATOR(pg_catalog.-) version)",
             self.order.schema,
-            key,
+            taken,
             Literal(&newest.0.to_string())
         )
     }
@@ -508,28 +512,37 @@ impl<'t> SchemaTarget<'t> {
     }
 }
 
-/// Forgets what the tenant before left in the session. What a file calls cannot be seen in its text,
-/// so this is said every time: it costs a few hundredths of a millisecond. At the beginning, because
-/// deferred triggers run at the end, and with the settings of their own tenant.
+/// Forgets what the tenant before left in the session, but for its locks: [`taken`] gives those back.
+/// What a file calls cannot be seen in its text, so this is said every time: it costs a few
+/// hundredths of a millisecond. At the beginning, because deferred triggers run at the end, and with
+/// the settings of their own tenant.
 ///
 /// Who is no superuser can take no other identity, and need not give one back: that would be half of
 /// the cost.
 fn forget(superuser: bool) -> &'static str {
     if superuser {
-        "SET SESSION AUTHORIZATION DEFAULT; CLOSE ALL; RESET ALL; \
-         SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP"
+        "SET SESSION AUTHORIZATION DEFAULT; CLOSE ALL; RESET ALL; DISCARD TEMP"
     } else {
-        "CLOSE ALL; RESET ALL; SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP"
+        "CLOSE ALL; RESET ALL; DISCARD TEMP"
     }
 }
 
 /// Takes the schema's lock for the transaction, or fails at once: a session that waits for it inside
 /// a statement holds a snapshot, which CREATE INDEX CONCURRENTLY waits for.
-fn lock(key: i64) -> Sql {
-    sql!(
-        "SELECT CASE WHEN pg_catalog.pg_try_advisory_xact_lock({}) THEN '1' ELSE 'busy' END::pg_catalog.int4",
-        key
-    )
+fn lock(taken: &Sql) -> Sql {
+    sql!("SELECT CASE WHEN {} THEN '1' ELSE 'busy' END::pg_catalog.int4", taken)
+}
+
+/// Whether the lock with this key was to be had for the transaction. What an `inherited` session
+/// holds beyond transactions is given back before.
+fn taken(key: i64, inherited: bool) -> Sql {
+    let take = sql!("pg_catalog.pg_try_advisory_xact_lock({})", key);
+    if inherited {
+        // It returns nothing, which is not NULL.
+        sql!("pg_catalog.pg_advisory_unlock_all() IS NOT NULL AND {}", take)
+    } else {
+        take
+    }
 }
 
 impl AsyncQuery<Vec<Unit>> for SchemaTarget<'_> {

@@ -49,6 +49,17 @@ pub fn beginning(set: &MigrationSet, digest: &Digest) -> Option<usize> {
     (digest.rows == first && digest.checksums == checksums).then_some(first)
 }
 
+/// The versions that a history lacks which consists of the first `count` migrations of the set, up to
+/// and including `target`: what [`decide`] finds, without looking at what is known to agree.
+pub fn behind(set: &MigrationSet, count: usize, target: Option<Version>) -> Vec<Version> {
+    set.migrations()
+        .iter()
+        .skip(count)
+        .map(|migration| migration.version)
+        .take_while(|version| target.is_none_or(|target| *version <= target))
+        .collect()
+}
+
 /// The repeatable files to apply, in their order: those whose checksum is not the one that was
 /// recorded under their name, as text.
 ///
@@ -289,6 +300,11 @@ mod tests {
             let all = set(files.iter().copied().map(v).collect());
             let first = cut.min(files.len());
             prop_assert_eq!(beginning(&all, &summed(&History::of_first(&all, first))), Some(first));
+            for target in std::iter::once(None).chain(all.migrations().iter().map(|one| Some(one.version))) {
+                let decided = decide(&all, &History::of_first(&all, first), target).unwrap();
+                let decided: Vec<Version> = decided.iter().map(|one| one.version).collect();
+                prop_assert_eq!(behind(&all, first, target), decided);
+            }
             let any: Vec<Migration> = applied.iter().copied().map(v).collect();
             let is_beginning = files.iter().take(applied.len()).eq(applied.iter());
             prop_assert_eq!(beginning(&all, &summed(&history(&any))).is_some(), is_beginning);

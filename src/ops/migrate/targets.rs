@@ -18,7 +18,7 @@ use crate::model::migration::{Digest, History, Migration, MigrationSet, Repeatab
 use crate::model::tenant::{ClusterName, Isolation, Placement, State, Tenant, TenantId};
 use crate::ops::{Context, fleet};
 use crate::pg::{self, Session, ledger};
-use crate::plan::pending::{beginning, decide, decide_repeatables};
+use crate::plan::pending::{beginning, behind, decide, decide_repeatables};
 use crate::report::event::Event;
 use crate::report::{Failure, Source, Status, TargetReport};
 
@@ -390,6 +390,10 @@ async fn last_versions(cx: &Context<'_>, units: &[Unit<'_>]) -> BTreeMap<TenantI
     })
 }
 
+fn versions(migrations: &[&Migration]) -> Vec<Version> {
+    migrations.iter().map(|migration| migration.version).collect()
+}
+
 /// The version that a run brings a unit to.
 pub(super) fn goal(unit: &Unit<'_>) -> Option<Version> {
     unit.pending.last().copied().max(unit.to).or_else(|| unit.set.head())
@@ -454,16 +458,19 @@ impl<'a> Unit<'a> {
             return false;
         }
         let migrations = self.set.migrations();
-        let Some(at) = migrations.iter().position(|migration| migration.version == version) else {
+        let Ok(at) = migrations.binary_search_by_key(&version, |migration| migration.version)
+        else {
             return false;
         };
-        if decide(self.set, &History::of_first(self.set, at + 1), to).map_or(0, |all| all.len())
-            == 0
-        {
+        let pending = behind(self.set, at + 1, to);
+        if pending.is_empty() {
             return false;
         }
-        self.decide(Known::First(at + 1), to);
         self.known = Known::Told;
+        self.from = Some(version);
+        self.to = self.from;
+        self.pending = pending;
+        self.status = Status::Pending;
         true
     }
 
@@ -474,13 +481,23 @@ impl<'a> Unit<'a> {
 
     /// Takes note of the history, and finds out what is pending.
     pub(super) fn decide(&mut self, known: Known, to: Option<Version>) {
-        let history = known.history(self.set).unwrap_or_default();
+        let decided = match known {
+            // The target was found among the files of somebody; it may not be among these.
+            Known::First(count) if to.is_none_or(|to| self.set.get(to).is_some()) => {
+                self.from = count.checked_sub(1).map(|last| self.set.migrations()[last].version);
+                Ok(behind(self.set, count, to))
+            }
+            _ => {
+                let history = known.history(self.set).unwrap_or_default();
+                self.from = history.version();
+                decide(self.set, &history, to).map(|pending| versions(&pending))
+            }
+        };
         self.known = known;
-        self.from = history.version();
         self.to = self.from;
-        match decide(self.set, &history, to) {
+        match decided {
             Ok(pending) => {
-                self.pending = pending.iter().map(|one: &&Migration| one.version).collect();
+                self.pending = pending;
                 let has_all = self.pending.is_empty() && self.repeatables.is_empty();
                 self.status = if has_all { Status::UpToDate } else { Status::Pending };
             }
