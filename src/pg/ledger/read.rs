@@ -17,6 +17,10 @@ use crate::pg::session::Session;
 use crate::sql;
 use crate::sql::Sql;
 
+/// So many runs are asked for the versions of tenants: of those that earlier ones met, most have
+/// been met again.
+const LAST: i64 = 3;
+
 /// How many runs of one beginning are named when it fits several.
 const NAMED: i64 = 5;
 
@@ -145,8 +149,8 @@ pub async fn last_failures(
     Ok(failures)
 }
 
-/// Reads the version that each tenant had when a run last wrote about it: tenants may have moved on
-/// since, and those that no run has met are absent.
+/// Reads the version that each tenant had when one of the newest runs last wrote about it: it may
+/// have moved on since. Tenants that those runs did not meet are absent.
 ///
 /// # Errors
 ///
@@ -155,19 +159,21 @@ pub async fn last_versions(session: &Session) -> Result<BTreeMap<TenantId, Versi
     let found = session
         .client()
         .query_typed(
-            "SELECT t.id, last.version FROM tenantctl.tenants t CROSS JOIN LATERAL ( \
-               SELECT greatest(r.from_version, (SELECT max(v) FROM unnest(r.applied) AS v)) \
-               FROM tenantctl.run_targets r WHERE r.tenant = t.id \
-               ORDER BY r.run DESC LIMIT 1) last (version) \
-             WHERE last.version IS NOT NULL",
-            &[],
+            "SELECT tenant, greatest(from_version, applied[array_upper(applied, 1)]) \
+             FROM tenantctl.run_targets \
+             WHERE run = ANY (ARRAY(SELECT id FROM tenantctl.runs ORDER BY id DESC LIMIT $1)) \
+             ORDER BY run",
+            &[(&LAST, Type::INT8)],
         )
         .await
         .map_err(|error| failed(error, "read the last versions from the ledger"))?;
-    found
-        .iter()
-        .map(|row| Ok((TenantId::new(row.get::<_, String>(0))?, Version(row.get(1)))))
-        .collect()
+    let mut versions = BTreeMap::new();
+    for row in &found {
+        if let Some(version) = row.get(1) {
+            versions.insert(TenantId::new(row.get::<_, String>(0))?, Version(version));
+        }
+    }
+    Ok(versions)
 }
 
 /// Reads within one transaction that cannot write.
