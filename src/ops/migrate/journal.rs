@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::run::{DEED, LOOK, Run};
+use super::run::{DEED, LOOK, Run, Writing};
 use super::targets::Unit;
 use super::{UpOptions, targets};
 use crate::error::{Code, Error};
@@ -165,6 +165,7 @@ impl Journal {
         }
         let (cluster, database) = &run.cx.fleet.registry;
         let session = run.cx.servers.dedicated(cluster, Some(database)).await?;
+        run.writes(Writing::HasSession);
         session.require(Operation::Session, "keep the ledger of the run").await?;
         registry::ensure(&session, run.cx.sets.registry()).await?;
         let new = NewRun {

@@ -13,7 +13,7 @@ use futures_util::future::{Either, join, join_all, select};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use super::ahead::Ahead;
-use super::run::{LOOK, Run};
+use super::run::{LOOK, Run, Writing};
 use super::sealing::Unsealed;
 use super::targets::{Found, Known};
 use crate::error::{Code, Error};
@@ -211,6 +211,7 @@ impl Run<'_, '_> {
         let mut flying = FuturesUnordered::new();
         let mut in_flight = 1;
         let mut ahead = Ahead::default();
+        self.is_written(Writing::HasSession).await;
         loop {
             while flying.len() - usize::from(ahead.is_reading) < in_flight && self.may_begin() {
                 let here = seat.as_ref().filter(|_| used < RETIRE_AFTER);
@@ -225,6 +226,13 @@ impl Run<'_, '_> {
                     break;
                 };
                 let is_told = self.is_told(unit);
+                if !is_told {
+                    self.is_written(Writing::Done).await;
+                    if !self.may_begin() {
+                        queue.give_back(VecDeque::from([unit]));
+                        break;
+                    }
+                }
                 let placement = if is_told { self.placement(unit) } else { self.begin(unit) };
                 if !is_told && self.is_alone(unit) {
                     self.give_up(queue, seat.take(), used).await;

@@ -4,8 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use serde_json::json;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -45,6 +46,16 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// What the audit log calls a run, whoever began it.
 pub(super) const DEED: &str = "migrate up";
 
+/// How far a run is with writing down what is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Writing {
+    Begins,
+    /// The ledger has its session: others may take what is left.
+    HasSession,
+    /// It is written down, or cannot be.
+    Done,
+}
+
 /// One execution over a selection of tenants.
 pub(super) struct Run<'r, 'a> {
     pub(super) cx: &'r Context<'a>,
@@ -60,6 +71,8 @@ pub(super) struct Run<'r, 'a> {
     /// The files, by model, after which a session must be cleaned.
     traces: BTreeMap<Isolation, BTreeSet<Version>>,
     started: Instant,
+    /// How far it is with writing down what is to be done.
+    writing: watch::Sender<Writing>,
     /// How many targets there is something to do for,
     targets: Cell<usize>,
     /// and how many of them failed.
@@ -88,6 +101,7 @@ impl<'r, 'a> Run<'r, 'a> {
             judged: RefCell::default(),
             traces: traces(files),
             started,
+            writing: watch::Sender::new(Writing::Begins),
             targets: Cell::new(0),
             failures: Cell::new(0),
             stopped: RefCell::default(),
@@ -108,13 +122,43 @@ impl<'r, 'a> Run<'r, 'a> {
         self.targets.set(waiting.len());
         let waves = self.waves(&waiting);
         self.tell_start(&waiting);
-        let certain = self.units.borrow().iter().any(Unit::lacks_something);
-        if certain {
-            self.journal.begin(&self).await?;
-        }
         if self.options.resume.is_some() {
             self.journal.note_found(&self.units.borrow());
         }
+        let (written, ()) = join(self.write_down(), self.work_off_all(&waves)).await;
+        written?;
+        self.cx.observer.on(&Event::RunDone);
+        self.close().await
+    }
+
+    /// Writes down what is certain to be done, while sessions are opened and histories are read;
+    /// nobody is migrated before.
+    async fn write_down(&self) -> Result<(), Error> {
+        let certain = self.units.borrow().iter().any(Unit::lacks_something);
+        let written = if certain { self.journal.begin(self).await } else { Ok(()) };
+        if let Err(error) = &written {
+            self.stop(&format!("the ledger cannot be written: {error}"));
+        }
+        self.writes(Writing::Done);
+        written
+    }
+
+    /// Tells how far it is with writing down what is to be done.
+    pub(super) fn writes(&self, far: Writing) {
+        self.writing.send_if_modified(|writing| {
+            let is_further = *writing < far;
+            *writing = (*writing).max(far);
+            is_further
+        });
+    }
+
+    /// Returns when it is so far with writing down what is to be done, or that has failed.
+    pub(super) async fn is_written(&self, far: Writing) {
+        // Whoever sends is this run.
+        drop(self.writing.subscribe().wait_for(|writing| *writing >= far).await);
+    }
+
+    async fn work_off_all(&self, waves: &[(String, Vec<usize>)]) {
         let several = waves.len() > 1;
         for (at, (name, wave)) in waves.iter().enumerate() {
             if at > 0 && !self.pass_gate(&waves[at - 1].0).await {
@@ -129,8 +173,6 @@ impl<'r, 'a> Run<'r, 'a> {
                 break;
             }
         }
-        self.cx.observer.on(&Event::RunDone);
-        self.close().await
     }
 
     /// Refuses files that break the standards, before anything is touched.
