@@ -34,6 +34,7 @@ mod lint;
 mod many;
 mod mechanisms;
 mod migrate;
+mod migrate_ahead;
 mod migrate_baseline;
 mod migrate_down;
 mod migrate_failing;

@@ -80,6 +80,7 @@ impl Run<'_, '_> {
         units: Vec<usize>,
         found: Found,
         ready: &mut VecDeque<usize>,
+        seat: usize,
     ) -> bool {
         let mut found = match found {
             Ok(found) => found,
@@ -95,7 +96,7 @@ impl Run<'_, '_> {
                 let units = self.units.borrow();
                 found.remove(&units[at].placement.schema)
             };
-            match self.learned(at, known) {
+            match self.learned(at, known, seat) {
                 None => ready.push_back(at),
                 Some(ended) => {
                     // It was counted among those that need something.
@@ -108,11 +109,23 @@ impl Run<'_, '_> {
     }
 
     /// What comes of a unit's history; none when there is something to do.
-    fn learned(&self, at: usize, known: Option<Result<Known, Error>>) -> Option<Ended> {
+    fn learned(
+        &self,
+        at: usize,
+        known: Option<Result<Known, Error>>,
+        seat: usize,
+    ) -> Option<Ended> {
         match known {
-            None => Some(Ended::Missing),
-            Some(Err(error)) => Some(Ended::failed(error)),
+            None => {
+                self.units.borrow_mut()[at].unlearn();
+                Some(Ended::Missing)
+            }
+            Some(Err(error)) => {
+                self.units.borrow_mut()[at].attempts += 1;
+                Some(self.failed(at, Vec::new(), error, seat))
+            }
             Some(Ok(known)) => {
+                self.units.borrow_mut()[at].unlearn();
                 self.decide_anew(at, known).or_else(|| self.judge(at).err().map(Ended::failed))
             }
         }

@@ -294,8 +294,8 @@ impl Run<'_, '_> {
             match flying.next().await {
                 Some(Flown::Read(units, found)) => {
                     ahead.is_reading = false;
-                    let lost = self.learn(queue, units, found, &mut ahead.ready);
                     if let Some(seat) = &seat {
+                        let lost = self.learn(queue, units, found, &mut ahead.ready, seat.number);
                         if lost {
                             used = RETIRE_AFTER;
                             self.look_after(queue, seat).await;
@@ -526,8 +526,7 @@ impl Run<'_, '_> {
     pub(super) fn decide_anew(&self, at: usize, known: Known) -> Option<Ended> {
         let mut units = self.units.borrow_mut();
         let unit = &mut units[at];
-        // Where it was as far as the ledger knows is not where it was found.
-        let before = unit.from.filter(|_| !unit.is_told());
+        let before = unit.from;
         unit.decide(known, self.options.scope.to);
         match unit.status {
             Status::Pending => None,

@@ -479,6 +479,14 @@ impl<'a> Unit<'a> {
         matches!(self.known, Known::Told)
     }
 
+    /// Forgets what the ledger said.
+    pub(super) fn unlearn(&mut self) {
+        self.known = Known::Unread;
+        self.from = None;
+        self.to = None;
+        self.pending.clear();
+    }
+
     /// Takes note of the history, and finds out what is pending.
     pub(super) fn decide(&mut self, known: Known, to: Option<Version>) {
         let decided = match known {
