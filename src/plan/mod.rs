@@ -2,6 +2,7 @@
 
 mod change;
 pub mod credentials;
+mod disagreement;
 pub mod drift;
 pub mod endurance;
 pub mod erasing;
