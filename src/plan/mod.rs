@@ -16,6 +16,7 @@ pub mod pending;
 #[cfg(test)]
 mod properties;
 mod provision;
+pub mod retention;
 pub mod rewrite;
 pub mod rollout;
 mod statements;
