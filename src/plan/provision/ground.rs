@@ -12,8 +12,7 @@ use crate::plan::{Change, Plan, Site};
 /// as they are, and what the owner of shared tables does by default is left alone.
 pub fn ground(desired: &Desired, observed: &Observed) -> Plan {
     let mut plan = Plan::new(desired.tenant.id.clone(), observed.server.clone());
-    let (owner, owners, users) =
-        (&desired.tenant.owner, owner_reach(desired), user_reach(desired));
+    let (owner, owners, users) = (&desired.tenant.owner, owner_reach(desired), user_reach(desired));
     roles::role(&mut plan, observed, owners, owner, false);
     roles::operator(&mut plan, observed, owners, owner, true);
     for name in desired.users() {
@@ -53,11 +52,14 @@ mod tests {
         for isolation in Isolation::ALL {
             let plan = ground(&desired(isolation, "acme"), &observed);
             assert!(plan.steps.iter().all(|step| !step.change.stands_alone()), "{isolation}");
-            let place =
-                |wanted: fn(&Change) -> bool| plan.steps.iter().position(|step| wanted(&step.change));
+            let place = |wanted: fn(&Change) -> bool| {
+                plan.steps.iter().position(|step| wanted(&step.change))
+            };
             let schema = place(|change| matches!(change, Change::CreateSchema { .. })).unwrap();
-            let last_role =
-                plan.steps.iter().rposition(|step| matches!(step.change, Change::CreateRole { .. }));
+            let last_role = plan
+                .steps
+                .iter()
+                .rposition(|step| matches!(step.change, Change::CreateRole { .. }));
             assert!(last_role.unwrap() < schema, "{isolation}");
             assert_eq!(plan.steps[schema].site, Site::Database { role: None });
         }
