@@ -82,7 +82,7 @@ fn about_files(group: &ComparedGroup, style: &Style) -> String {
     let which = format!("{} {}", group.claim.isolation, version(group.claim.version));
     match &group.files {
         Some(FromFiles::NotMade(failure)) => {
-            let head = style.bad(&format!("not compared with the files {which}"));
+            let head = style.bad(&format!("{which} not compared with the files"));
             let mut text = hanging(&format!("{head}: "), &failure.message, 2, style);
             let line = |word: &str, what: &str| hanging(&format!("  {word}: "), what, 4, style);
             if let Some(place) = placed(failure) {
@@ -247,7 +247,9 @@ fn closing(answer: &Compared, style: &Style) -> String {
         );
     }
     if calm && !answer.asked_files {
-        return format!("{text}what all have alike is not seen: --against-files asks the files\n");
+        return format!(
+            "{text}a change that all have alike is not seen: --against-files asks the files\n"
+        );
     }
     text
 }

@@ -18,9 +18,8 @@ use crate::model::desired::Desired;
 use crate::model::ident::Ident;
 use crate::model::observed::Observed;
 use crate::model::structure::{Fact, OwnNames};
-use crate::model::tenant::Isolation;
 use crate::plan::drift;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, Site};
 use crate::sql;
 use crate::sql::Sql;
 
@@ -75,7 +74,7 @@ pub async fn rehearse(session: &Session, order: &Rehearsal<'_>) -> Result<Rehear
 
 /// Everything up to the last file.
 fn script<'a>(session: &Session, order: &Rehearsal<'a>) -> Script<'a> {
-    let place = format!("in database {}", session.database_ident());
+    let place = place(session);
     let mut script = Script::default();
     // The catalogue is read as it was when the transaction began, so that what others make meanwhile
     // is not taken for what the files made.
@@ -86,7 +85,10 @@ fn script<'a>(session: &Session, order: &Rehearsal<'a>) -> Script<'a> {
     script.ours(format!("begin a transaction {place}"), &begin);
     let tenant = &order.desired.tenant;
     for step in plan::ground(order.desired, order.observed).steps {
-        let attempt = format!("{} {place}", step.change.describe());
+        let attempt = match step.site {
+            Site::Server => making_roles(session),
+            _ => format!("make a schema for the migration files {place}"),
+        };
         script.ours(&*attempt, &become_whom(step.site.role()));
         for statement in step.change.statements(&order.observed.server) {
             script.ours(&*attempt, &statement);
@@ -137,6 +139,14 @@ async fn bind(session: &Session, order: &Rehearsal<'_>) -> Result<(), Error> {
     client.batch_execute(all.as_str()).await.map_err(|error| refusal::refused(&error, attempt()))
 }
 
+fn place(session: &Session) -> String {
+    format!("in database {}", session.database_ident())
+}
+
+fn making_roles(session: &Session) -> String {
+    format!("make roles for the migration files {}", place(session))
+}
+
 fn become_whom(role: Option<&Ident>) -> Sql {
     role.map_or_else(|| sql!("SET LOCAL ROLE NONE"), |role| sql!("SET LOCAL ROLE {}", role))
 }
@@ -149,14 +159,13 @@ fn explained(error: Error, ours: bool, session: &Session, order: &Rehearsal<'_>)
             let Ok(operator) = Ident::new(order.observed.server.operator.clone()) else {
                 return error;
             };
-            let database = session.database_ident();
-            let error = error.hint(format!(
-                "as the database's owner: GRANT CREATE ON DATABASE {database} TO {operator};"
-            ));
-            if order.desired.tenant.isolation == Isolation::Shared {
-                return error;
+            if error.message == making_roles(session) {
+                return error.hint(format!("as a superuser: ALTER ROLE {operator} CREATEROLE;"));
             }
-            error.hint(format!("as a superuser: ALTER ROLE {operator} CREATEROLE;"))
+            let database = session.database_ident();
+            error.hint(format!(
+                "as the database's owner: GRANT CREATE ON DATABASE {database} TO {operator};"
+            ))
         }
         // It may not run in a transaction, or ends it.
         (false, "25001" | "2D000") => {

@@ -483,6 +483,7 @@ fn own_names(cx: &Context<'_>, placement: &Placement, tenant: &Tenant) -> OwnNam
     let readonly = cx.fleet.layout(tenant.isolation).readonly.as_ref();
     OwnNames {
         schema: placement.schema.clone(),
+        stands_for: None,
         whole_database: tenant.isolation == Isolation::Database,
         owner: tenant.owner.clone(),
         roles: if single { tenant.roles.clone() } else { Vec::new() },

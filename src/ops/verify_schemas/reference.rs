@@ -47,7 +47,8 @@ pub(super) async fn make(
         *schema = Ident::new(desired.tenant.id.in_names())?;
     }
     let observed = pg::observe(cx.servers, None, &desired).await?;
-    let names = own_names(cx, &desired.tenant.placement, &desired.tenant);
+    let mut names = own_names(cx, &desired.tenant.placement, &desired.tenant);
+    names.stands_for = Some(tenant.placement.schema.clone());
     let order = Rehearsal {
         desired: &desired,
         observed: &observed,

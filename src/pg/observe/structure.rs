@@ -269,19 +269,21 @@ fn get<'r, T: FromSql<'r>>(row: &'r Row, column: &str) -> Result<T, Error> {
 /// What the statement is told about one schema: its names, as regular expressions.
 fn spelled(names: &OwnNames) -> Value {
     // In printed SQL a schema's name has a dot behind it; in a string it may stand alone.
-    let in_text = format!(r#"(?<![[:alnum:]_$"]){}(?=[.'])"#, either(&[&names.schema]));
+    let schemas: Vec<&Ident> = [&names.schema].into_iter().chain(&names.stands_for).collect();
+    let in_text = format!(r#"(?<![[:alnum:]_$"]){}(?=[.'])"#, either(&schemas));
     let own: Vec<&Ident> =
         names.roles.iter().chain(&names.readonly).chain([&names.owner]).collect();
     let mut own_names: Vec<String> =
         own.iter().map(|name| format!("%{}%", name.as_str())).collect();
     own_names.extend(names.uuid.map(|uuid| format!("%{uuid}%")));
+    own_names.extend(names.stands_for.iter().map(|name| format!("%{}%", name.as_str())));
     let roles: Vec<&Ident> = names.roles.iter().collect();
     let readonly: Vec<&Ident> = names.readonly.iter().collect();
     json!({
         "schema": names.schema.as_str(),
         "whole_database": names.whole_database,
         "schema_in_text": in_text,
-        "schema_as_word": word(&[&names.schema]),
+        "schema_as_word": word(&schemas),
         "owner": word(&[&names.owner]),
         "role": word(&roles),
         "readonly": word(&readonly),
