@@ -2,6 +2,7 @@
 
 mod change;
 pub mod credentials;
+mod disagreement;
 pub mod drift;
 pub mod endurance;
 pub mod erasing;
@@ -15,6 +16,7 @@ pub mod pending;
 #[cfg(test)]
 mod properties;
 mod provision;
+pub mod retention;
 pub mod rewrite;
 pub mod rollout;
 mod statements;

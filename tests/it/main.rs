@@ -62,6 +62,7 @@ mod registry;
 mod rename;
 mod repeatables;
 mod runs;
+mod runs_prune;
 mod second_logins;
 mod set;
 mod statements;

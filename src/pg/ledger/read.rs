@@ -145,7 +145,7 @@ pub async fn last_failures(
 }
 
 /// Reads within one transaction that cannot write.
-async fn read_only<T>(
+pub(super) async fn read_only<T>(
     session: &Session,
     read: impl AsyncFn(&Client) -> Result<T, Error>,
 ) -> Result<T, Error> {
