@@ -18,10 +18,11 @@ use crate::model::desired::Desired;
 use crate::model::ident::Ident;
 use crate::model::observed::Observed;
 use crate::model::structure::{Fact, OwnNames};
+use crate::model::tenant::Isolation;
 use crate::plan::drift;
 use crate::plan::{self, Plan, Site};
 use crate::sql;
-use crate::sql::Sql;
+use crate::sql::{Literal, Sql};
 
 /// Rows of the catalogue that this transaction wrote: none is older than it.
 const OUTSIDE: &str = "
@@ -95,7 +96,19 @@ fn script<'a>(session: &Session, order: &Rehearsal<'a>) -> Script<'a> {
         }
     }
     let home = setup(Some(&tenant.owner), &tenant.placement.schema, order.limits, &sql!("LOCAL"));
-    for file in order.scripts {
+    // In its own database the owner may make extensions.
+    let extensions = order.scripts.iter().any(drift::Script::makes_extensions);
+    if extensions && tenant.isolation == Isolation::Database {
+        let (database, owner) = (&tenant.placement.database, &tenant.owner);
+        let grant =
+            sql!("{}; GRANT CREATE ON DATABASE {} TO {}", become_whom(None), database, owner);
+        script.ours(format!("let the migration files make extensions {place}"), &grant);
+    }
+    for (at, file) in order.scripts.iter().enumerate() {
+        if let Some(before) = at.checked_sub(1).and_then(|at| order.scripts.get(at)) {
+            let check = committed(&tenant.placement.schema);
+            script.ours(format!("check what {} left to check", before.path), &check);
+        }
         let attempt = format!("apply {} to a schema of its own {place}", file.path);
         script.ours(&*attempt, &home);
         script.file(attempt, file.path, &file.sql);
@@ -137,6 +150,21 @@ async fn bind(session: &Session, order: &Rehearsal<'_>) -> Result<(), Error> {
         steps.iter().flat_map(|step| step.change.statements(&server)).collect();
     let all = sql!("{}; {}", become_whom(Some(owner)), Sql::joined(&statements, "; "));
     client.batch_execute(all.as_str()).await.map_err(|error| refusal::refused(&error, attempt()))
+}
+
+/// What a commit between two files does: constraints that wait are checked, and wait again. Each by
+/// its name: ALL would hold for those as well that are still to be made.
+fn committed(schema: &Ident) -> Sql {
+    let again = sql!(
+        "DECLARE waiting text; BEGIN \
+         SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, k.conname), ', ') \
+         INTO waiting FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_namespace n \
+         ON n.oid = k.connamespace WHERE k.condeferred AND n.nspname = {}; \
+         IF waiting IS NOT NULL THEN EXECUTE 'SET CONSTRAINTS ' || waiting || ' IMMEDIATE'; \
+         EXECUTE 'SET CONSTRAINTS ' || waiting || ' DEFERRED'; END IF; END",
+        Literal(schema.as_str())
+    );
+    sql!("DO {}", Literal(again.as_str()))
 }
 
 fn place(session: &Session) -> String {

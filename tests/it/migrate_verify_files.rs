@@ -12,9 +12,11 @@ const FILES: [(&str, &str); 4] = [
         "CREATE TYPE mood AS ENUM ('good', 'bad');
          CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
          CREATE TABLE people (id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, feels mood,
-                              name text NOT NULL, note bigint REFERENCES notes (id) DEFERRABLE);
+                              name text NOT NULL, note bigint REFERENCES notes (id) DEFERRABLE INITIALLY DEFERRED);
          CREATE TRIGGER touched BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION touch();
          ALTER TABLE people ENABLE ROW LEVEL SECURITY;
+         INSERT INTO people (name, note) VALUES ('a', 1);
+         INSERT INTO notes VALUES (1);
          GRANT SELECT ON notes TO public;",
     ),
     (
@@ -30,7 +32,9 @@ const FILES: [(&str, &str); 4] = [
     ),
     (
         "V4__names.sql",
-        "DO $$ BEGIN
+        "INSERT INTO people (name, note) VALUES ('b', 2);
+         INSERT INTO notes VALUES (2);
+         DO $$ BEGIN
              IF to_regrole('app_' || current_schema()) IS NOT NULL THEN
                  EXECUTE format('CREATE POLICY own ON people TO %I USING (current_user = %L)',
                                 'app_' || current_schema(), 'app_' || current_schema());
@@ -261,4 +265,31 @@ fn objects_outside_of_the_schema_are_no_differences_and_are_named() {
     let found = verified(&fleet, 0).json();
     assert_eq!(found["groups"][0]["files"]["outside"], json!(["common.once"]), "{found}");
     verify(&fleet, &["--against", "ant"]).run().code(64);
+}
+
+#[test]
+fn an_extension_of_a_tenants_own_database_is_made_for_nobody_as_well() {
+    let fleet = Fleet::new();
+    fleet.migration(
+        "V2__words.sql",
+        "CREATE EXTENSION IF NOT EXISTS citext;
+         CREATE TABLE words (id int, word citext) PARTITION BY RANGE (id);
+         CREATE INDEX words_word ON words (word);",
+    );
+    fleet.create("ant", "database");
+    fleet.create("bee", "database");
+    let partition = "CREATE TABLE app.words_1 PARTITION OF app.words FOR VALUES FROM (1) TO (9)";
+    for database in ["tenant_ant", "tenant_bee"] {
+        fleet.sql_in(
+            database,
+            &format!("{partition}; ALTER TABLE app.words_1 OWNER TO {database}_owner"),
+        );
+    }
+    let clean = verified(&fleet, 0);
+    assert_eq!(alike(&clean), [2], "{}", clean.transcript());
+    for database in ["tenant_ant", "tenant_bee"] {
+        fleet.sql_in(database, "ALTER TABLE app.words ALTER word TYPE text");
+    }
+    let found = verified(&fleet, 2);
+    assert!(from_files(&found).contains(&"ant bee: changed column words.word".to_owned()));
 }

@@ -18,6 +18,7 @@ use crate::plan::POLICY;
 use crate::plan::life::OPEN_POLICY;
 use crate::plan::outside::inside;
 use crate::sql::position::Position;
+use crate::sql::scan::statements;
 
 /// A file in the form in which one transaction applies it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,13 @@ pub struct Script<'a> {
     pub path: &'a str,
     /// Its statements, each in its place.
     pub sql: Cow<'a, str>,
+}
+
+impl Script<'_> {
+    /// Whether it makes an extension, which needs CREATE on the database.
+    pub fn makes_extensions(&self) -> bool {
+        statements(&self.sql).any(|statement| statement.begins(&["CREATE", "EXTENSION"]))
+    }
 }
 
 /// The files that made a schema with this history, in the order in which a new tenant gets them;
@@ -95,6 +103,7 @@ pub fn from_files(
     let mut all: Vec<Difference> = differences(&of_the_files(made), &of_the_files(found))
         .into_iter()
         .filter(|one| !(isolation == Isolation::Shared && is_our_guard(one)))
+        .filter(|one| !is_new_partition(one, made))
         .collect();
     let rest = differences(norm, found);
     all.extend(rest.into_iter().filter(|one| !is_of_the_files(&one.kind, &one.object)));
@@ -131,6 +140,18 @@ fn is_our_guard(one: &Difference) -> bool {
     ["policy", "policy role"].contains(&one.kind.as_str())
         && policy == Some(POLICY)
         && !matches!(one.change, Change::Changed { .. })
+}
+
+/// Whether it is a partition that a table of the files has got since: they come with the time, or
+/// with the tenants.
+fn is_new_partition(one: &Difference, made: &[Fact]) -> bool {
+    let Change::Extra { found } = &one.change else { return false };
+    let parent = found.split_once("child of {schema}.").and_then(|(_, rest)| rest.split_once(' '));
+    one.kind == "table"
+        && parent.is_some_and(|(parent, bound)| {
+            ["FOR VALUES", "DEFAULT"].iter().any(|word| bound.starts_with(word))
+                && made.iter().any(|fact| fact.kind == "table" && fact.object == parent)
+        })
 }
 
 #[cfg(test)]
@@ -206,6 +227,27 @@ mod tests {
             [format!("changed policy t.{POLICY}")]
         );
         assert_eq!(said(Isolation::Schema, &[], &ours("a"), &ours("a")).len(), 1);
+    }
+
+    #[test]
+    fn partitions_come_with_the_time() {
+        let made = [fact("table", "", "events", "partitioned by RANGE (at) with ()")];
+        let month = |parent, bound: &str| {
+            let found = format!("child of {{schema}}.{parent} {bound} with ()");
+            [made.to_vec(), vec![fact("table", "", "events_1", &found)]].concat()
+        };
+        let differs = |found: &[Fact]| !said(Isolation::Schema, &made, found, found).is_empty();
+        assert!(!differs(&month("events", "FOR VALUES FROM ('2026-01-01') TO ('2026-02-01')")));
+        assert!(!differs(&month("events", "DEFAULT")));
+        assert!(differs(&month("others", "DEFAULT")));
+        assert!(differs(&month("events", "")));
+    }
+
+    #[test]
+    fn an_extension_that_a_file_makes_is_seen() {
+        let makes = |sql| Script { path: "x", sql: Cow::Borrowed(sql) }.makes_extensions();
+        assert!(makes("SELECT 1; create extension if not exists citext"));
+        assert!(!makes("-- CREATE EXTENSION citext\nSELECT 'CREATE EXTENSION citext'"));
     }
 
     fn set() -> MigrationSet {
