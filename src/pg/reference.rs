@@ -96,22 +96,26 @@ fn script<'a>(session: &Session, order: &Rehearsal<'a>) -> Script<'a> {
         }
     }
     let home = setup(Some(&tenant.owner), &tenant.placement.schema, order.limits, &sql!("LOCAL"));
-    // In its own database the owner may make extensions.
-    let extensions = order.scripts.iter().any(drift::Script::makes_extensions);
-    if extensions && tenant.isolation == Isolation::Database {
-        let (database, owner) = (&tenant.placement.database, &tenant.owner);
-        let grant =
-            sql!("{}; GRANT CREATE ON DATABASE {} TO {}", become_whom(None), database, owner);
-        script.ours(format!("let the migration files make extensions {place}"), &grant);
-    }
+    let in_its_own_database = tenant.isolation == Isolation::Database;
     for (at, file) in order.scripts.iter().enumerate() {
         if let Some(before) = at.checked_sub(1).and_then(|at| order.scripts.get(at)) {
             let check = committed(&tenant.placement.schema);
             script.ours(format!("check what {} left to check", before.path), &check);
         }
         let attempt = format!("apply {} to a schema of its own {place}", file.path);
-        script.ours(&*attempt, &home);
-        script.file(attempt, file.path, &file.sql);
+        // What the owner may do in its own database, the operator does in another.
+        match file.apart().filter(|_| in_its_own_database) {
+            Some((extensions, rest)) => {
+                script.ours(&*attempt, &sql!("{}; {}", home, become_whom(None)));
+                script.file(&*attempt, file.path, extensions);
+                script.ours(&*attempt, &home);
+                script.file(attempt, file.path, rest);
+            }
+            None => {
+                script.ours(&*attempt, &home);
+                script.file(attempt, file.path, &*file.sql);
+            }
+        }
     }
     script
 }

@@ -16,9 +16,9 @@ use crate::model::structure::Fact;
 use crate::model::tenant::Isolation;
 use crate::plan::POLICY;
 use crate::plan::life::OPEN_POLICY;
-use crate::plan::outside::inside;
+use crate::plan::outside::{blank, inside};
 use crate::sql::position::Position;
-use crate::sql::scan::statements;
+use crate::sql::scan::{Statement, statements};
 
 /// A file in the form in which one transaction applies it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,9 +30,22 @@ pub struct Script<'a> {
 }
 
 impl Script<'_> {
-    /// Whether it makes an extension, which needs CREATE on the database.
-    pub fn makes_extensions(&self) -> bool {
-        statements(&self.sql).any(|statement| statement.begins(&["CREATE", "EXTENSION"]))
+    /// The file in two, when it makes extensions: what makes them, and the rest. The owner of a
+    /// database may make them, and the owner of a schema may not.
+    pub fn apart(&self) -> Option<(String, String)> {
+        let makes = |statement: &Statement<'_>| statement.begins(&["CREATE", "EXTENSION"]);
+        if !statements(&self.sql).any(|statement| makes(&statement)) {
+            return None;
+        }
+        let only = |wanted: bool| -> String {
+            statements(&self.sql)
+                .map(|statement| {
+                    let kept = makes(&statement) == wanted;
+                    if kept { statement.text.to_owned() } else { blank(statement.text) }
+                })
+                .collect()
+        };
+        Some((only(true), only(false)))
     }
 }
 
@@ -244,10 +257,16 @@ mod tests {
     }
 
     #[test]
-    fn an_extension_that_a_file_makes_is_seen() {
-        let makes = |sql| Script { path: "x", sql: Cow::Borrowed(sql) }.makes_extensions();
-        assert!(makes("SELECT 1; create extension if not exists citext"));
-        assert!(!makes("-- CREATE EXTENSION citext\nSELECT 'CREATE EXTENSION citext'"));
+    fn a_file_that_makes_extensions_comes_apart_and_nothing_moves() {
+        let apart = |sql| Script { path: "x", sql: Cow::Borrowed(sql) }.apart();
+        let sql = "SELECT 'ü';\ncreate extension if not exists citext; SELECT 2";
+        let (made, rest) = apart(sql).unwrap();
+        assert_eq!(made.trim(), "create extension if not exists citext;");
+        assert_eq!(rest.split_whitespace().collect::<Vec<_>>(), ["SELECT", "'ü';", "SELECT", "2"]);
+        for part in [made, rest] {
+            assert_eq!(part.chars().count(), sql.chars().count());
+        }
+        assert!(apart("-- CREATE EXTENSION citext\nSELECT 'CREATE EXTENSION citext'").is_none());
     }
 
     fn set() -> MigrationSet {

@@ -53,7 +53,8 @@ pub fn inside(file: &str) -> Result<String, Outstanding> {
     Ok(text)
 }
 
-fn blank(text: &str) -> String {
+/// White space of the same length.
+pub(in crate::plan) fn blank(text: &str) -> String {
     text.chars().map(|one| if one == '\n' { one } else { ' ' }).collect()
 }
 

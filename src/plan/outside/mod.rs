@@ -12,6 +12,7 @@ use std::hash::Hasher as _;
 
 use siphasher::sip::SipHasher13;
 
+pub(in crate::plan) use self::inside::blank;
 pub use self::inside::{Outstanding, inside};
 use self::reading::way;
 use crate::sql::scan::{Shape, Statement, statements};
