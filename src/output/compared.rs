@@ -230,10 +230,7 @@ fn closing(answer: &Compared, style: &Style) -> String {
         (answer.deviating(), format!("{} deviating", answer.deviating())),
         (answer.faults(), count(answer.faults(), "fault")),
         (answer.unread.len(), format!("{} not read", answer.unread.len())),
-        (answer.not_made(), {
-            let versions = count(answer.not_made(), "version");
-            format!("{versions} not compared with the files")
-        }),
+        (answer.not_made(), format!("{} not known", count(answer.not_made(), "version"))),
     ];
     parts.extend(counted.iter().filter(|(number, _)| *number > 0).map(|(_, text)| style.bad(text)));
     let calm = parts.len() == 1;
