@@ -30,7 +30,8 @@ mod world;
 
 pub use change::{Change, CopyOf, Hazard, Helper, POLICY, policy_fingerprint};
 pub use provision::{
-    TEMPLATE_OWNER, TEMPLATE_PREFIX, is_guarded, provision, refuse_another_shape, wants_password,
+    TEMPLATE_OWNER, TEMPLATE_PREFIX, ground, guard, is_guarded, provision, refuse_another_shape,
+    wants_password,
 };
 pub use summary::summary;
 pub use traces::leaves_traces;

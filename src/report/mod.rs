@@ -31,7 +31,7 @@ mod transferred;
 mod verified;
 
 pub use adopted::{Adopted, AdoptedStatus, AdoptedTarget};
-pub use compared::{Compared, ComparedGroup, Deviant, Flawed, Subject, Unread};
+pub use compared::{Compared, ComparedGroup, Deviant, Flawed, FromFiles, Norm, Subject, Unread};
 pub use configuration::{Configuration, ShownCluster, ShownValue};
 pub use credentials::{
     CredentialList, CredentialRow, CredentialStatus, CredentialTarget, CredentialVerb, Credentials,

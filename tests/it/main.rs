@@ -50,6 +50,7 @@ mod migrate_sessions;
 mod migrate_stops;
 mod migrate_together;
 mod migrate_verify;
+mod migrate_verify_files;
 mod moving;
 mod names;
 mod placement;
