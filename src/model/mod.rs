@@ -33,3 +33,12 @@ pub mod trail;
 pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
+
+/// The first of some names, and how many others there are: `a, b and 4 more`.
+pub fn some_of(names: &[String], most: usize) -> String {
+    let told = names[..most.min(names.len())].join(", ");
+    match names.len().saturating_sub(most) {
+        0 => told,
+        more => format!("{told} and {more} more"),
+    }
+}

@@ -138,6 +138,9 @@ impl fmt::Display for Flaw {
 pub struct OwnNames {
     /// The schema.
     pub schema: Ident,
+    /// The schema that it is compared with, where a word that happens to be its name (`app` in the
+    /// setting `app.tenant_id`) must give way as it does there.
+    pub stands_for: Option<Ident>,
     /// Whether the database is the tenant's as well; then its grants are compared.
     pub whole_database: bool,
     /// Who owns the objects.

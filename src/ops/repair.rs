@@ -53,22 +53,5 @@ pub async fn repair(
 /// Why the history still cannot be continued.
 fn left(set: &MigrationSet, mending: &Mending) -> Option<Error> {
     let error = decide(set, &mending.after, None).err()?;
-    if mending.refused.is_empty() {
-        return Some(error);
-    }
-    let facts: Vec<String> = mending
-        .refused
-        .iter()
-        .map(|change| match &change.file {
-            Some(file) => format!("{file} was changed after it was applied"),
-            None => format!("V{} has no file", change.version),
-        })
-        .collect();
-    let accept: Vec<String> =
-        mending.refused.iter().map(|change| format!("--accept {}", change.version)).collect();
-    Some(
-        Error::new(error.code, format!("mend the history: {}", facts.join("; ")))
-            .hint("restore the files as they were, and put changes into new migrations")
-            .hint(format!("or, if the schema is right as it is: {}", accept.join(" "))),
-    )
+    Some(mending.unaccepted().unwrap_or(error))
 }

@@ -49,7 +49,7 @@ pub async fn show_run(
 }
 
 /// A session to the registry, when there is one that keeps ledgers.
-async fn remembering(cx: &Context<'_>) -> Result<Option<Session>, Error> {
+pub(super) async fn remembering(cx: &Context<'_>) -> Result<Option<Session>, Error> {
     let (cluster, database) = &cx.fleet.registry;
     let session = cx.servers.session(cluster, Some(database)).await?;
     let kept = match registry::readiness(&session, cx.sets.registry()).await? {

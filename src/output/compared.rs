@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use super::json::{FORMAT, failure};
-use super::layout::{table, version, wrapped};
+use super::layout::{hanging, table, version, wrapped};
 use super::progress::duration;
 use super::style::Style;
 use crate::model::count;
 use crate::plan::drift::{Change, Difference};
-use crate::report::{Compared, Deviant, Subject, Unread};
+use crate::report::{Compared, ComparedGroup, Deviant, Failure, FromFiles, Norm, Subject, Unread};
 
 /// So many tenants of one deviation are named, and so many of its differences.
 const NAMED: usize = 10;
@@ -22,6 +22,7 @@ pub(super) fn compared(answer: &Compared, style: &Style) -> String {
         let several = answer.groups.iter().any(|group| Some(group.claim.major) != first);
         let rows = answer.groups.iter().map(|group| {
             let alike = match (group.schemas, group.tied) {
+                (1, _) if answer.asked_files => group.alike.to_string(),
                 (1, _) => style.attention("nothing to compare with"),
                 (_, true) => style.attention(&format!("{}, as many as deviate alike", group.alike)),
                 (all, _) if all == group.alike => style.good(&group.alike.to_string()),
@@ -30,9 +31,13 @@ pub(super) fn compared(answer: &Compared, style: &Style) -> String {
             let mut row = vec![group.claim.isolation.to_string(), version(group.claim.version)];
             row.extend(several.then(|| group.claim.major.to_string()));
             row.extend([group.schemas.to_string(), alike]);
+            row.extend(answer.asked_files.then(|| as_files(group, style)));
             row
         });
         let mut header = vec!["isolation", "version", "schemas", "alike"];
+        if answer.asked_files {
+            header.push("as the files");
+        }
         if several {
             header.insert(2, "server");
         }
@@ -41,6 +46,9 @@ pub(super) fn compared(answer: &Compared, style: &Style) -> String {
     }
     for deviant in &answer.deviants {
         text.push_str(&deviation(deviant, style));
+    }
+    for group in &answer.groups {
+        text.push_str(&about_files(group, style));
     }
     for one in &answer.flaws {
         let word = if one.flaw.is_fault() { style.bad("fault") } else { style.attention("note") };
@@ -56,6 +64,58 @@ pub(super) fn compared(answer: &Compared, style: &Style) -> String {
     text
 }
 
+/// How many are as the migration files make them.
+fn as_files(group: &ComparedGroup, style: &Style) -> String {
+    match &group.files {
+        None => "-".to_owned(),
+        Some(FromFiles::NotMade(_)) => style.attention("not known"),
+        Some(FromFiles::Made { alike, .. }) if *alike == group.schemas => {
+            style.good(&alike.to_string())
+        }
+        Some(FromFiles::Made { alike: 0, .. }) => style.bad("0"),
+        Some(FromFiles::Made { alike, .. }) => alike.to_string(),
+    }
+}
+
+/// Why the files could not be asked, or what of them a schema does not show.
+fn about_files(group: &ComparedGroup, style: &Style) -> String {
+    let which = format!("{} {}", group.claim.isolation, version(group.claim.version));
+    match &group.files {
+        Some(FromFiles::NotMade(failure)) => {
+            let head = style.bad(&format!("{which} not compared with the files"));
+            let mut text = hanging(&format!("{head}: "), &failure.message, 2, style);
+            let line = |word: &str, what: &str| hanging(&format!("  {word}: "), what, 4, style);
+            if let Some(place) = placed(failure) {
+                text.push_str(&line("at", &place));
+            }
+            for detail in &failure.details {
+                text.push_str(&hanging("  ", detail, 4, style));
+            }
+            for hint in &failure.hints {
+                text.push_str(&line(&style.attention("hint"), hint));
+            }
+            text
+        }
+        Some(FromFiles::Made { outside, .. }) if !outside.is_empty() => {
+            let word = style.attention("note");
+            let named = outside.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+            let what = format!(
+                "the files of {which} make or change {} outside of the schema, which is not \
+                 compared: {named}",
+                count(outside.len(), "object")
+            );
+            hanging(&format!("{word}: "), &what, 2, style)
+        }
+        _ => String::new(),
+    }
+}
+
+fn placed(failure: &Failure) -> Option<String> {
+    let file = failure.file.as_ref()?;
+    let number = |number: Option<usize>| number.map_or_else(String::new, |at| format!(":{at}"));
+    Some(format!("{file}{}{}", number(failure.line), number(failure.column)))
+}
+
 fn deviation(deviant: &Deviant, style: &Style) -> String {
     let head = format!("{} deviates", names(&deviant.schemas));
     let head = if deviant.schemas.len() == 1 { head } else { head.replace("deviates", "deviate") };
@@ -63,7 +123,11 @@ fn deviation(deviant: &Deviant, style: &Style) -> String {
         None => "with an empty history".to_owned(),
         version => format!("at {}", self::version(version)),
     };
-    let mut text = format!("{} from {} {claim}:\n", style.bad(&head), named(&deviant.against));
+    let norm = match &deviant.against {
+        Norm::Files => "the migration files".to_owned(),
+        Norm::Schema(schema) => named(schema),
+    };
+    let mut text = hanging("", &format!("{} from {norm} {claim}:", style.bad(&head)), 2, style);
     for difference in deviant.differences.iter().take(SHOWN) {
         text.push_str(&told(difference, style));
     }
@@ -166,15 +230,22 @@ fn closing(answer: &Compared, style: &Style) -> String {
         (answer.deviating(), format!("{} deviating", answer.deviating())),
         (answer.faults(), count(answer.faults(), "fault")),
         (answer.unread.len(), format!("{} not read", answer.unread.len())),
+        (answer.not_made(), format!("{} not known", count(answer.not_made(), "version"))),
     ];
     parts.extend(counted.iter().filter(|(number, _)| *number > 0).map(|(_, text)| style.bad(text)));
-    if parts.len() == 1 {
+    let calm = parts.len() == 1;
+    if calm {
         parts.push("none deviates".to_owned());
     }
-    let text = format!("{} in {}\n", parts.join(", "), duration(answer.took));
+    let text = hanging("", &format!("{} in {}", parts.join(", "), duration(answer.took)), 2, style);
     if answer.groups.iter().any(|group| group.tied) {
         return format!(
             "{text}as many are of one kind as of another: --against ID says who is right\n"
+        );
+    }
+    if calm && !answer.asked_files {
+        return format!(
+            "{text}a change that all have alike is not seen: --against-files asks the files\n"
         );
     }
     text
@@ -193,6 +264,7 @@ pub(super) fn document(answer: &Compared) -> Value {
                 "alike": group.alike,
                 "tied": group.tied,
                 "fingerprint": group.fingerprint.to_string(),
+                "files": group.files.as_ref().map(files),
             })
         })
         .collect();
@@ -222,12 +294,24 @@ pub(super) fn document(answer: &Compared) -> Value {
             "faults": answer.faults(),
             "unread": answer.unread.len(),
             "half_made": answer.half_made,
+            "not_made": answer.not_made(),
         },
         "groups": groups,
         "deviants": answer.deviants.iter().map(deviant).collect::<Vec<_>>(),
         "flaws": flaws,
         "unread": unread,
     })
+}
+
+fn files(said: &FromFiles) -> Value {
+    match said {
+        FromFiles::Made { alike, outside } => {
+            json!({"made": true, "alike": alike, "outside": outside, "error": null})
+        }
+        FromFiles::NotMade(why) => {
+            json!({"made": false, "alike": null, "outside": [], "error": failure(why)})
+        }
+    }
 }
 
 fn deviant(deviant: &Deviant) -> Value {
@@ -249,12 +333,17 @@ fn deviant(deviant: &Deviant) -> Value {
             })
         })
         .collect();
+    let against = match &deviant.against {
+        Norm::Files => None,
+        Norm::Schema(schema) => Some(schema),
+    };
     json!({
         "isolation": deviant.claim.isolation.word(),
         "version": deviant.claim.version.map(|version| version.0),
         "fingerprint": deviant.fingerprint.to_string(),
         "schemas": deviant.schemas.iter().map(subject).collect::<Vec<_>>(),
-        "against": subject(&deviant.against),
+        "norm": if against.is_some() { "schema" } else { "files" },
+        "against": against.map(subject),
         "differences": differences,
     })
 }

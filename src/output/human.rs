@@ -28,6 +28,7 @@ pub(super) fn render(report: &Report, style: &Style) -> String {
         Report::Moves(answer) => super::moved::moves(answer, style),
         Report::Runs(answer) => super::runs::runs(answer, style),
         Report::Run(answer) => super::runs::run(answer, style),
+        Report::Pruned(answer) => super::pruned::human(answer, style),
         Report::Lived(answer) => super::lived::human(answer, style),
         Report::Log(answer) => super::trail::log(answer, style),
         Report::LogVerified(answer) => super::trail::verified(answer, style),

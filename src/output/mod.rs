@@ -30,6 +30,7 @@ mod moved;
 mod new_migration;
 mod notice;
 mod progress;
+mod pruned;
 mod pulse;
 mod rewritten;
 mod rollout;

@@ -1,6 +1,7 @@
 //! `runs list` and `runs show`, for people and as JSON.
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::json::FORMAT;
 use super::layout::{table, version};
@@ -31,7 +32,12 @@ fn state(overview: &RunOverview, state: TargetState) -> &'static str {
 }
 
 fn short(overview: &RunOverview) -> String {
-    overview.run.id.to_string().chars().take(SHORT).collect()
+    shortened(overview.run.id)
+}
+
+/// As much of an id as people need.
+pub(super) fn shortened(id: Uuid) -> String {
+    id.to_string().chars().take(SHORT).collect()
 }
 
 fn painted_run(overview: &RunOverview, style: &Style) -> String {
@@ -74,13 +80,28 @@ pub(super) fn runs(answer: &Runs, style: &Style) -> String {
         let why = if answer.remembered { "yet" } else { "yet, and no registry to remember them" };
         return format!("no runs {why}\n");
     };
-    let any = |told: &dyn Fn(&RunOverview) -> bool| answer.runs.iter().any(told);
+    let mut text = listing(&answer.runs, style);
+    if answer.more {
+        text.push_str("there are older ones: see more with --limit\n");
+    }
+    if can_go_on(newest) {
+        let hint = style.attention("hint");
+        let id = short(newest);
+        text.push_str(&format!("{hint}: see what is left with: tenantctl runs show {id}\n"));
+        text.push_str(&go_on(newest, style));
+    }
+    text
+}
+
+/// Runs as a table, one row each.
+pub(super) fn listing(runs: &[RunOverview], style: &Style) -> String {
+    let any = |told: &dyn Fn(&RunOverview) -> bool| runs.iter().any(told);
     let failed = |one: &RunOverview| one.count(TargetState::Failed);
     let left = move |one: &RunOverview| one.left() - failed(one);
-    let kind = newest.run.kind;
+    let kind = runs.first().map(|newest| newest.run.kind);
     let columns: [Column<'_>; 9] = [
         ("run", true, Box::new(short)),
-        ("kind", any(&|one| one.run.kind != kind), Box::new(|one| one.run.kind.to_string())),
+        ("kind", any(&|one| Some(one.run.kind) != kind), Box::new(|one| one.run.kind.to_string())),
         ("state", true, Box::new(|one| painted_run(one, style))),
         ("begun", true, Box::new(|one| one.run.started.clone())),
         ("took", true, Box::new(took)),
@@ -92,7 +113,7 @@ pub(super) fn runs(answer: &Runs, style: &Style) -> String {
     let mut shown: Vec<(&str, Vec<String>)> = columns
         .iter()
         .filter(|(_, says_something, _)| *says_something)
-        .map(|(name, _, cell)| (*name, answer.runs.iter().map(cell).collect()))
+        .map(|(name, _, cell)| (*name, runs.iter().map(cell).collect()))
         .collect();
     for dispensable in DISPENSABLE {
         if shown.iter().map(|(name, cells)| needed(name, cells)).sum::<usize>() > style.width {
@@ -101,17 +122,7 @@ pub(super) fn runs(answer: &Runs, style: &Style) -> String {
     }
     let header: Vec<&str> = shown.iter().map(|(name, _)| *name).collect();
     let row = |at: usize| shown.iter().filter_map(|(_, cells)| cells.get(at).cloned()).collect();
-    let mut text = table(&header, (0..answer.runs.len()).map(row).collect(), style);
-    if answer.more {
-        text.push_str("there are older ones: see more with --limit\n");
-    }
-    if can_go_on(newest) {
-        let hint = style.attention("hint");
-        let id = short(newest);
-        text.push_str(&format!("{hint}: see what is left with: tenantctl runs show {id}\n"));
-        text.push_str(&go_on(newest, style));
-    }
-    text
+    table(&header, (0..runs.len()).map(row).collect(), style)
 }
 
 /// How wide a column is that nothing breaks, with the gap behind it.
@@ -387,7 +398,7 @@ pub(super) fn run_json(answer: &ShownRun) -> Value {
     value
 }
 
-fn overview_json(overview: &RunOverview) -> Value {
+pub(super) fn overview_json(overview: &RunOverview) -> Value {
     let run = &overview.run;
     let killed = overview.was_killed();
     let running = overview.count(TargetState::Running);

@@ -46,6 +46,11 @@ impl LockKey {
         Self::new("run", &id.to_string(), format!("run {id}"))
     }
 
+    /// Forgetting runs of the ledger.
+    pub fn ledger() -> Self {
+        Self::new("ledger", "", "the ledger of runs".to_owned())
+    }
+
     /// One of the two places of a tenant that moves, in the place's own database.
     pub(super) fn place(id: &TenantId, placement: &Placement) -> Self {
         // Both may be in one database.

@@ -1,5 +1,7 @@
 //! Statements of ours and of files in one message, with what each is for.
 
+use std::borrow::Cow;
+
 use tokio_postgres::Client;
 
 use super::message::{Message, Unsent};
@@ -20,7 +22,7 @@ struct Part<'a> {
     /// What it is for, in words that may follow "error:".
     attempt: String,
     /// The file, when it is one.
-    file: Option<(&'a str, &'a str)>,
+    file: Option<(&'a str, Cow<'a, str>)>,
 }
 
 /// The statement that the server refused.
@@ -35,23 +37,30 @@ pub(super) struct Refusal {
 impl<'a> Script<'a> {
     /// Adds statements of ours.
     pub(super) fn ours(&mut self, attempt: impl Into<String>, sql: &Sql) {
-        self.push(attempt.into(), None, sql.as_str());
+        self.push(attempt.into(), sql.as_str());
     }
 
     /// Adds what refinery wrote: its table is one that we named, its values were checked when the
     /// set was read.
     pub(super) fn refinerys(&mut self, attempt: impl Into<String>, text: &str) {
-        self.push(attempt.into(), None, text);
+        self.push(attempt.into(), text);
     }
 
     /// Adds a file, as its author wrote it.
-    pub(super) fn file(&mut self, attempt: impl Into<String>, path: &'a str, sql: &'a str) {
-        self.push(attempt.into(), Some((path, sql)), sql);
+    pub(super) fn file(
+        &mut self,
+        attempt: impl Into<String>,
+        path: &'a str,
+        sql: impl Into<Cow<'a, str>>,
+    ) {
+        let sql = sql.into();
+        self.message.add(self.parts.len(), &sql);
+        self.parts.push(Part { attempt: attempt.into(), file: Some((path, sql)) });
     }
 
-    fn push(&mut self, attempt: String, file: Option<(&'a str, &'a str)>, sql: &str) {
+    fn push(&mut self, attempt: String, sql: &str) {
         self.message.add(self.parts.len(), sql);
-        self.parts.push(Part { attempt, file });
+        self.parts.push(Part { attempt, file: None });
     }
 
     /// Sends it, and leaves no transaction open when it fails.
@@ -76,13 +85,15 @@ impl<'a> Script<'a> {
             return Refusal { error: refused(server, "send a message".to_owned()), ours: None };
         };
         let error = refused(server, part.attempt.clone());
-        let (Some((path, sql)), Some(whose)) = (part.file, whose) else {
+        let (Some((path, sql)), Some(whose)) = (&part.file, whose) else {
             return Refusal { error, ours: server.code().map(|code| code.code().to_owned()) };
         };
         let error = match place(sql, server, whose.done, whose.before) {
-            Some(place) => {
-                error.at(Location { file: path.to_owned(), line: place.line, column: place.column })
-            }
+            Some(place) => error.at(Location {
+                file: (*path).to_owned(),
+                line: place.line,
+                column: place.column,
+            }),
             None => error,
         };
         Refusal { error, ours: None }

@@ -2,6 +2,7 @@
 
 mod change;
 pub mod credentials;
+mod disagreement;
 pub mod drift;
 pub mod endurance;
 pub mod erasing;
@@ -15,6 +16,7 @@ pub mod pending;
 #[cfg(test)]
 mod properties;
 mod provision;
+pub mod retention;
 pub mod rewrite;
 pub mod rollout;
 mod statements;
@@ -28,7 +30,8 @@ mod world;
 
 pub use change::{Change, CopyOf, Hazard, Helper, POLICY, policy_fingerprint};
 pub use provision::{
-    TEMPLATE_OWNER, TEMPLATE_PREFIX, is_guarded, provision, refuse_another_shape, wants_password,
+    TEMPLATE_OWNER, TEMPLATE_PREFIX, ground, guard, is_guarded, provision, refuse_another_shape,
+    wants_password,
 };
 pub use summary::summary;
 pub use traces::leaves_traces;

@@ -5,24 +5,22 @@
 
 use std::collections::BTreeMap;
 
+use super::disagreement;
 use crate::error::{Code, Error};
-use crate::model::migration::{
-    Difference, Digest, History, Migration, MigrationSet, Prefix, Repeatable, Version,
-};
+use crate::model::migration::{Digest, History, Migration, MigrationSet, Repeatable, Version};
 
 /// The migrations to apply, by ascending version, up to and including `target`.
 ///
 /// A target at or below the current version needs nothing: a schema is never taken back. Refuses a
-/// history that the files do not continue, and a target that is not in the set; every disagreement
-/// is reported, not only the first.
+/// history that the files do not continue, and a target that is not in the set; every kind of
+/// disagreement is reported, not only the first.
 pub fn decide<'a>(
     set: &'a MigrationSet,
     history: &History,
     target: Option<Version>,
 ) -> Result<Vec<&'a Migration>, Error> {
-    let disagreements = disagreements(set, history);
-    if !disagreements.is_empty() {
-        return Err(refusal(set, &disagreements));
+    if let Some(refusal) = disagreement::refusal(set, history) {
+        return Err(refusal);
     }
     if let Some(target) = target
         && set.get(target).is_none()
@@ -75,106 +73,6 @@ pub fn decide_repeatables<'a>(
         .collect()
 }
 
-/// What re-records a history whose SQL is the files'.
-const REPAIR: &str = "tenantctl migrate repair --dry-run --reason TEXT";
-
-/// A fact that keeps the history from being continued, and what to do about it.
-struct Disagreement {
-    fact: String,
-    remedy: String,
-}
-
-fn disagreements(set: &MigrationSet, history: &History) -> Vec<Disagreement> {
-    let mut found = Vec::new();
-    for applied in &history.0 {
-        match set.get(applied.version) {
-            None => found.push(Disagreement {
-                fact: format!(
-                    "version {} ({}) was applied on {} and has no file",
-                    applied.version, applied.name, applied.applied_on
-                ),
-                remedy: format!(
-                    "restore V{}__{}.sql in {}; is --migrations, or [migrations] in tenants.toml, the right one?",
-                    applied.version,
-                    applied.name,
-                    set.name()
-                ),
-            }),
-            Some(migration) => {
-                if let Some(difference) = migration.difference(applied) {
-                    found.push(diverged(migration, &applied.name, difference));
-                }
-            }
-        }
-    }
-    let current = history.version();
-    for migration in set.migrations() {
-        if migration.prefix == Prefix::Versioned
-            && current.is_some_and(|current| migration.version < current)
-            && history.get(migration.version).is_none()
-        {
-            found.push(Disagreement {
-                fact: format!(
-                    "{} was never applied and is older than the current version{}",
-                    migration.path,
-                    current.map(|current| format!(" {current}")).unwrap_or_default()
-                ),
-                remedy: format!(
-                    "give {} a version above {}",
-                    migration.path,
-                    set.head().max(current).map(|head| head.to_string()).unwrap_or_default()
-                ),
-            });
-        }
-    }
-    found
-}
-
-fn diverged(migration: &Migration, applied_name: &str, difference: Difference) -> Disagreement {
-    let path = &migration.path;
-    let (what, remedy) = match difference {
-        Difference::Renamed => (
-            format!("was applied under the name {applied_name}; its SQL is unchanged"),
-            format!(
-                "rename it back to V{}__{applied_name}.sql; or keep the name: {REPAIR}",
-                migration.version
-            ),
-        ),
-        Difference::LineEndings => (
-            "was applied with CRLF line endings and is otherwise unchanged".to_owned(),
-            format!("the SQL is the same: {REPAIR}"),
-        ),
-        Difference::EdgeWhitespace => (
-            "changed only in white space at its beginning or end".to_owned(),
-            format!("the SQL is the same: {REPAIR}"),
-        ),
-        Difference::NarrowVersion => (
-            "was recorded by a refinery without int8-versions and is unchanged".to_owned(),
-            format!("its checksums are of another kind: {REPAIR}"),
-        ),
-        Difference::Edited => (
-            "was changed after it was applied".to_owned(),
-            format!("restore {path} as it was, and put the change into a new migration"),
-        ),
-    };
-    Disagreement { fact: format!("{path} {what}"), remedy }
-}
-
-fn refusal(set: &MigrationSet, disagreements: &[Disagreement]) -> Error {
-    let facts: Vec<_> = disagreements.iter().map(|found| found.fact.as_str()).collect();
-    let error = Error::new(
-        Code::HistoryDiverged,
-        format!("continue the history with {}: {}", set.name(), facts.join("; ")),
-    );
-    let mut remedies: Vec<&str> = Vec::new();
-    for found in disagreements {
-        if !remedies.contains(&found.remedy.as_str()) {
-            remedies.push(&found.remedy);
-        }
-    }
-    remedies.into_iter().fold(error, Error::hint)
-}
-
 fn unknown_target(set: &MigrationSet, target: Version) -> Error {
     let error = Error::new(
         Code::NotFound,
@@ -191,7 +89,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::model::migration::Applied;
+    use crate::model::migration::{Applied, Prefix};
     use proptest::collection::{btree_map, btree_set};
     use proptest::prelude::*;
 

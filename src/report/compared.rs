@@ -22,6 +22,8 @@ pub struct Compared {
     pub compared: usize,
     /// How many selected tenants were passed over because they are still being made.
     pub half_made: usize,
+    /// Whether the migration files were asked as well.
+    pub asked_files: bool,
     /// How long it took.
     pub took: Duration,
 }
@@ -39,6 +41,31 @@ pub struct ComparedGroup {
     pub fingerprint: Fingerprint,
     /// Whether as many look different in one way.
     pub tied: bool,
+    /// What the migration files say, where they were asked.
+    pub files: Option<FromFiles>,
+}
+
+/// What the migration files make of a version, and who is like it.
+#[derive(Debug)]
+pub enum FromFiles {
+    /// They were applied.
+    Made {
+        /// How many schemas of the fleet are as the files make them.
+        alike: usize,
+        /// What they made or changed outside of the schema, with its own schema.
+        outside: Vec<String>,
+    },
+    /// They could not be applied, and why.
+    NotMade(Failure),
+}
+
+/// What a schema is compared with.
+#[derive(Clone, Debug)]
+pub enum Norm {
+    /// What the migration files make.
+    Files,
+    /// A schema that is as the others should be.
+    Schema(Subject),
 }
 
 /// Schemas that differ from the norm of their version in the same way.
@@ -50,8 +77,8 @@ pub struct Deviant {
     pub claim: Claim,
     /// What they look like.
     pub fingerprint: Fingerprint,
-    /// A schema that is as these should be.
-    pub against: Subject,
+    /// How these should be.
+    pub against: Norm,
     /// How they differ from it.
     pub differences: Vec<Difference>,
 }
@@ -94,6 +121,12 @@ impl Compared {
         self.flaws.iter().filter(|one| one.flaw.is_fault()).count()
     }
 
+    /// How many versions were to be compared with their files and could not be.
+    pub fn not_made(&self) -> usize {
+        let not_made = |group: &&ComparedGroup| matches!(group.files, Some(FromFiles::NotMade(_)));
+        self.groups.iter().filter(not_made).count()
+    }
+
     pub(super) fn verdict(&self) -> Verdict {
         if !self.unread.is_empty() {
             let all = self.groups.is_empty();
@@ -102,6 +135,9 @@ impl Compared {
             let shared = first.filter(|first| codes.all(|code| code == *first));
             return if all { Verdict::Failed(shared) } else { Verdict::Partial };
         }
-        if self.deviants.is_empty() && self.faults() == 0 { Verdict::Done } else { Verdict::No }
+        if !self.deviants.is_empty() || self.faults() > 0 {
+            return Verdict::No;
+        }
+        if self.not_made() > 0 { Verdict::Partial } else { Verdict::Done }
     }
 }

@@ -19,6 +19,7 @@ mod moved;
 mod new_migration;
 mod planned;
 mod provisioned;
+mod pruned;
 mod receipt;
 mod rewritten;
 mod rollout;
@@ -30,7 +31,7 @@ mod transferred;
 mod verified;
 
 pub use adopted::{Adopted, AdoptedStatus, AdoptedTarget};
-pub use compared::{Compared, ComparedGroup, Deviant, Flawed, Subject, Unread};
+pub use compared::{Compared, ComparedGroup, Deviant, Flawed, FromFiles, Norm, Subject, Unread};
 pub use configuration::{Configuration, ShownCluster, ShownValue};
 pub use credentials::{
     CredentialList, CredentialRow, CredentialStatus, CredentialTarget, CredentialVerb, Credentials,
@@ -52,6 +53,7 @@ pub use moved::{Announced, Moved, MovedHow, Moves};
 pub use new_migration::NewMigration;
 pub use planned::{Planned, PlannedStep};
 pub use provisioned::{Credential, Outcome, Provisioned};
+pub use pruned::{KeptRun, Pruned};
 pub use receipt::{PurgeReceipt, Receipt, ReceiptTable};
 pub use rewritten::{Counts, Rewriting, Rewritten, RewrittenTarget};
 pub use rollout::{PlannedSql, RolloutPlan};
@@ -95,6 +97,8 @@ pub enum Report {
     Runs(Runs),
     /// `runs show`.
     Run(Box<ShownRun>),
+    /// `runs prune`.
+    Pruned(Pruned),
     /// `suspend`, `resume`, `delete`, `undelete`, `hold`, `rename`, `purge`, `erase`.
     Lived(Box<Lived>),
     /// `audit log`.
@@ -187,6 +191,7 @@ impl Report {
             Self::Rewritten(rewritten) => rewritten.verdict(),
             Self::Rollout(rollout) => rollout.verdict(),
             Self::Compared(compared) => compared.verdict(),
+            Self::Pruned(pruned) => pruned.verdict(),
             Self::Lived(lived) => lived.verdict(),
             Self::LogVerified(verified) => verified.verdict(),
             Self::Doctor(doctor) => doctor.verdict(),

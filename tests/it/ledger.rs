@@ -10,7 +10,7 @@ use tenantctl::migrations::embedded;
 use tenantctl::model::ident::Ident;
 use tenantctl::model::migration::{MigrationSet, Version};
 use tenantctl::model::run::{
-    NewRun, RunError, RunKind, RunReference, RunState, RunTarget, TargetState,
+    NewRun, Run, RunError, RunKind, RunReference, RunState, RunTarget, TargetState,
 };
 use tenantctl::model::tenant::{ClusterName, Placement, TenantId};
 use tenantctl::pg::ledger::{self, Reconnect};
@@ -437,6 +437,36 @@ fn a_run_that_another_process_ended_is_not_written_any_more() {
     let reader = process.session();
     let seen = process.block(ledger::find(&reader, &RunReference::Last)).unwrap();
     assert_eq!((seen.run.state, seen.count(TargetState::Applied)), (RunState::Done, 1));
+}
+
+/// Whoever forgets runs may have looked before somebody took one up.
+#[test]
+fn a_run_that_was_taken_up_meanwhile_is_not_forgotten() {
+    let world = world();
+    let process = Process::of(&world);
+    let (first, second, third) = (up(), up(), up());
+    for run in [&first, &second, &third] {
+        process.block(process.begin(run, &[pending("cat")]).close(RunState::Stopped)).unwrap();
+    }
+    world.sql("UPDATE tenantctl.runs SET finished_at = finished_at - interval '1 day'");
+    let session = process.session();
+    let seen = process.block(ledger::runs(&session, 3)).unwrap();
+    let seen: Vec<&Run> = seen.iter().map(|one| &one.run).collect();
+
+    let resume = |run: &NewRun| {
+        let resumed = Ledger::reopen(process.session(), Some(process.reconnect()), run.id);
+        process.block(resumed).unwrap().0
+    };
+    let going_on = resume(&first);
+    process.block(resume(&second).close(RunState::Done)).unwrap();
+    let forgotten = process.block(ledger::forget(&session, &seen)).unwrap();
+    assert_eq!(forgotten.into_iter().collect::<Vec<_>>(), [third.id]);
+    process.block(async {
+        going_on.note(applied("cat"));
+        going_on.close(RunState::Done).await.unwrap();
+    });
+    assert_eq!(process.block(ledger::targets(&session, first.id)).unwrap(), [applied("cat")]);
+    assert!(process.block(ledger::targets(&session, third.id)).unwrap().is_empty());
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn an_edited_file_is_refused() {
 fn a_missing_file_is_refused() {
     refused(
         |fleet| fleet.forget(TAGS.0),
-        &["version 2 (tags) was applied on", "has no file", "restore V2__tags.sql in"],
+        &["version 2 (tags) was applied and has no file", "restore V2__tags.sql in"],
     );
 }
 
@@ -76,6 +76,28 @@ fn a_diverged_tenant_does_not_hold_up_the_others() {
     fleet.tenantctl(["migrate", "up"]).run().code(3).snapshot("migrate_up_one_diverged");
     assert_eq!(fleet.history("tenant_cat"), ["1 notes"]);
     assert_eq!(fleet.history("tenant_dog"), ["1 notes", "2 tags"]);
+}
+
+/// 45 versions without a file, of tenants that were migrated at different times, are told once.
+#[test]
+fn a_history_that_diverged_in_many_places_is_told_briefly() {
+    let fleet = Fleet::of_schemas(&["cat", "dog"]);
+    for tenant in ["cat", "dog"] {
+        fleet.sql(&format!(
+            "INSERT INTO tenant_{tenant}.refinery_schema_history (version, name, applied_on, checksum) \
+             SELECT n, 'step', '{}', n FROM generate_series(2, 46) n",
+            if tenant == "cat" { "2026-01-01T00:00:00Z" } else { "2026-02-02T00:00:00Z" },
+        ));
+    }
+    fleet.tenantctl(["migrate", "status"]).run().code(4).snapshot("migrate_status_45_without_file");
+    for outcome in [fleet.up(&[]).run().code(4), fleet.status(&[]).run().code(4)] {
+        let error = &target(&outcome, "dog")["error"];
+        assert!(error.to_string().len() < 1_000, "{error}");
+        assert_eq!(error["hints"].as_array().unwrap().len(), 2, "{error}");
+    }
+    let repair = ["migrate", "repair", "--dry-run", "--reason", "look"];
+    let shown = fleet.tenantctl(repair).run().code(4);
+    assert!(shown.stdout().contains("45 applied versions have no file: V2, V3, V4 and 42 more"));
 }
 
 #[test]

@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use crate::harness::{OPERATOR, Outcome, Session, World, catalog};
 
-const KILLED: &str = "0199a8f2-3c4d-7000-8000-000000000004";
-const GOING_ON: &str = "0199a8f3-0000-7000-8000-000000000005";
+pub const KILLED: &str = "0199a8f2-3c4d-7000-8000-000000000004";
+pub const GOING_ON: &str = "0199a8f3-0000-7000-8000-000000000005";
 
 /// A registry that remembers one run that is done, one that failed in a large fleet, one that the
 /// user stopped, and one that was killed.
-fn remembering() -> World {
+pub fn remembering() -> World {
     let world = World::new();
     world.run(["create", "acme"]).ok();
     world.session("app", OPERATOR).sql(
@@ -55,7 +55,7 @@ fn remembering() -> World {
 }
 
 /// A run that goes on for as long as the session lives.
-fn going_on(world: &World) -> Session {
+pub fn going_on(world: &World) -> Session {
     let mut session = world.session("app", OPERATOR);
     session.sql(&format!(
         "SELECT pg_advisory_lock(('x' || substr(encode(sha256('tenantctl\\000run\\000{GOING_ON}'::bytea), \

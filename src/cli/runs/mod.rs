@@ -14,6 +14,7 @@ commands! {
     list => List,
     show => Show,
     resume => Resume,
+    prune => Prune,
 }
 
 impl Args {

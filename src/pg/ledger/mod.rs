@@ -5,6 +5,7 @@
 //! without waiting: a task of its own writes notes in batches. A process that is killed loses the
 //! notes of its last moments and no truth, for a tenant's version is in its own history.
 
+mod forget;
 mod read;
 mod rows;
 mod writer;
@@ -27,6 +28,7 @@ use crate::model::ident::Ident;
 use crate::model::run::{NewRun, Run, RunState, RunTarget};
 use crate::model::tenant::ClusterName;
 
+pub use self::forget::{forget, last_tries, quiet};
 pub use self::read::{exists, find, last_failures, last_versions, runs, targets};
 
 /// Opens another session to the registry, of its own, when the ledger has lost the one it had.

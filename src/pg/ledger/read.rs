@@ -177,7 +177,7 @@ pub async fn last_versions(session: &Session) -> Result<BTreeMap<TenantId, Versi
 }
 
 /// Reads within one transaction that cannot write.
-async fn read_only<T>(
+pub(super) async fn read_only<T>(
     session: &Session,
     read: impl AsyncFn(&Client) -> Result<T, Error>,
 ) -> Result<T, Error> {

@@ -21,9 +21,14 @@ pub(super) fn run_columns() -> Sql {
     sql!(
         "id, kind, state, \
          to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), \
-         to_char(finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), \
-         actor, asked, goal"
+         {}, actor, asked, goal",
+        finished()
     )
+}
+
+/// When a run ended, as [`run`] reads it.
+pub(super) fn finished() -> Sql {
+    sql!("to_char(finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
 }
 
 pub(super) fn run(row: &Row) -> Result<Run, Error> {

@@ -53,9 +53,11 @@ WHERE d.datname = pg_catalog.current_database() AND l.mode = 'AccessExclusiveLoc
 
 /// The printing of an expression opens its table: not long, and never in the way of a migration.
 /// Compiling a statement that runs once costs more than it saves.
-const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
-     SET LOCAL search_path = pg_catalog; SET LOCAL lock_timeout = '2s'; SET LOCAL jit = off; \
+pub(in crate::pg) const SETTINGS: &str = "SET LOCAL search_path = pg_catalog; \
+     SET LOCAL lock_timeout = '2s'; SET LOCAL jit = off; \
      SET LOCAL max_parallel_workers_per_gather = 0";
+
+const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
 /// How often objects may vanish while they are printed before that is a failure.
 const ATTEMPTS: usize = 5;
@@ -127,16 +129,34 @@ pub async fn facts(
     let rows = reading(session, names, LINES).await?;
     let mut facts: BTreeMap<Ident, Vec<Fact>> = BTreeMap::new();
     for row in &rows {
-        let line: &str = get(row, "line")?;
-        let mut parts = line.splitn(4, SEPARATOR).map(str::to_owned);
-        let mut part = || parts.next().unwrap_or_default();
-        let fact = Fact { kind: part(), parent: part(), object: part(), definition: part() };
-        facts.entry(Ident::new(get::<String>(row, "schema")?)?).or_default().push(fact);
+        facts.entry(Ident::new(get::<String>(row, "schema")?)?).or_default().push(fact(row)?);
     }
     for found in facts.values_mut() {
         found.sort_unstable();
     }
     Ok(facts)
+}
+
+/// Reads every fact about one schema in a transaction that has begun, with [`SETTINGS`].
+///
+/// # Errors
+///
+/// Whatever the server refuses.
+pub(in crate::pg) async fn facts_within(
+    session: &Session,
+    names: &OwnNames,
+) -> Result<Vec<Fact>, Error> {
+    let rows = within(session, &[names], LINES).await.map_err(|error| refused(session, error))?;
+    let mut facts: Vec<Fact> = rows.iter().map(fact).collect::<Result<_, _>>()?;
+    facts.sort_unstable();
+    Ok(facts)
+}
+
+fn fact(row: &Row) -> Result<Fact, Error> {
+    let line: &str = get(row, "line")?;
+    let mut parts = line.splitn(4, SEPARATOR).map(str::to_owned);
+    let mut part = || parts.next().unwrap_or_default();
+    Ok(Fact { kind: part(), parent: part(), object: part(), definition: part() })
 }
 
 async fn major(session: &Session) -> Result<u32, Error> {
@@ -191,14 +211,24 @@ async fn reading(session: &Session, names: &[&OwnNames], select: &str) -> Result
         return Ok(Vec::new());
     }
     let client = session.client();
-    client.batch_execute(BEGIN).await.map_err(|error| refused(session, error))?;
-    let parameter = Value::Array(names.iter().map(|names| spelled(names)).collect());
-    let statement = format!("{FACTS}{select}");
-    let rows = client.query_typed(&statement, &[(&parameter, Type::JSONB)]).await;
+    let begin = format!("{BEGIN}; {SETTINGS}");
+    client.batch_execute(&begin).await.map_err(|error| refused(session, error))?;
+    let rows = within(session, names, select).await;
     let ended = client.batch_execute("ROLLBACK").await;
     let rows = rows.map_err(|error| refused(session, error))?;
     ended.map_err(|error| refused(session, error))?;
     Ok(rows)
+}
+
+/// Runs one statement over the facts.
+async fn within(
+    session: &Session,
+    names: &[&OwnNames],
+    select: &str,
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let parameter = Value::Array(names.iter().map(|names| spelled(names)).collect());
+    let statement = format!("{FACTS}{select}");
+    session.client().query_typed(&statement, &[(&parameter, Type::JSONB)]).await
 }
 
 async fn locked(session: &Session, names: &[&OwnNames]) -> Result<BTreeMap<Ident, Error>, Error> {
@@ -239,19 +269,21 @@ fn get<'r, T: FromSql<'r>>(row: &'r Row, column: &str) -> Result<T, Error> {
 /// What the statement is told about one schema: its names, as regular expressions.
 fn spelled(names: &OwnNames) -> Value {
     // In printed SQL a schema's name has a dot behind it; in a string it may stand alone.
-    let in_text = format!(r#"(?<![[:alnum:]_$"]){}(?=[.'])"#, either(&[&names.schema]));
+    let schemas: Vec<&Ident> = [&names.schema].into_iter().chain(&names.stands_for).collect();
+    let in_text = format!(r#"(?<![[:alnum:]_$"]){}(?=[.'])"#, either(&schemas));
     let own: Vec<&Ident> =
         names.roles.iter().chain(&names.readonly).chain([&names.owner]).collect();
     let mut own_names: Vec<String> =
         own.iter().map(|name| format!("%{}%", name.as_str())).collect();
     own_names.extend(names.uuid.map(|uuid| format!("%{uuid}%")));
+    own_names.extend(names.stands_for.iter().map(|name| format!("%{}%", name.as_str())));
     let roles: Vec<&Ident> = names.roles.iter().collect();
     let readonly: Vec<&Ident> = names.readonly.iter().collect();
     json!({
         "schema": names.schema.as_str(),
         "whole_database": names.whole_database,
         "schema_in_text": in_text,
-        "schema_as_word": word(&[&names.schema]),
+        "schema_as_word": word(&schemas),
         "owner": word(&[&names.owner]),
         "role": word(&roles),
         "readonly": word(&readonly),

@@ -5,12 +5,15 @@
 //! What it forbids is looked at before and after: whether an index is there, and valid, the server
 //! can say, whoever was killed meanwhile. What remains is done again, so it must bear that.
 
+mod inside;
 mod reading;
 
 use std::hash::Hasher as _;
 
 use siphasher::sip::SipHasher13;
 
+pub(in crate::plan) use self::inside::blank;
+pub use self::inside::{Outstanding, inside};
 use self::reading::way;
 use crate::sql::scan::{Shape, Statement, statements};
 

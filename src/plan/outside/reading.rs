@@ -92,6 +92,14 @@ fn alter_table(statement: &Statement<'_>) -> Way {
     detach.map_or(Way::Together, Way::Detach)
 }
 
+/// The statement without the word, every other character in its place.
+pub(super) fn without_concurrently(statement: &Statement<'_>) -> String {
+    match Cursor::new(statement).past(CONCURRENTLY) {
+        Some(word) => blanked(statement.text, &word, ""),
+        None => statement.text.to_owned(),
+    }
+}
+
 /// The text with another word, or none, where one stands; nothing behind it moves.
 fn blanked(text: &str, word: &Range<usize>, instead: &str) -> String {
     let width = word.len();

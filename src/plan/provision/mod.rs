@@ -1,6 +1,7 @@
 //! The plan that makes one tenant, or finishes one that was begun.
 
 mod conflicts;
+mod ground;
 mod placement;
 #[cfg(test)]
 mod refusals;
@@ -11,6 +12,7 @@ mod template;
 pub use template::{TEMPLATE_OWNER, TEMPLATE_PREFIX};
 
 pub use conflicts::refuse_another_shape;
+pub use ground::{ground, guard};
 
 use super::change::Change;
 use super::{Plan, Reach, Site, pending};

@@ -3,7 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::{RowChange, Why};
+use crate::error::{Code, Error};
 use crate::model::migration::{Difference, History, MigrationSet, Version};
+use crate::model::some_of;
+
+/// So many rows of one kind are named.
+const NAMED: usize = 3;
 
 /// What can be done about a history that the files do not continue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +27,51 @@ impl Mending {
     pub fn widens(&self) -> bool {
         let narrow = Why::Differs(Difference::NarrowVersion);
         self.changes.iter().any(|change| change.why == narrow)
+    }
+
+    /// Why the history cannot be continued, though it was mended: rows that nobody accepted; `None`
+    /// where there are none.
+    pub fn unaccepted(&self) -> Option<Error> {
+        if self.refused.is_empty() {
+            return None;
+        }
+        let name = |change: &RowChange| match &change.file {
+            Some(file) => file.clone(),
+            None => format!("V{}", change.version),
+        };
+        let (gone, edited): (Vec<&RowChange>, Vec<&RowChange>) =
+            self.refused.iter().partition(|change| change.file.is_none());
+        let mut facts = Vec::new();
+        for (rows, one, several) in [
+            (
+                edited,
+                "was changed after it was applied",
+                "files were changed after they were applied",
+            ),
+            (gone, "has no file", "applied versions have no file"),
+        ] {
+            let names: Vec<String> = rows.into_iter().map(name).collect();
+            match names.as_slice() {
+                [] => {}
+                [only] => facts.push(format!("{only} {one}")),
+                all => facts.push(format!("{} {several}: {}", all.len(), some_of(all, NAMED))),
+            }
+        }
+        let accept: Vec<String> = self
+            .refused
+            .iter()
+            .take(NAMED)
+            .map(|row| format!("--accept {}", row.version))
+            .collect();
+        let mut accept = accept.join(" ");
+        if self.refused.len() > NAMED {
+            accept.push_str(&format!(" and so on, for each of the {}", self.refused.len()));
+        }
+        Some(
+            Error::new(Code::HistoryDiverged, format!("mend the history: {}", facts.join("; ")))
+                .hint("restore the files as they were, and put changes into new migrations")
+                .hint(format!("or, if the schema is right as it is: {accept}")),
+        )
     }
 }
 
@@ -168,5 +218,20 @@ mod tests {
         let mended = repair(&set, &history, &BTreeSet::new());
         assert!(mended.widens());
         assert_eq!(mended.changes[0].why.word(), "narrow-version");
+    }
+
+    #[test]
+    fn many_rows_that_nobody_accepted_are_counted() {
+        let (set, history) = world(&[Fate::Gone; 45]);
+        let error = repair(&set, &history, &BTreeSet::new()).unaccepted().unwrap();
+        assert_eq!(
+            error.message,
+            "mend the history: 45 applied versions have no file: V1, V2, V3 and 42 more"
+        );
+        assert_eq!(
+            error.hints[1],
+            "or, if the schema is right as it is: \
+             --accept 1 --accept 2 --accept 3 and so on, for each of the 45"
+        );
     }
 }

@@ -3,8 +3,11 @@
 //! A version is a claim: the history says that the files were applied. Schemas that claim the same
 //! should look the same; what most of them look like is taken for what the files make.
 
+mod files;
+
 use std::collections::BTreeMap;
 
+pub use self::files::{Script, applied, from_files};
 use crate::model::migration::Version;
 use crate::model::structure::{Fact, Fingerprint};
 use crate::model::tenant::Isolation;

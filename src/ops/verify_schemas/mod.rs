@@ -1,24 +1,28 @@
-//! Did every schema reach what its history claims? Compares the fleet's schemas with each other.
+//! Did every schema reach what its history claims? Compares the fleet's schemas with each other, and
+//! with what the migration files make.
+
+mod reference;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt as _};
 
-use super::list::{Database, histories};
-use super::select::{Selection, unknown};
-use super::{Context, fleet};
 use crate::error::{Code, Error};
 use crate::model::count;
 use crate::model::ident::Ident;
-use crate::model::migration::History;
+use crate::model::migration::{History, Version};
 use crate::model::structure::{Fact, Fingerprint, Flaw, OwnNames, Structure};
 use crate::model::tenant::{Isolation, Placement, State, Tenant, TenantId};
+use crate::ops::list::{Database, histories};
+use crate::ops::select::{Selection, unknown};
+use crate::ops::{Context, fleet};
 use crate::pg;
-use crate::plan::drift::{Claim, Group, differences, groups};
+use crate::plan::drift::{Claim, Difference, Group, differences, from_files, groups};
 use crate::report::event::Event;
 use crate::report::{
-    Compared, ComparedGroup, Deviant, Failure, Flawed, Report, Source, Subject, Unread,
+    Compared, ComparedGroup, Deviant, Failure, Flawed, FromFiles, Norm, Report, Source, Subject,
+    Unread,
 };
 
 /// So many schemas are read in one transaction: a session that has seen more keeps much memory.
@@ -37,9 +41,12 @@ pub struct SchemasOptions {
     pub selection: Selection,
     /// Whose schema is right; that of most tenants without one.
     pub against: Option<TenantId>,
+    /// Whether to apply the migration files for nobody, and compare with what they make.
+    pub files: bool,
 }
 
-/// Compares the selected schemas with those of the fleet that claim the same version. Only reads.
+/// Compares the selected schemas with those of the fleet that claim the same version. Only reads,
+/// unless the files are asked: they are applied in a transaction that is rolled back.
 ///
 /// # Errors
 ///
@@ -77,9 +84,11 @@ pub async fn verify_schemas(cx: &Context<'_>, options: &SchemasOptions) -> anyho
         unread: fleet.unread(),
         compared: fleet.0.iter().filter(|one| one.selected && one.read.is_ok()).count(),
         half_made,
+        asked_files: options.files,
         took: started.elapsed(),
     };
-    fleet.compare(cx, options.against.as_ref(), &mut answer).await?;
+    let files = options.files.then_some(source == Source::Registry);
+    fleet.compare(cx, options.against.as_ref(), files, &mut answer).await?;
     answer.took = started.elapsed();
     Ok(Report::Compared(answer))
 }
@@ -89,6 +98,8 @@ struct Schema {
     subject: Subject,
     isolation: Isolation,
     names: OwnNames,
+    /// One of those who live there.
+    first: Tenant,
     selected: bool,
     read: Result<(History, u32, Structure), Failure>,
 }
@@ -118,14 +129,15 @@ impl Schemas {
         let mut schemas: Vec<Schema> = homes
             .into_iter()
             .filter_map(|((placement, isolation), tenants)| {
-                let names = own_names(cx, placement, tenants.first()?);
+                let first = *tenants.first()?;
                 let mut ids: Vec<TenantId> = tenants.iter().map(|one| one.id.clone()).collect();
                 ids.sort_unstable();
                 Some(Schema {
                     selected: ids.iter().any(|id| selected.contains(id)),
                     subject: Subject { tenants: ids, placement: placement.clone() },
                     isolation,
-                    names,
+                    names: own_names(cx, placement, first),
+                    first: first.clone(),
                     read: Err(Failure::from(&Error::new(Code::Bug, "nothing was read"))),
                 })
             })
@@ -206,11 +218,13 @@ impl Schemas {
             .collect()
     }
 
-    /// Groups what was read, and looks closely at those that deviate.
+    /// Groups what was read, and looks closely at those that deviate. `files` says whether the files
+    /// are asked as well, and then whether a registry knows the tenants.
     async fn compare(
         &self,
         cx: &Context<'_>,
         against: Option<&TenantId>,
+        files: Option<bool>,
         answer: &mut Compared,
     ) -> Result<(), Error> {
         let (places, claims): (Vec<usize>, Vec<(Claim, Fingerprint)>) =
@@ -233,64 +247,146 @@ impl Schemas {
                 continue;
             }
             let norm = named.filter(|at| group.alike.contains(at)).unwrap_or(*first);
+            let standard = match files {
+                Some(registered) if group.claim.version.is_some() => {
+                    Some(self.standard(cx, norm, registered).await?)
+                }
+                _ => None,
+            };
+            let files = self.look(cx, &group, norm, standard, answer).await?;
             answer.groups.push(ComparedGroup {
                 claim: group.claim,
                 schemas: members().count(),
                 alike: group.alike.len(),
                 fingerprint: self.0[norm].claim().map(|(_, print)| print).unwrap_or_default(),
-                tied: group.tied,
+                // Where the files say who is right, it does not matter how many are not.
+                tied: group.tied && !matches!(files, Some(FromFiles::Made { .. })),
+                files,
             });
-            self.look(cx, &group, norm, answer).await?;
         }
         Ok(())
     }
 
-    /// Says how the deviating schemas of a group differ from its norm.
+    /// What the files make of the norm's version.
+    async fn standard(
+        &self,
+        cx: &Context<'_>,
+        norm: usize,
+        registered: bool,
+    ) -> Result<Result<Standard, Failure>, Error> {
+        cx.interrupt.check("the comparison")?;
+        let schema = &self.0[norm];
+        let Ok((history, ..)) = &schema.read else {
+            return Ok(Err(moved(&schema.subject).failure));
+        };
+        let of = format!("{} at V{}", schema.isolation, history.version().unwrap_or(Version(0)));
+        cx.observer.on(&Event::Working { what: &format!("applying the files of {of} for nobody") });
+        let made = match reference::make(cx, &schema.first, history, registered).await {
+            Ok(made) => made,
+            Err(error) => return Ok(Err(Failure::from(&error))),
+        };
+        let Some(norm) = self.facts(cx, &[norm]).await?.remove(&norm) else {
+            return Ok(Err(moved(&schema.subject).failure));
+        };
+        Ok(Ok(Standard { isolation: schema.isolation, made, norm }))
+    }
+
+    /// Says how the deviating schemas of a group differ from its norm, or from what the files make
+    /// where the norm is something else, and what the files say of them all.
     async fn look(
         &self,
         cx: &Context<'_>,
         group: &Group,
         norm: usize,
+        standard: Option<Result<Standard, Failure>>,
         answer: &mut Compared,
-    ) -> Result<(), Error> {
-        // One stands for all that deviate alike.
-        let parts: BTreeMap<usize, Vec<usize>> = group
-            .deviants
-            .iter()
+    ) -> Result<Option<FromFiles>, Error> {
+        let (standard, unmade) = match standard {
+            Some(Ok(standard)) => (Some(standard), None),
+            Some(Err(failure)) => (None, Some(FromFiles::NotMade(failure))),
+            None => (None, None),
+        };
+        let others = group.deviants.iter();
+        match standard {
+            Some(standard) if !standard.of(&standard.norm).is_empty() => {
+                let parts = [&group.alike].into_iter().chain(others);
+                let judge = |found: &[Fact]| Some(standard.of(found));
+                let alike = self.told(cx, group, parts, &Norm::Files, judge, answer).await?;
+                Ok(Some(FromFiles::Made { alike, outside: standard.made.outside }))
+            }
+            standard => {
+                let asked = group.deviants.iter().flatten().any(|at| self.0[*at].selected);
+                let expected = if !asked {
+                    None
+                } else if let Some(standard) = &standard {
+                    Some(standard.norm.clone())
+                } else {
+                    self.facts(cx, &[norm]).await?.remove(&norm)
+                };
+                let against = Norm::Schema(self.0[norm].subject.clone());
+                let judge = |found: &[Fact]| Some(differences(expected.as_ref()?, found));
+                self.told(cx, group, others, &against, judge, answer).await?;
+                Ok(standard.map_or(unmade, |standard| {
+                    let (alike, outside) = (group.alike.len(), standard.made.outside);
+                    Some(FromFiles::Made { alike, outside })
+                }))
+            }
+        }
+    }
+
+    /// Looks closely at the parts of a group, of which one schema stands for all that look alike, and
+    /// tells of those that somebody asked for. Returns how many schemas do not deviate.
+    async fn told(
+        &self,
+        cx: &Context<'_>,
+        group: &Group,
+        parts: impl Iterator<Item = &Vec<usize>>,
+        against: &Norm,
+        judge: impl Fn(&[Fact]) -> Option<Vec<Difference>>,
+        answer: &mut Compared,
+    ) -> Result<usize, Error> {
+        let files = matches!(against, Norm::Files);
+        let mut alike = 0;
+        let parts: BTreeMap<usize, &Vec<usize>> = parts
             .filter_map(|part| {
-                let asked: Vec<usize> =
-                    part.iter().copied().filter(|at| self.0[*at].selected).collect();
-                Some((*asked.first()?, asked))
+                let asked = part.iter().find(|at| self.0[**at].selected);
+                // Who is like the files is counted in the whole fleet.
+                Some((*asked.or_else(|| part.first().filter(|_| files))?, part))
             })
             .collect();
-        if parts.is_empty() {
-            return Ok(());
-        }
-        let mut expected = self.facts(cx, &[norm]).await?;
-        let expected = expected.remove(&norm);
         let closely: Vec<usize> = parts.keys().copied().collect();
         for chunk in closely.chunks(CLOSELY) {
             let mut found = self.facts(cx, chunk).await?;
             for at in chunk {
-                let schemas = parts.get(at).into_iter().flatten().map(|at| &self.0[*at].subject);
-                let differences = match (&expected, found.remove(at)) {
-                    (Some(expected), Some(found)) => differences(expected, &found),
-                    _ => Vec::new(),
-                };
-                if differences.is_empty() {
-                    answer.unread.extend(schemas.map(moved));
-                    continue;
+                let part = parts.get(at).copied().into_iter().flatten();
+                let schemas: Vec<&Subject> = part
+                    .clone()
+                    .map(|at| &self.0[*at])
+                    .filter(|schema| schema.selected)
+                    .map(|schema| &schema.subject)
+                    .collect();
+                match found.remove(at).as_deref().and_then(&judge) {
+                    Some(differences) if !differences.is_empty() => {
+                        if schemas.is_empty() {
+                            continue;
+                        }
+                        answer.deviants.push(Deviant {
+                            schemas: schemas.into_iter().cloned().collect(),
+                            claim: group.claim,
+                            fingerprint: self.0[*at]
+                                .claim()
+                                .map(|(_, print)| print)
+                                .unwrap_or_default(),
+                            against: against.clone(),
+                            differences,
+                        });
+                    }
+                    Some(_) if files => alike += part.count(),
+                    _ => answer.unread.extend(schemas.into_iter().map(moved)),
                 }
-                answer.deviants.push(Deviant {
-                    schemas: schemas.cloned().collect(),
-                    claim: group.claim,
-                    fingerprint: self.0[*at].claim().map(|(_, print)| print).unwrap_or_default(),
-                    against: self.0[norm].subject.clone(),
-                    differences,
-                });
             }
         }
-        Ok(())
+        Ok(alike)
     }
 
     /// Every fact about a few schemas, with what their histories claim; without those whose claim
@@ -327,6 +423,19 @@ impl Schemas {
 }
 
 /// A schema that was another when it was looked at again.
+/// What the files make, and what most of the fleet look like in what the files leave open.
+struct Standard {
+    isolation: Isolation,
+    made: pg::Rehearsed,
+    norm: Vec<Fact>,
+}
+
+impl Standard {
+    fn of(&self, found: &[Fact]) -> Vec<Difference> {
+        from_files(self.isolation, &self.made.facts, &self.norm, found)
+    }
+}
+
 fn moved(schema: &Subject) -> Unread {
     let what = format!("schema {} changed while it was looked at", schema.placement.schema);
     let error = Error::new(Code::LockBusy, what).hint("run it again when nobody changes it");
@@ -374,6 +483,7 @@ fn own_names(cx: &Context<'_>, placement: &Placement, tenant: &Tenant) -> OwnNam
     let readonly = cx.fleet.layout(tenant.isolation).readonly.as_ref();
     OwnNames {
         schema: placement.schema.clone(),
+        stands_for: None,
         whole_database: tenant.isolation == Isolation::Database,
         owner: tenant.owner.clone(),
         roles: if single { tenant.roles.clone() } else { Vec::new() },
