@@ -47,7 +47,8 @@ impl Stream {
         let (sender, lines) = mpsc::channel::<String>();
         let write = move || -> io::Result<()> {
             while let Ok(mut text) = lines.recv() {
-                thread::sleep(GATHER);
+                // Whoever closes wakes it.
+                thread::park_timeout(GATHER);
                 text.extend(lines.try_iter());
                 sink.write_all(text.as_bytes())?;
                 sink.flush()?;
@@ -118,6 +119,7 @@ impl State {
             return Ok(());
         };
         drop(sender);
+        thread.thread().unpark();
         match thread.join() {
             Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
                 Err(Error::new(Code::Io, "write the events to stdout").because(error))

@@ -13,7 +13,7 @@ use super::run::Run;
 use crate::pg::{self, Commit};
 
 /// So many tenants wait for the disk together at most,
-const TOGETHER: usize = 16;
+const TOGETHER: usize = 32;
 
 /// and the first of them no longer than this: who watches should see who is done.
 const LONGEST: Duration = Duration::from_millis(50);
