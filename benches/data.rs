@@ -24,8 +24,10 @@ const ROWS: u64 = 1_000_000;
 
 fn main() {
     let rows = std::env::var("DATA_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(ROWS);
+    // On a disk.
     let world = World::with(|options| {
-        options.setting("shared_buffers", "256MB").setting("max_wal_size", "4GB")
+        let options = options.setting("shared_buffers", "256MB").setting("max_wal_size", "4GB");
+        options.place(std::env::temp_dir())
     });
     world.run(["create", "acme", "--isolation", "schema"]).ok();
     world.seed(Model::Schema, "acme", 100);

@@ -29,7 +29,8 @@ fn main() {
 
 /// The median time of `create`, in milliseconds, the process included.
 fn median(files: usize, template: &str) -> f64 {
-    let world = World::with(|options| options.setting("fsync", "on"));
+    // On a disk.
+    let world = World::with(|options| options.setting("fsync", "on").place(std::env::temp_dir()));
     let mut config = format!("[isolation.database]\ntemplate = \"{template}\"\n");
     if files > 0 {
         config.push_str("[migrations]\ndatabase = \"migrations\"\n");

@@ -43,11 +43,12 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Makes a directory, after sweeping those that dead processes left behind.
-    pub(super) fn create() -> Result<Self, Error> {
+    /// Makes a directory, preferably in `place`, after sweeping those that dead processes left behind.
+    pub(super) fn create(place: Option<&Path>) -> Result<Self, Error> {
         let mut reason = io::Error::other("no temporary directory is short enough for a socket");
         let bases = [std::env::temp_dir(), PathBuf::from("/tmp")];
-        for base in bases.iter().filter(|base| socket_fits(base)) {
+        let preferred = place.map(Path::to_path_buf);
+        for base in preferred.iter().chain(&bases).filter(|base| socket_fits(base)) {
             match Self::create_in(base) {
                 Ok(directory) => {
                     sweep(base, &directory);

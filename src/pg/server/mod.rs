@@ -46,6 +46,7 @@ pub struct Options {
     hba: Vec<String>,
     listen: Listen,
     durability: Durability,
+    place: Option<PathBuf>,
 }
 
 /// Where a server takes connections.
@@ -87,6 +88,14 @@ pub enum Durability {
 }
 
 impl Options {
+    /// Makes the server's directory in this one, where it can, and otherwise where temporary files
+    /// are. One that survives a power cut pays no heed to it: the place may be in memory.
+    #[must_use]
+    pub fn place(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.place = Some(directory.into());
+        self
+    }
+
     /// Uses this installation instead of the newest that is found.
     #[must_use]
     pub fn installation(mut self, installation: Installation) -> Self {
@@ -176,7 +185,8 @@ impl Server {
             Some(installation) => installation.clone(),
             None => newest()?,
         };
-        let directory = Directory::create()?;
+        let passing = options.durability == Durability::None;
+        let directory = Directory::create(options.place.as_deref().filter(|_| passing))?;
         match &options.template {
             Some(template) => data::copy(template, &directory)?,
             None => data::initdb(&installation, &directory)?,

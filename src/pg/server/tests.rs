@@ -158,7 +158,7 @@ fn a_killed_process_leaves_no_server_behind() {
 #[test]
 fn a_port_that_somebody_took_is_replaced_in_the_same_directory() {
     let installation = newest().unwrap();
-    let directory = Directory::create().unwrap();
+    let directory = Directory::create(None).unwrap();
     data::initdb(&installation, &directory).unwrap();
     let options = Options::default().listen(Listen::Loopback(None));
     let settings = server_settings(&options, &directory);

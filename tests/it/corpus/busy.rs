@@ -184,7 +184,7 @@ fn settle(world: &World) {
 fn a_database_at_work_does_not_notice_an_audit_nor_one_that_is_killed() {
     let families = families();
     let fleet = families.iter().find(|family| family.name == "fleet").unwrap();
-    let stage = Stage::on(World::new());
+    let mut stage = Stage::on(World::new());
     stage.build(fleet, &fleet.designs[0], Auditor::Operator).unwrap();
     let world = &stage.world;
     world.sql_in("app", TALLY);

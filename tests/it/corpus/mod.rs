@@ -25,8 +25,11 @@ use self::score::{Judged, accused, judge, recall};
 use self::stage::{Auditor, Stage};
 use self::tool::Answer;
 
-/// How many servers share the work.
-const LANES: usize = 3;
+/// How many servers share the work: whoever audits waits now and then, so one more than there are
+/// cores.
+fn lanes() -> usize {
+    thread::available_parallelism().map_or(2, usize::from) + 1
+}
 
 /// What must be found of leaks that are high or critical, among the designs that rules were written
 /// for.
@@ -43,28 +46,29 @@ fn tour<T: Send>(
     look: impl Fn(&Stage, &Family, &Design, Result<(), String>) -> T + Sync,
 ) -> Vec<T> {
     let only = std::env::var("TENANTCTL_CORPUS_ONLY").unwrap_or_default();
+    let shown: Vec<(&Family, &Design)> = families
+        .iter()
+        .flat_map(|family| family.designs.iter().map(move |design| (family, design)))
+        .filter(|(family, design)| format!("{}/{}", family.name, design.name).contains(&only))
+        .collect();
     let next = AtomicUsize::new(0);
     let seen = Mutex::new(Vec::new());
     let visit = || {
-        let stage = Stage::on(world());
+        let mut stage = Stage::on(world());
+        // Design by design, so that no server is left with a whole family when the others are done.
         loop {
             let turn = next.fetch_add(1, Ordering::Relaxed);
-            let Some(family) = families.get(turn) else { return };
-            for (at, design) in family.designs.iter().enumerate() {
-                let fits = stage.major >= family.since.max(design.since)
-                    && stage.major <= design.until
-                    && format!("{}/{}", family.name, design.name).contains(&only);
-                if fits {
-                    let built = stage.build(family, design, auditor);
-                    let answer = look(&stage, family, design, built);
-                    stage.strike();
-                    seen.lock().unwrap().push(((turn, at), answer));
-                }
+            let Some((family, design)) = shown.get(turn) else { return };
+            if stage.major >= family.since.max(design.since) && stage.major <= design.until {
+                let built = stage.build(family, design, auditor);
+                let answer = look(&stage, family, design, built);
+                stage.strike();
+                seen.lock().unwrap().push((turn, answer));
             }
         }
     };
     thread::scope(|scope| {
-        for _ in 0..LANES {
+        for _ in 0..lanes().min(shown.len()) {
             scope.spawn(visit);
         }
     });

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::design::{Design, Family};
-use crate::harness::{OPERATOR, World};
+use crate::harness::{OPERATOR, Session, World};
 
 /// What every server holds between two designs, apart from the templates.
 const DATABASES: &str = "('postgres', 'template0', 'template1')";
@@ -18,6 +18,8 @@ pub(super) enum Auditor {
 }
 
 pub(super) struct Stage {
+    /// Makes and drops databases and roles: one session for all designs.
+    hand: Session,
     pub(super) world: World,
     pub(super) major: u32,
 }
@@ -25,20 +27,21 @@ pub(super) struct Stage {
 impl Stage {
     pub(super) fn on(world: World) -> Self {
         let major = world.server().version().major();
-        let stage = Self { world, major };
+        let hand = world.session("postgres", "postgres");
+        let mut stage = Self { hand, world, major };
         stage.strike();
         stage
     }
 
     /// Makes a design, and tenants.toml for whoever audits it; or says why it cannot be made.
     pub(super) fn build(
-        &self,
+        &mut self,
         family: &Family,
         design: &Design,
         auditor: Auditor,
     ) -> Result<(), String> {
         for database in &family.databases {
-            self.world.sql_in("postgres", &format!("CREATE DATABASE \"{database}\""));
+            self.hand.sql(&format!("CREATE DATABASE \"{database}\""));
         }
         for script in [&family.base, &design.sql] {
             self.play(&family.databases[0], script)?;
@@ -46,7 +49,8 @@ impl Stage {
         let user = match auditor {
             Auditor::Superuser => "postgres",
             Auditor::Operator => {
-                self.world.sql_in("postgres", &self.memberships());
+                let memberships = self.memberships();
+                self.hand.sql(&memberships);
                 OPERATOR
             }
         };
@@ -83,9 +87,8 @@ impl Stage {
         script.replace(":socket", &self.world.server().socket_dir().display().to_string())
     }
 
-    fn memberships(&self) -> String {
-        let roles = self.world.rows_in(
-            "postgres",
+    fn memberships(&mut self) -> String {
+        let roles = self.hand.rows(
             "SELECT quote_ident(rolname) FROM pg_roles
              WHERE oid >= 16384 AND rolname <> 'platform' AND NOT rolsuper",
         );
@@ -110,8 +113,8 @@ impl Stage {
     }
 
     /// Takes everything away again.
-    pub(super) fn strike(&self) {
-        let mut session = self.world.session("postgres", "postgres");
+    pub(super) fn strike(&mut self) {
+        let session = &mut self.hand;
         let databases = session.rows(&format!(
             "SELECT quote_ident(datname) FROM pg_database WHERE datname NOT IN {DATABASES}"
         ));

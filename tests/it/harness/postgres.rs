@@ -4,6 +4,8 @@ use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 
 use tenantctl::pg::server::{Installation, Options, SUPERUSER, Server, newest};
 
@@ -17,6 +19,10 @@ pub const OPERATOR_PASSWORD: &str = "operator-secret";
 
 /// The database of the application, in which the operator may create schemas.
 pub const DATABASE: &str = "app";
+
+/// So much must be left in memory, in KiB: a server of a test holds 50 MB, that of a large fleet
+/// hundreds.
+const MEMORY_KIB: u64 = 6 << 20;
 
 /// What every server holds when a test meets it.
 const PREPARE: [&str; 3] = [
@@ -52,7 +58,10 @@ impl Postgres {
     }
 
     fn launch(installation: &Installation, change: impl FnOnce(Options) -> Options) -> Self {
-        let options = small(Options::default().installation(installation.clone()));
+        let mut options = small(Options::default().installation(installation.clone()));
+        if let Some(memory) = memory() {
+            options = options.place(memory);
+        }
         if let Some(template) = template(installation) {
             return Self { server: Server::launch(&change(options.template(template))).unwrap() };
         }
@@ -123,6 +132,21 @@ fn small(options: Options) -> Options {
     ]
     .into_iter()
     .fold(options, |options, (name, value)| options.setting(name, value))
+}
+
+/// A directory in memory with room for the servers of many tests: a server copies, writes and removes
+/// thousands of small files that nobody keeps. `None` where there is none.
+fn memory() -> Option<&'static Path> {
+    static ROOM: OnceLock<bool> = OnceLock::new();
+    let place = Path::new("/dev/shm");
+    let has_room = || {
+        let said = Command::new("df").arg("-Pk").arg(place).output().ok()?;
+        let said = String::from_utf8(said.stdout).ok()?;
+        // Size, used and available, in KiB, after the name of the file system.
+        let available: u64 = said.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()?;
+        Some(available >= MEMORY_KIB)
+    };
+    ROOM.get_or_init(|| has_room().unwrap_or(false)).then_some(place)
 }
 
 fn prepare(server: &Server) {
