@@ -24,6 +24,10 @@ use crate::plan::{self, Plan, Site};
 use crate::sql;
 use crate::sql::{Literal, Sql};
 
+/// A server that can tell ends the transaction soon after we are gone, in the middle of a statement.
+const HEED: &str = "BEGIN PERFORM pg_catalog.set_config('client_connection_check_interval', '1s', true); \
+     EXCEPTION WHEN invalid_parameter_value THEN NULL; END";
+
 /// Rows of the catalogue that this transaction wrote: none is older than it.
 const OUTSIDE: &str = "
 SELECT DISTINCT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(o.name)
@@ -81,7 +85,9 @@ fn script<'a>(session: &Session, order: &Rehearsal<'a>) -> Script<'a> {
     // is not taken for what the files made.
     let begin = sql!(
         "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE; \
-         SET LOCAL client_min_messages = warning"
+         SET LOCAL client_min_messages = warning; \
+         SET LOCAL idle_in_transaction_session_timeout = '60s'; DO {}",
+        Literal(HEED)
     );
     script.ours(format!("begin a transaction {place}"), &begin);
     let tenant = &order.desired.tenant;

@@ -293,3 +293,27 @@ fn an_extension_of_a_tenants_own_database_is_made_for_nobody_as_well() {
     let found = verified(&fleet, 2);
     assert!(from_files(&found).contains(&"ant bee: changed column words.word".to_owned()));
 }
+
+#[test]
+fn of_one_that_was_killed_nothing_is_left() {
+    let fleet = Fleet::of_schemas(&["ant"]);
+    fleet.migration("V2__slow.sql", "CREATE TABLE slow (id int); SELECT pg_sleep(100);");
+    fleet.sql(
+        "INSERT INTO tenant_ant.refinery_schema_history SELECT 2, 'slow', applied_on, '1' \
+               FROM tenant_ant.refinery_schema_history",
+    );
+    let before = catalog(&fleet);
+    let asleep = || {
+        let query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+        fleet.rows(query) == [["1"]]
+    };
+    let mut running = verify(&fleet, &[]).spawn();
+    running.wait_until("the file sleeps", asleep);
+    running.kill();
+    let killed = std::time::Instant::now();
+    while asleep() {
+        assert!(killed.elapsed().as_secs() < 20, "the server goes on for nobody");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(before, catalog(&fleet));
+}
