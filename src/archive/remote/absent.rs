@@ -78,3 +78,17 @@ impl io::Seek for Ranges {
         match self.0 {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_asks_for_object_storage_is_told_how_to_have_it() {
+        let url = Url::parse("s3://backups/acme").unwrap().unwrap();
+        let error = Bucket::open(&url).err().unwrap();
+        assert_eq!(error.code, Code::Usage);
+        assert!(error.message.contains("s3://backups/acme"), "{error}");
+        assert!(error.hints[0].contains("--features s3"), "{:?}", error.hints);
+    }
+}
