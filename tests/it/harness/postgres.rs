@@ -146,7 +146,19 @@ fn memory() -> Option<&'static Path> {
         let available: u64 = said.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()?;
         Some(available >= MEMORY_KIB)
     };
-    ROOM.get_or_init(|| has_room().unwrap_or(false)).then_some(place)
+    ROOM.get_or_init(|| has_room().unwrap_or(false) && has_memory().unwrap_or(false))
+        .then_some(place)
+}
+
+/// Whether the machine has as much memory to spare, and whoever runs here may use it.
+fn has_memory() -> Option<bool> {
+    let said = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = said.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let available: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    // Bytes, or `max`; absent outside of containers.
+    let limit = fs::read_to_string("/sys/fs/cgroup/memory.max").unwrap_or_default();
+    let limit: u64 = limit.trim().parse().map_or(u64::MAX, |bytes: u64| bytes / 1024);
+    Some(available.min(limit) >= MEMORY_KIB)
 }
 
 fn prepare(server: &Server) {
