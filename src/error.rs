@@ -4,6 +4,7 @@
 //! a caller, a script, or the exit status. [`Error::find`] is the only downcast in the crate.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// What went wrong, as a stable word that scripts and the exit status rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -203,6 +204,16 @@ impl Error {
     ) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// The same failure once more, for one of several who share it.
+    #[must_use]
+    pub fn again(failure: &Arc<Self>) -> Self {
+        let mut error = Self::new(failure.code, failure.message.clone());
+        error.hints.clone_from(&failure.hints);
+        error.answer.clone_from(&failure.answer);
+        error.location.clone_from(&failure.location);
+        error.because(Arc::clone(failure))
     }
 
     /// Finds the outermost typed failure in a chain.

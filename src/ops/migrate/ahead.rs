@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::lanes::{Ended, Flown, Queue, Seat};
@@ -15,7 +16,6 @@ use crate::error::{Code, Error};
 use crate::model::ident::Ident;
 use crate::model::migration::MigrationSet;
 use crate::plan::endurance::ATTEMPTS;
-use crate::report::Status;
 
 /// So many histories are read at once at most.
 const AHEAD: usize = 32;
@@ -85,6 +85,7 @@ impl Run<'_, '_> {
         let mut found = match found {
             Ok(found) => found,
             Err(error) => {
+                let error = Arc::new(error);
                 for at in units {
                     self.land(queue, at, self.unread(at, &error));
                 }
@@ -133,14 +134,13 @@ impl Run<'_, '_> {
 
     /// What comes of a unit whose history could not be read, with those of others: another time it
     /// may.
-    fn unread(&self, at: usize, error: &Error) -> Ended {
+    fn unread(&self, at: usize, error: &Arc<Error>) -> Ended {
         let mut units = self.units.borrow_mut();
         let unit = &mut units[at];
         unit.attempts += 1;
         if unit.attempts < ATTEMPTS {
             return Ended::Again { cause: error.message.clone(), after: Duration::ZERO };
         }
-        unit.status = Status::Failed;
-        Ended::failed(Error::new(error.code, error.message.clone()))
+        Ended::failed(Error::again(error))
     }
 }

@@ -265,16 +265,13 @@ impl Run<'_, '_> {
                 let Some(seat) = &seat else {
                     continue;
                 };
+                if is_told {
+                    // It is read with the others that are next.
+                    queue.give_back(VecDeque::from([unit]));
+                    break;
+                }
                 if flying.is_empty() {
                     self.seats.works_on(seat.number, Some(unit));
-                }
-                if is_told {
-                    let room = RETIRE_AFTER - used.min(RETIRE_AFTER);
-                    let mut units = vec![unit];
-                    units.extend(self.take_told(queue, &seat.database, at_work.get(), room));
-                    ahead.is_reading = true;
-                    flying.push(Either::Left(self.read_ahead(units, Rc::clone(seat))));
-                    continue;
                 }
                 used += 1;
                 let on_their_way = flying.len() - usize::from(ahead.is_reading);
@@ -286,7 +283,10 @@ impl Run<'_, '_> {
             if let Some(seat) = seat.as_ref().filter(|_| ahead.is_low() && self.may_begin()) {
                 let room = RETIRE_AFTER.saturating_sub(used + ahead.ready.len());
                 let units = self.take_told(queue, &seat.database, at_work.get(), room);
-                if !units.is_empty() {
+                if let Some(first) = units.first() {
+                    if flying.is_empty() {
+                        self.seats.works_on(seat.number, Some(*first));
+                    }
                     ahead.is_reading = true;
                     flying.push(Either::Left(self.read_ahead(units, Rc::clone(seat))));
                 }

@@ -66,7 +66,7 @@ pub(super) struct Run<'r, 'a> {
     pub(super) journal: Journal,
     /// Histories that many schemas have alike.
     pub(super) beginnings: Beginnings,
-    /// Files, by model, that keep the standards together, or may break them.
+    /// Pending files, by model, that were found to keep the standards.
     judged: RefCell<BTreeSet<(Isolation, Vec<Version>)>>,
     /// The files, by model, after which a session must be cleaned.
     traces: BTreeMap<Isolation, BTreeSet<Version>>,

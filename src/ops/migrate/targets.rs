@@ -168,7 +168,10 @@ fn check_target(cx: &Context<'_>, tenants: &[Tenant], to: Option<Version>) -> Re
 type Database = (ClusterName, Ident);
 
 /// What was found in one: a schema that is not there is absent.
-pub(super) type Found = Result<BTreeMap<Ident, Result<Known, Error>>, Error>;
+pub(super) type Found = Result<Histories, Error>;
+
+/// What is known of each schema's history, or why it cannot be read.
+type Histories = BTreeMap<Ident, Result<Known, Error>>;
 
 async fn read(cx: &Context<'_>, units: &mut [Unit<'_>], to: Option<Version>, reading: Reading) {
     let told = match reading {
@@ -180,7 +183,7 @@ async fn read(cx: &Context<'_>, units: &mut [Unit<'_>], to: Option<Version>, rea
         if unit.is_half_made() {
             continue;
         }
-        if told.get(&unit.tenants[0].id).is_some_and(|version| unit.is_behind(*version, to)) {
+        if told.get(&unit.tenants[0].id).is_some_and(|version| unit.believe(*version, to)) {
             continue;
         }
         if reading == Reading::OnVisit && unit.isolation == Isolation::Database {
@@ -275,13 +278,7 @@ async fn read_database(
         let session = cx.servers.session(cluster, Some(database)).await?;
         pg::written(&session, &names).await?
     };
-    let written: Vec<(Ident, &MigrationSet)> = schemas
-        .iter()
-        .filter(|(schema, _)| there.get(schema).is_some_and(|written| *written))
-        .cloned()
-        .collect();
-    let mut found: BTreeMap<Ident, Result<Known, Error>> =
-        there.into_keys().map(|schema| (schema, Ok(Known::Absent))).collect();
+    let (written, mut found) = apart(schemas, there);
     let batches = BATCHES.min(cx.servers.limit(cluster).saturating_sub(1)).max(1);
     let mut read = stream::iter(written.chunks(pg::BATCH))
         .map(|batch| async move { (batch, read_batch(cx, cluster, database, batch).await) })
@@ -300,6 +297,16 @@ async fn read_database(
         found.extend(read_batch(cx, cluster, database, batch).await?);
     }
     Ok(found)
+}
+
+/// Schemas that have a history, and of those that are there that they have none until it is read.
+fn apart<'s>(
+    schemas: &[(Ident, &'s MigrationSet)],
+    there: BTreeMap<Ident, bool>,
+) -> (Vec<(Ident, &'s MigrationSet)>, Histories) {
+    let written = schemas.iter().filter(|(schema, _)| there.get(schema) == Some(&true));
+    let written = written.cloned().collect();
+    (written, there.into_keys().map(|schema| (schema, Ok(Known::Absent))).collect())
 }
 
 async fn read_batch(
@@ -327,10 +334,7 @@ pub(super) async fn read_there(session: &Session, batch: &[(Ident, &MigrationSet
         Err(error) if error.answer.is_some() => {
             let names: Vec<&Ident> = batch.iter().map(|(schema, _)| schema).collect();
             let there = pg::written(session, &names).await?;
-            let written = batch.iter().filter(|(schema, _)| there.get(schema) == Some(&true));
-            let written: Vec<(Ident, &MigrationSet)> = written.cloned().collect();
-            let mut found: BTreeMap<Ident, Result<Known, Error>> =
-                there.into_keys().map(|schema| (schema, Ok(Known::Absent))).collect();
+            let (written, mut found) = apart(batch, there);
             found.extend(read_unclear(session, &written, BTreeMap::new()).await?);
             Ok(found)
         }
@@ -452,8 +456,8 @@ impl<'a> Unit<'a> {
         }
     }
 
-    /// Takes the ledger's word that it is behind, if that is what a version means that it had.
-    fn is_behind(&mut self, version: Version, to: Option<Version>) -> bool {
+    /// Takes the ledger's word for the version that it had, if it is behind then. Returns whether.
+    fn believe(&mut self, version: Version, to: Option<Version>) -> bool {
         if !self.registered || self.isolation != Isolation::Schema || self.wants_repeatables(to) {
             return false;
         }

@@ -422,7 +422,6 @@ impl Schemas {
     }
 }
 
-/// A schema that was another when it was looked at again.
 /// What the files make, and what most of the fleet look like in what the files leave open.
 struct Standard {
     isolation: Isolation,
@@ -436,6 +435,7 @@ impl Standard {
     }
 }
 
+/// A schema that was another when it was looked at again.
 fn moved(schema: &Subject) -> Unread {
     let what = format!("schema {} changed while it was looked at", schema.placement.schema);
     let error = Error::new(Code::LockBusy, what).hint("run it again when nobody changes it");

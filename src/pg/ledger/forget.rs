@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::prepare;
-use super::read::read_only;
+use super::read::{late, read_only};
 use super::rows::{finished, milliseconds};
 use crate::error::{Code, Error};
 use crate::model::count;
@@ -52,32 +52,29 @@ pub async fn last_tries(
 ) -> Result<BTreeMap<Uuid, usize>, Error> {
     let ids: Vec<&str> = tenants.iter().map(TenantId::as_str).collect();
     // As in `last_failures`: without any of these runs it would say something else.
+    let query = sql!(
+        "WITH {}, \
+         last AS MATERIALIZED ( \
+           SELECT newest.* FROM unnest($1::text[]) AS asked(tenant) \
+           CROSS JOIN LATERAL ( \
+             SELECT t.run, t.tenant, t.state, t.noted_at FROM tenantctl.run_targets t \
+             WHERE t.tenant = asked.tenant \
+               AND t.state NOT IN ('pending', 'waiting', 'skipped') \
+             ORDER BY t.run DESC LIMIT 1) newest) \
+         SELECT run, count(*) FROM ( \
+           SELECT run, tenant FROM last \
+           UNION \
+           SELECT since.run, since.tenant FROM last CROSS JOIN late CROSS JOIN LATERAL ( \
+             SELECT t.run, t.tenant FROM tenantctl.run_targets t \
+             WHERE t.run = late.id AND t.tenant = last.tenant \
+               AND t.state IN ('applied', 'up-to-date') \
+               AND t.noted_at > last.noted_at OFFSET 0) since \
+           WHERE last.state = 'failed') needed GROUP BY run",
+        late()
+    );
     let found = read_only(session, async |client| {
         client
-            .query_typed(
-                "WITH late AS MATERIALIZED ( \
-                   SELECT id FROM ( \
-                     SELECT id, finished_at, lead(started_at) OVER (ORDER BY id) AS next \
-                     FROM tenantctl.runs) r \
-                   WHERE next < coalesce(finished_at, 'infinity')), \
-                 last AS MATERIALIZED ( \
-                   SELECT newest.* FROM unnest($1::text[]) AS asked(tenant) \
-                   CROSS JOIN LATERAL ( \
-                     SELECT t.run, t.tenant, t.state, t.noted_at FROM tenantctl.run_targets t \
-                     WHERE t.tenant = asked.tenant \
-                       AND t.state NOT IN ('pending', 'waiting', 'skipped') \
-                     ORDER BY t.run DESC LIMIT 1) newest) \
-                 SELECT run, count(*) FROM ( \
-                   SELECT run, tenant FROM last \
-                   UNION \
-                   SELECT since.run, since.tenant FROM last CROSS JOIN late CROSS JOIN LATERAL ( \
-                     SELECT t.run, t.tenant FROM tenantctl.run_targets t \
-                     WHERE t.run = late.id AND t.tenant = last.tenant \
-                       AND t.state IN ('applied', 'up-to-date') \
-                       AND t.noted_at > last.noted_at OFFSET 0) since \
-                   WHERE last.state = 'failed') needed GROUP BY run",
-                &[(&ids, Type::TEXT_ARRAY)],
-            )
+            .query_typed(query.as_str(), &[(&ids, Type::TEXT_ARRAY)])
             .await
             .map_err(|error| failed(error, "read from the ledger which runs are still needed"))
     })

@@ -136,7 +136,7 @@ impl Ledger {
     /// new.
     pub fn failed(&self) -> Option<Error> {
         match self.failure.get() {
-            Some(failure) => Some(again(failure)),
+            Some(failure) => Some(Error::again(failure)),
             None if self.writer.is_finished() => Some(self.gone()),
             None => None,
         }
@@ -165,7 +165,7 @@ impl Ledger {
     async fn ask(&self, note: Note, written: oneshot::Receiver<()>) -> Result<(), Error> {
         let asked = self.notes.send(note).is_ok() && written.await.is_ok();
         match self.failure.get() {
-            Some(failure) => Err(again(failure)),
+            Some(failure) => Err(Error::again(failure)),
             None if asked => Ok(()),
             None => Err(self.gone()),
         }
@@ -174,15 +174,6 @@ impl Ledger {
     fn gone(&self) -> Error {
         Error::new(Code::Bug, format!("write the ledger of run {}: its task ended", self.run.id))
     }
-}
-
-/// The same failure once more.
-fn again(failure: &Arc<Error>) -> Error {
-    let mut error = Error::new(failure.code, failure.message.clone());
-    error.hints.clone_from(&failure.hints);
-    error.answer.clone_from(&failure.answer);
-    error.location.clone_from(&failure.location);
-    error.because(Arc::clone(failure))
 }
 
 /// Says what to grant to a role that migrates, and is not the one that made the registry.

@@ -111,31 +111,27 @@ pub async fn last_failures(
     tenants: &[TenantId],
 ) -> Result<BTreeMap<TenantId, (Uuid, RunError)>, Error> {
     let ids: Vec<&str> = tenants.iter().map(TenantId::as_str).collect();
-    // Only a run that ended after a newer one had begun can have made up for it: those are few, and
-    // nobody goes through all that ever happened to a tenant (OFFSET 0 keeps the planner from it).
+    // Nobody goes through all that ever happened to a tenant: OFFSET 0 keeps the planner from it.
+    let query = sql!(
+        "WITH {} \
+         SELECT last.tenant, last.run, last.error_code, last.error_sqlstate, \
+                last.error_message, last.error_location \
+         FROM unnest($1::text[]) AS asked(tenant) \
+         CROSS JOIN LATERAL ( \
+           SELECT * FROM tenantctl.run_targets t WHERE t.tenant = asked.tenant \
+             AND t.state NOT IN ('pending', 'waiting', 'skipped') \
+           ORDER BY t.run DESC LIMIT 1) last \
+         WHERE last.state = 'failed' AND ( \
+           SELECT count(*) FROM late CROSS JOIN LATERAL ( \
+             SELECT FROM tenantctl.run_targets since \
+             WHERE since.run = late.id AND since.tenant = last.tenant \
+               AND since.state IN ('applied', 'up-to-date') \
+               AND since.noted_at > last.noted_at OFFSET 0) made_up) = 0",
+        late()
+    );
     let found = read_only(session, async |client| {
         client
-            .query_typed(
-                "WITH late AS MATERIALIZED ( \
-                   SELECT id FROM ( \
-                     SELECT id, finished_at, lead(started_at) OVER (ORDER BY id) AS next \
-                     FROM tenantctl.runs) r \
-                   WHERE next < coalesce(finished_at, 'infinity')) \
-                 SELECT last.tenant, last.run, last.error_code, last.error_sqlstate, \
-                        last.error_message, last.error_location \
-                 FROM unnest($1::text[]) AS asked(tenant) \
-                 CROSS JOIN LATERAL ( \
-                   SELECT * FROM tenantctl.run_targets t WHERE t.tenant = asked.tenant \
-                     AND t.state NOT IN ('pending', 'waiting', 'skipped') \
-                   ORDER BY t.run DESC LIMIT 1) last \
-                 WHERE last.state = 'failed' AND ( \
-                   SELECT count(*) FROM late CROSS JOIN LATERAL ( \
-                     SELECT FROM tenantctl.run_targets since \
-                     WHERE since.run = late.id AND since.tenant = last.tenant \
-                       AND since.state IN ('applied', 'up-to-date') \
-                       AND since.noted_at > last.noted_at OFFSET 0) made_up) = 0",
-                &[(&ids, Type::TEXT_ARRAY)],
-            )
+            .query_typed(query.as_str(), &[(&ids, Type::TEXT_ARRAY)])
             .await
             .map_err(|error| failed(error, "read the last failures from the ledger"))
     })
@@ -174,6 +170,18 @@ pub async fn last_versions(session: &Session) -> Result<BTreeMap<TenantId, Versi
         }
     }
     Ok(versions)
+}
+
+/// `late`: runs that ended after a newer one had begun. Only these can have made up for a failure of
+/// the newer one, and they are few.
+pub(super) fn late() -> Sql {
+    sql!(
+        "late AS MATERIALIZED ( \
+           SELECT id FROM ( \
+             SELECT id, finished_at, lead(started_at) OVER (ORDER BY id) AS next \
+             FROM tenantctl.runs) r \
+           WHERE next < coalesce(finished_at, 'infinity'))"
+    )
 }
 
 /// Reads within one transaction that cannot write.
