@@ -415,6 +415,15 @@ pub struct Applied {
 pub struct History(pub Vec<Applied>);
 
 impl History {
+    /// It, summed up.
+    pub fn digest(&self) -> Digest {
+        Digest {
+            rows: self.0.len(),
+            newest: self.version(),
+            checksums: self.0.iter().map(|applied| u128::from(applied.checksum)).sum(),
+        }
+    }
+
     /// The newest version that was applied.
     pub fn version(&self) -> Option<Version> {
         self.0.iter().map(|applied| applied.version).max()

@@ -58,8 +58,8 @@ pub use load::load;
 pub use lock::{LockKey, busy};
 pub use many::BATCH;
 pub use migrate::{
-    Histories, Target, digests, histories, history, make_durable, migrate_at_once, migrate_target,
-    written,
+    Histories, Target, digests, histories, history, lock_and_read, make_durable, migrate_at_once,
+    migrate_target, written,
 };
 pub use observe::logins::{clock, logins};
 pub use observe::structure::{Structures, facts, structures};

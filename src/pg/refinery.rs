@@ -9,8 +9,8 @@
 use refinery::error::Kind;
 use refinery::{Migration as Unit, Runner};
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::answer::failed;
 use super::carry::CarryError;
@@ -581,17 +581,25 @@ pub(super) fn told_apart(error: &refinery::Error) -> Error {
 
 /// Reads a row of the history from column `at` on.
 pub(super) fn applied(row: &tokio_postgres::Row, at: usize) -> Result<Applied, String> {
-    let version: i64 = row
+    let version = row
         .try_get::<_, i64>(at)
         .or_else(|_| row.try_get::<_, i32>(at).map(i64::from))
         .map_err(|_| "a version that is no integer".to_owned())?;
-    let text =
-        |column: usize| row.try_get::<_, Option<String>>(column).ok().flatten().unwrap_or_default();
-    let checksum = text(at + 3);
+    let text = |column: usize| row.try_get::<_, Option<&str>>(column).ok().flatten();
+    recorded(version, text(at + 1), text(at + 2), text(at + 3))
+}
+
+fn recorded(
+    version: i64,
+    name: Option<&str>,
+    applied_on: Option<&str>,
+    checksum: Option<&str>,
+) -> Result<Applied, String> {
+    let checksum = checksum.unwrap_or_default();
     Ok(Applied {
         version: Version(version),
-        name: text(at + 1),
-        applied_on: text(at + 2),
+        name: name.unwrap_or_default().to_owned(),
+        applied_on: applied_on.unwrap_or_default().to_owned(),
         checksum: checksum
             .parse()
             .map_err(|_| format!("the checksum {checksum:?} of version {version}"))?,
@@ -604,20 +612,8 @@ pub(super) fn applied(row: &tokio_postgres::Row, at: usize) -> Result<Applied, S
 ///
 /// [`Code::HistoryDiverged`] for a row that refinery never wrote.
 pub(super) async fn history(session: &Client, schema: &Ident) -> Result<Option<History>, Error> {
-    let query =
-        sql!("SELECT version, name, applied_on, checksum FROM {}.refinery_schema_history", schema);
-    match session.query_typed(query.as_str(), &[]).await {
-        Ok(rows) => {
-            let applied: Result<Vec<Applied>, String> =
-                rows.iter().map(|row| applied(row, 0)).collect();
-            // A process that has sorted nothing yet needs longer for it than for all the rest.
-            applied
-                .map(|mut rows| {
-                    rows.sort_by_key(|row| row.version);
-                    Some(History(rows))
-                })
-                .map_err(|row| foreign_row(schema, &row))
-        }
+    match session.simple_query(rows_of(schema).as_str()).await {
+        Ok(answer) => history_of(schema, &answer).map(Some),
         Err(error)
             if error.code().is_some_and(|code| {
                 *code == SqlState::UNDEFINED_TABLE || *code == SqlState::INVALID_SCHEMA_NAME
@@ -627,6 +623,49 @@ pub(super) async fn history(session: &Client, schema: &Ident) -> Result<Option<H
         }
         Err(error) => Err(failed(error, format!("read the history of {schema}"))),
     }
+}
+
+/// Takes the lock with this key for the session, and reads a history under it, in one message; none
+/// when another session holds the lock.
+///
+/// # Errors
+///
+/// Whatever the server refuses, a table that is absent as well: the lock may be held then.
+pub(super) async fn lock_and_read(
+    session: &Client,
+    schema: &Ident,
+    key: i64,
+) -> Result<Option<History>, Error> {
+    let script = sql!("SELECT pg_catalog.pg_try_advisory_lock({}); {}", key, rows_of(schema));
+    let answer = session
+        .simple_query(script.as_str())
+        .await
+        .map_err(|error| failed(error, format!("lock and read the history of {schema}")))?;
+    let is_held = |message: &SimpleQueryMessage| matches!(message, SimpleQueryMessage::Row(row) if row.len() == 1 && row.get(0) == Some("t"));
+    if answer.iter().any(is_held) { history_of(schema, &answer).map(Some) } else { Ok(None) }
+}
+
+fn rows_of(schema: &Ident) -> Sql {
+    sql!("SELECT version, name, applied_on, checksum FROM {}.refinery_schema_history", schema)
+}
+
+/// The history that [`rows_of`] asks for.
+fn history_of(schema: &Ident, answer: &[SimpleQueryMessage]) -> Result<History, Error> {
+    let rows = answer.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) if row.len() == 4 => Some(row),
+        _ => None,
+    });
+    let applied: Result<Vec<Applied>, String> = rows
+        .map(|row| {
+            let version = row.get(0).and_then(|version| version.parse().ok());
+            let version = version.ok_or_else(|| "a version that is no integer".to_owned())?;
+            recorded(version, row.get(1), row.get(2), row.get(3))
+        })
+        .collect();
+    let mut applied = applied.map_err(|row| foreign_row(schema, &row))?;
+    // A process that has sorted nothing yet needs longer for it than for all the rest.
+    applied.sort_by_key(|applied| applied.version);
+    Ok(History(applied))
 }
 
 /// A row that refinery never wrote, and that its own reader would panic at.

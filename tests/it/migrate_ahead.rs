@@ -1,5 +1,6 @@
 //! Tenants that the ledger calls behind are read when their turn comes, and what was read counts.
 
+use crate::fleet::{Fleet, statuses, target};
 use crate::harness::Session;
 use crate::many::{Many, row, states};
 
@@ -47,7 +48,7 @@ fn held_up(many: &Many) -> (Session, String, crate::harness::Running) {
     let waiting = || {
         many.rows(
             "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
-             AND query LIKE '%sum(checksum%'",
+             AND query LIKE '%string_agg(checksum%'",
         )
         .concat()
     };
@@ -88,4 +89,87 @@ fn two_interrupts_end_a_reading() {
     holder.sql("COMMIT");
     assert_eq!(states(&up.json()), ["pending"; 3], "{}", up.transcript());
     many.everybody_is_at(1);
+}
+
+/// Tenants with a database each, at version 2 as the ledger knows; version 3 is new.
+fn databases_behind(ids: &[&str], sql: &str) -> Fleet {
+    let fleet = Fleet::new();
+    for id in ids {
+        fleet.create(id, "database");
+    }
+    fleet.migration("V2__tags.sql", "CREATE TABLE tags ();\n");
+    fleet.up(&[]).run().ok();
+    fleet.migration("V3__labels.sql", &format!("{sql}\nCREATE TABLE labels ();\n"));
+    fleet
+}
+
+/// Where the tenants' own schema is: database, schema.
+fn place(fleet: &Fleet, id: &str) -> [String; 2] {
+    let place = fleet
+        .rows(&format!("SELECT database, schema FROM tenantctl.tenants WHERE id = '{id}'"))
+        .concat();
+    place.try_into().unwrap()
+}
+
+#[test]
+fn what_the_ledger_says_of_databases_decides_nothing() {
+    let fleet = databases_behind(&["ant", "bee", "cat", "dog", "elk", "fox", "gnu"], "");
+    let within = |id: &str, sql: &str| {
+        let [database, schema] = place(&fleet, id);
+        fleet.sql_in(&database, &format!("SET search_path = {schema}; {sql}"));
+    };
+    // Somebody else migrates, which the ledger does not know of.
+    fleet.up(&["--tenant", "ant"]).run().ok();
+    fleet.sql(
+        "DELETE FROM tenantctl.runs WHERE id = (SELECT max(id::text)::uuid FROM tenantctl.runs)",
+    );
+    fleet.sql(&format!("DROP DATABASE {} WITH (FORCE)", place(&fleet, "bee")[0]));
+    within("cat", "UPDATE refinery_schema_history SET checksum = '1' WHERE version = 2");
+    within("dog", "DROP TABLE notes, tags, refinery_schema_history");
+    within("elk", "ALTER TABLE refinery_schema_history OWNER TO postgres");
+    within("gnu", &format!("DROP SCHEMA {} CASCADE", place(&fleet, "gnu")[1]));
+    let up = fleet.up(&["--jobs", "2"]).run().code(3);
+    let expected = [
+        "ant up-to-date",
+        "bee missing",
+        "cat diverged",
+        "dog applied",
+        "elk failed",
+        "fox applied",
+        "gnu missing",
+    ];
+    assert_eq!(statuses(&up), expected, "{}", up.transcript());
+    assert_eq!(target(&up, "dog")["applied"], serde_json::json!([1, 2, 3]));
+    assert_eq!(target(&up, "elk")["error"]["sqlstate"], "42501");
+    assert_eq!(target(&up, "fox")["from"], 2);
+    assert!(target(&up, "bee")["from"].is_null());
+    for id in ["ant", "dog", "fox"] {
+        let [database, schema] = place(&fleet, id);
+        assert_eq!(fleet.history_in(&database, &schema), ["1 notes", "2 tags", "3 labels"], "{id}");
+    }
+}
+
+#[test]
+fn a_database_that_another_process_is_at_is_waited_for_and_then_left() {
+    let ids = ["ant", "bee"];
+    let fleet = databases_behind(&ids, "SELECT pg_sleep(1.5);");
+    let sleeps = "SELECT FROM pg_stat_activity WHERE application_name = 'tenantctl/migrate' \
+                  AND wait_event = 'PgSleep'";
+    let mut first = fleet.up(&["--jobs", "2"]).spawn();
+    first.wait_until("both migrations", || fleet.rows(sleeps).len() == 2);
+    let patient = fleet.up(&[]).spawn();
+    let hasty = fleet.up(&["--tenant", "ant", "--tenant-lock-wait", "100ms"]).run().code(5);
+    assert_eq!(target(&hasty, "ant")["error"]["code"], "lock-busy");
+    assert_eq!(statuses(&first.wait().ok()), ["ant applied", "bee applied"]);
+    let patient = patient.wait().ok();
+    assert_eq!(
+        statuses(&patient),
+        ["ant up-to-date", "bee up-to-date"],
+        "{}",
+        patient.transcript()
+    );
+    for id in ids {
+        let [database, schema] = place(&fleet, id);
+        assert_eq!(fleet.history_in(&database, &schema), ["1 notes", "2 tags", "3 labels"], "{id}");
+    }
 }

@@ -15,6 +15,7 @@ use super::targets::{Found, Known, read_there};
 use crate::error::{Code, Error};
 use crate::model::ident::Ident;
 use crate::model::migration::MigrationSet;
+use crate::model::tenant::Isolation;
 use crate::plan::endurance::ATTEMPTS;
 
 /// So many histories are read at once at most.
@@ -40,9 +41,10 @@ impl Ahead {
 }
 
 impl Run<'_, '_> {
-    /// Whether only the ledger was asked about a unit.
-    pub(super) fn is_told(&self, at: usize) -> bool {
-        self.units.borrow()[at].is_told()
+    /// Whether only the ledger was asked about a unit, whose history is read with others.
+    pub(super) fn is_read_ahead(&self, at: usize) -> bool {
+        let units = self.units.borrow();
+        units[at].is_told() && units[at].isolation == Isolation::Schema
     }
 
     /// Takes units whose histories a lane can read together: few when few are left, so that no lane
@@ -56,8 +58,7 @@ impl Run<'_, '_> {
     ) -> Vec<usize> {
         let share = (queue.len() / (2 * lanes.max(1))).max(1);
         queue.take_first(AHEAD.min(share).min(room), |unit| {
-            let unit = &self.units.borrow()[unit];
-            unit.is_told() && unit.placement.database == *database
+            self.is_read_ahead(unit) && self.units.borrow()[unit].placement.database == *database
         })
     }
 

@@ -8,13 +8,48 @@ use futures_util::future::join;
 use super::guard::guard;
 use super::lanes::Ended;
 use super::run::Run;
-use super::targets::Unit;
-use crate::error::Code;
+use super::targets::{Known, Unit};
+use crate::error::{Code, Error};
 use crate::model::migration::Version;
+use crate::model::pooling::Pooling;
 use crate::model::tenant::{Isolation, Placement};
 use crate::ops::watching::Watching;
 use crate::pg::{self, Backend, Commit, Repeating, Schema, Session, Target};
 use crate::report::Status;
+
+/// What was found where a tenant has a database of its own.
+enum Read {
+    /// Another tenantctl is at work on it.
+    Busy,
+    /// Its history.
+    There {
+        known: Known,
+        /// Whether the session holds the lock, and held it when the history was read.
+        held: bool,
+    },
+}
+
+/// Reads a tenant's history in a database of its own. Who has something to do as far as the ledger
+/// knows is locked in the same message: what follows then needs no lock, and nothing to look whether
+/// the history still stands.
+async fn read(session: &Session, unit: &Unit<'_>) -> Result<Read, Error> {
+    // A pooler may give the lock to somebody else.
+    let own = session.pooler().await.is_ok_and(|pooler| pooler.pooling == Pooling::None);
+    if unit.is_told() && own {
+        match pg::lock_and_read(session, &unit.placement).await {
+            Ok(None) => return Ok(Read::Busy),
+            Ok(Some(history)) => {
+                return Ok(Read::There { known: Known::of(unit.set, history), held: true });
+            }
+            // Reading it alone tells what is the matter.
+            Err(error) if error.answer.is_some() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let history = pg::history(session, &unit.placement.schema).await?;
+    let known = history.map_or(Known::Absent, |history| Known::of(unit.set, history));
+    Ok(Read::There { known, held: false })
+}
 
 impl Run<'_, '_> {
     /// What cannot be one message among others.
@@ -53,31 +88,32 @@ impl Run<'_, '_> {
         let Placement { cluster, database, schema } = &unit.placement;
         let session = match self.cx.servers.dedicated(cluster, Some(database)).await {
             Ok(session) => session,
-            Err(error) if error.code == Code::NotFound => return Ended::Gone(error),
+            Err(error) if error.code == Code::NotFound => {
+                self.units.borrow_mut()[at].unlearn();
+                return Ended::Gone(error);
+            }
             Err(error) => return self.unreached(at, error),
         };
-        let (backend, history) = join(session.backend(), pg::history(&session, schema)).await;
-        match history {
-            Ok(history) => {
-                if unit.wants_repeatables(self.options.scope.to) {
-                    match pg::repeatables(&session, &[schema]).await {
-                        Ok(mut found) => {
-                            let recorded = found.remove(schema).transpose();
-                            let recorded = match recorded {
-                                Ok(recorded) => recorded.unwrap_or_default(),
-                                Err(error) => return Ended::failed(error),
-                            };
-                            self.units.borrow_mut()[at].compare(&recorded);
-                        }
-                        Err(error) => return Ended::failed(error),
-                    }
-                }
-                if let Some(ended) = self.decide_anew(at, history.into()) {
-                    return ended;
-                }
-            }
+        let (backend, read) = join(session.backend(), read(&session, unit)).await;
+        self.units.borrow_mut()[at].unlearn();
+        let (known, held) = match read {
+            Ok(Read::Busy) => return self.busy(at, &session, &unit.placement).await,
+            Ok(Read::There { known, held }) => (known, held),
             Err(error) if error.code == Code::NotFound => return Ended::Missing,
             Err(error) => return Ended::failed(error),
+        };
+        if unit.wants_repeatables(self.options.scope.to) {
+            let recorded = match pg::repeatables(&session, &[schema]).await {
+                Ok(mut found) => found.remove(schema).transpose(),
+                Err(error) => Err(error),
+            };
+            match recorded {
+                Ok(recorded) => self.units.borrow_mut()[at].compare(&recorded.unwrap_or_default()),
+                Err(error) => return Ended::failed(error),
+            }
+        }
+        if let Some(ended) = self.decide_anew(at, known) {
+            return ended;
         }
         if let Err(error) = self.judge(at) {
             return Ended::failed(error);
@@ -87,7 +123,7 @@ impl Run<'_, '_> {
             return Ended::failed(error);
         }
         let unit = self.units.borrow()[at].clone();
-        self.on_session(at, &unit, session, backend.ok()).await
+        self.on_session(at, &unit, session, backend.ok(), held).await
     }
 
     /// A shared schema, or files that cannot be one transaction.
@@ -102,7 +138,7 @@ impl Run<'_, '_> {
         match session {
             Ok(session) => {
                 let backend = session.backend().await.ok();
-                self.on_session(at, unit, session, backend).await
+                self.on_session(at, unit, session, backend, false).await
             }
             Err(error) => self.unreached(at, error),
         }
@@ -114,13 +150,14 @@ impl Run<'_, '_> {
         unit: &Unit<'_>,
         session: Session,
         backend: Option<Backend>,
+        held: bool,
     ) -> Ended {
         let seat = self.seats.take(&session, backend);
         self.seats.works_on(seat, Some(at));
         let ended = if self.options.per_file || unit.runs_outside_a_transaction() {
             self.one_by_one(at, unit, &session, seat).await
         } else {
-            self.attempt(at, &session, seat, Commit::Durable).await.0
+            self.attempt(at, &session, seat, Commit::Durable, held).await.0
         };
         self.seats.leave(seat);
         ended
@@ -177,6 +214,7 @@ impl Run<'_, '_> {
             watcher: Some(&watching),
             superuser: self.seats.is_superuser(seat),
             commit: Commit::Durable,
+            held: false,
             repeatables: Repeating::default(),
         };
         self.units.borrow_mut()[at].attempts += 1;

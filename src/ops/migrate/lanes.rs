@@ -183,7 +183,7 @@ pub(super) struct Landed {
 impl Run<'_, '_> {
     /// Works off the queue of one cluster.
     pub(super) async fn work_on(&self, cluster: &ClusterName, queue: &Queue) {
-        let lanes = self.jobs(cluster).min(queue.0.borrow().len()).max(1);
+        let lanes = self.jobs(cluster).min(queue.len()).max(1);
         let at_work = Cell::new(lanes);
         let lanes = join_all((0..lanes).map(|_| self.lane(cluster, queue, &at_work)));
         let attendance = join(self.look_for_blockers(cluster), self.cancel_on_demand());
@@ -225,16 +225,16 @@ impl Run<'_, '_> {
                 let Some(unit) = next else {
                     break;
                 };
-                let is_told = self.is_told(unit);
-                if !is_told {
+                let is_next = self.is_read_ahead(unit);
+                if !is_next {
                     self.is_written(Writing::Done).await;
                     if !self.may_begin() {
                         queue.give_back(VecDeque::from([unit]));
                         break;
                     }
                 }
-                let placement = if is_told { self.placement(unit) } else { self.begin(unit) };
-                if !is_told && self.is_alone(unit) {
+                let placement = if is_next { self.placement(unit) } else { self.begin(unit) };
+                if !is_next && self.is_alone(unit) {
                     self.give_up(queue, seat.take(), used).await;
                     used = 0;
                     let ended = self.attempt_alone(unit).await;
@@ -265,7 +265,7 @@ impl Run<'_, '_> {
                 let Some(seat) = &seat else {
                     continue;
                 };
-                if is_told {
+                if is_next {
                     // It is read with the others that are next.
                     queue.give_back(VecDeque::from([unit]));
                     break;
@@ -433,7 +433,7 @@ impl Run<'_, '_> {
     async fn fly(&self, unit: usize, seat: Rc<Seat>, commit: Commit) -> Flown {
         let started = Instant::now();
         let turn = seat.sent.replace(seat.sent.get() + 1);
-        let (mut ended, lost) = self.attempt(unit, &seat.session, seat.number, commit).await;
+        let (mut ended, lost) = self.attempt(unit, &seat.session, seat.number, commit, false).await;
         if lost {
             // Only the one whose turn it was may have had to do with it.
             if turn != seat.landed.get()
@@ -461,6 +461,7 @@ impl Run<'_, '_> {
         session: &Session,
         seat: usize,
         commit: Commit,
+        held: bool,
     ) -> (Ended, bool) {
         loop {
             let (unit, known, leaves_traces, (repeatables, recorded)) = {
@@ -485,6 +486,7 @@ impl Run<'_, '_> {
                 watcher: None,
                 superuser: self.seats.is_superuser(seat),
                 commit,
+                held,
                 repeatables: Repeating { files: &repeatables, recorded },
             };
             let decided = match known.decided(files, target.to).await {
@@ -499,6 +501,8 @@ impl Run<'_, '_> {
             match done {
                 Ok(applied) => return (Ended::Applied(applied), false),
                 Err(NotApplied::Busy) => {
+                    // It was not tried: somebody else is at it.
+                    self.units.borrow_mut()[at].attempts -= 1;
                     return (self.busy(at, session, &unit.placement).await, false);
                 }
                 Err(NotApplied::Moved) => {
@@ -625,13 +629,10 @@ impl Run<'_, '_> {
     }
 
     /// Another tenantctl is at work on it: it may do all of it, so it is left alone for a while.
-    async fn busy(&self, at: usize, session: &Session, placement: &Placement) -> Ended {
+    pub(super) async fn busy(&self, at: usize, session: &Session, placement: &Placement) -> Ended {
         let since = {
             let mut units = self.units.borrow_mut();
-            let unit = &mut units[at];
-            // It was not tried: somebody else is at it.
-            unit.attempts = unit.attempts.saturating_sub(1);
-            *unit.held_up_since.get_or_insert_with(Instant::now)
+            *units[at].held_up_since.get_or_insert_with(Instant::now)
         };
         if since.elapsed() >= self.options.lock_wait {
             let key = LockKey::migrations(placement);

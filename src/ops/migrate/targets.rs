@@ -48,6 +48,11 @@ pub(super) enum Known {
 }
 
 impl Known {
+    /// What is known of a history that was read.
+    pub(super) fn of(set: &MigrationSet, history: History) -> Self {
+        beginning(set, &history.digest()).map_or(Self::Rows(history), Self::First)
+    }
+
     /// The history; none where the table is not there.
     pub(super) fn history(&self, set: &MigrationSet) -> Option<History> {
         match self {
@@ -377,7 +382,7 @@ async fn read_unclear(
 /// The versions of tenants as the ledger knows them. Nobody needs to be told: without a ledger
 /// every history is read now.
 async fn last_versions(cx: &Context<'_>, units: &[Unit<'_>]) -> BTreeMap<TenantId, Version> {
-    if !units.iter().any(|unit| unit.registered && unit.isolation == Isolation::Schema) {
+    if !units.iter().any(|unit| unit.registered && unit.isolation != Isolation::Shared) {
         return BTreeMap::new();
     }
     let (cluster, database) = &cx.fleet.registry;
@@ -458,7 +463,8 @@ impl<'a> Unit<'a> {
 
     /// Takes the ledger's word for the version that it had, if it is behind then. Returns whether.
     fn believe(&mut self, version: Version, to: Option<Version>) -> bool {
-        if !self.registered || self.isolation != Isolation::Schema || self.wants_repeatables(to) {
+        let is_shared = self.isolation == Isolation::Shared;
+        if !self.registered || is_shared || self.wants_repeatables(to) {
             return false;
         }
         let migrations = self.set.migrations();
