@@ -125,7 +125,11 @@ pub fn main() -> ExitCode {
     };
     let command = matches.subcommand_name().unwrap_or_default();
     let verbs = verbs(&matches);
-    runtime.block_on(run(cli, command, &verbs))
+    let code = runtime.block_on(run(cli, command, &verbs));
+    // Connections end with the process, all at once: each that is taken apart before wakes a process
+    // of the server, which then takes the processor from this one.
+    std::mem::forget(runtime);
+    code
 }
 
 /// The whole command line, as clap, completions and the manual know it.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -30,7 +31,16 @@ pub struct Stream(Mutex<State>);
 struct State {
     /// Whose line has been written: each tenant has one.
     told: BTreeSet<TenantId>,
-    writer: Option<(Sender<String>, JoinHandle<io::Result<()>>)>,
+    writer: Option<Writer>,
+}
+
+/// What writes the lines.
+#[derive(Debug)]
+struct Writer {
+    lines: Sender<String>,
+    /// Set when no more lines come: then none waits for others.
+    ends: Arc<AtomicBool>,
+    thread: JoinHandle<io::Result<()>>,
 }
 
 impl Stream {
@@ -45,10 +55,14 @@ impl Stream {
 
     fn to(mut sink: impl Write + Send + 'static) -> Result<Self, Error> {
         let (sender, lines) = mpsc::channel::<String>();
+        let ends = Arc::new(AtomicBool::new(false));
+        let end = Arc::clone(&ends);
         let write = move || -> io::Result<()> {
             while let Ok(mut text) = lines.recv() {
-                // Whoever closes wakes it.
-                thread::park_timeout(GATHER);
+                // Whoever closes wakes it; being woken for a line does not count.
+                if !end.load(Ordering::Acquire) {
+                    thread::park_timeout(GATHER);
+                }
                 text.extend(lines.try_iter());
                 sink.write_all(text.as_bytes())?;
                 sink.flush()?;
@@ -59,8 +73,8 @@ impl Stream {
             .name("stream".to_owned())
             .spawn(write)
             .map_err(|error| Error::new(Code::Io, "start to write events").because(error))?;
-        let state = State { told: BTreeSet::new(), writer: Some((sender, thread)) };
-        Ok(Self(Mutex::new(state)))
+        let writer = Some(Writer { lines: sender, ends, thread });
+        Ok(Self(Mutex::new(State { told: BTreeSet::new(), writer })))
     }
 
     /// Writes the tenants that no event spoke of, and as the last line what came of the run.
@@ -102,8 +116,8 @@ impl Stream {
 impl State {
     /// Hands a line to the writer. When it has ended, [`State::close`] says why.
     fn send(&self, line: String) {
-        if let Some((sender, _)) = &self.writer {
-            drop(sender.send(line));
+        if let Some(writer) = &self.writer {
+            drop(writer.lines.send(line));
         }
     }
 
@@ -115,10 +129,11 @@ impl State {
     }
 
     fn close(&mut self) -> Result<(), Error> {
-        let Some((sender, thread)) = self.writer.take() else {
+        let Some(Writer { lines, ends, thread }) = self.writer.take() else {
             return Ok(());
         };
-        drop(sender);
+        ends.store(true, Ordering::Release);
+        drop(lines);
         thread.thread().unpark();
         match thread.join() {
             Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -193,8 +208,6 @@ impl Observer for Stream {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::super::board::tests::{done, failed, row};
     use super::*;
     use crate::report::{Status, Verb};

@@ -262,15 +262,20 @@ impl Journal {
         }
     }
 
-    /// Writes how the run ended. Returns its id, unless nothing was written at all.
+    /// The run, if anything of it was written.
+    pub(super) fn written(&self) -> Option<Uuid> {
+        self.ledger().map(|_| self.id)
+    }
+
+    /// Writes how the run ended, if anything of it was written.
     ///
     /// # Errors
     ///
     /// When the ledger could not be written: the run then looks killed, and can be resumed.
-    pub(super) async fn close(self, state: RunState) -> Result<Option<Uuid>, Error> {
+    pub(super) async fn close(self, state: RunState) -> Result<(), Error> {
         match self.ledger.into_inner().flatten() {
-            Some(ledger) => ledger.close(state).await.map(|()| Some(self.id)),
-            None => Ok(None),
+            Some(ledger) => ledger.close(state).await,
+            None => Ok(()),
         }
     }
 }

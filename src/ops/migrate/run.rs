@@ -449,11 +449,15 @@ impl<'r, 'a> Run<'r, 'a> {
         } else {
             RunState::Done
         };
-        let run = self.journal.close(state).await?;
         let answer = answer(self.cx, Verb::Up, &units, false, self.started);
-        if let Some(run) = run {
-            account(self.cx, run, state, &answer).await;
-        }
+        let run = self.journal.written();
+        let accounted = async {
+            if let Some(run) = run {
+                account(self.cx, run, state, &answer).await;
+            }
+        };
+        let (closed, ()) = join(self.journal.close(state), accounted).await;
+        closed?;
         Ok(MigrationRun {
             run,
             interrupted,
@@ -464,7 +468,7 @@ impl<'r, 'a> Run<'r, 'a> {
     }
 }
 
-/// Writes into the audit log how the run ended. The ledger has it already: a log that cannot be
+/// Writes into the audit log how the run ended. The ledger has it as well: a log that cannot be
 /// written is told, and no failure of the run.
 async fn account(cx: &Context<'_>, run: Uuid, state: RunState, answer: &MigrationRun) {
     let (cluster, database) = &cx.fleet.registry;
