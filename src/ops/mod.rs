@@ -136,9 +136,15 @@ impl Sets {
     ///
     /// `migrations` with everything that is wrong with a directory.
     pub fn load(fleet: &Fleet) -> Result<Self, Error> {
-        let mut tenants = BTreeMap::new();
+        let mut tenants: BTreeMap<Isolation, MigrationSet> = BTreeMap::new();
         for isolation in Isolation::ALL {
-            let set = match (fleet.migrations.get(&isolation), isolation) {
+            let path = fleet.migrations.get(&isolation);
+            let has_it = |read: &Isolation| path.is_some() && fleet.migrations.get(read) == path;
+            let set = match (path, isolation) {
+                // One directory of several models is read once.
+                _ if let Some((_, same)) = tenants.iter().find(|(read, _)| has_it(read)) => {
+                    same.clone()
+                }
                 (Some(path), _) => directory::read(path)?,
                 (None, Isolation::Shared) => embedded::shared()?,
                 (None, Isolation::Schema | Isolation::Database) => embedded::tenant()?,
