@@ -38,7 +38,7 @@ struct State {
 #[derive(Debug)]
 struct Writer {
     lines: Sender<String>,
-    /// Set when no more lines come: then none waits for others.
+    /// Set when no more lines come: then no line waits for others.
     ends: Arc<AtomicBool>,
     thread: JoinHandle<io::Result<()>>,
 }
@@ -59,7 +59,7 @@ impl Stream {
         let end = Arc::clone(&ends);
         let write = move || -> io::Result<()> {
             while let Ok(mut text) = lines.recv() {
-                // Whoever closes wakes it; being woken for a line does not count.
+                // Whoever closes wakes it, unless it waited for the first line still.
                 if !end.load(Ordering::Acquire) {
                     thread::park_timeout(GATHER);
                 }

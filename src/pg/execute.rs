@@ -138,7 +138,6 @@ async fn carry(
                 watcher: None,
                 superuser: true,
                 commit: Commit::Durable,
-                held: false,
             };
             migrate_target(session, &target).await.map(|_| ()).map_err(|(_, error)| error)
         }

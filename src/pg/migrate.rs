@@ -46,8 +46,6 @@ pub struct Target<'a> {
     pub superuser: bool,
     /// When what is applied at once counts as committed.
     pub commit: Commit,
-    /// Whether the session holds the schema's lock, under which the history was read.
-    pub held: bool,
 }
 
 /// The histories of the schemas of one database, as far as they can be read; a schema that does not
@@ -94,9 +92,10 @@ pub async fn migrate_target(
     done
 }
 
-/// Applies what is pending in one transaction, which is one message to the server: unless it is held,
-/// it takes the schema's lock and makes sure that the history is the `known` one (none where the
-/// table is not there yet), and does and records everything that was `decided` over it, or nothing.
+/// Applies what is pending in one transaction, which is one message to the server: it takes the
+/// schema's lock, makes sure that the history is the `known` one (none where the table is not there
+/// yet), and does and records everything that was `decided` over it, or nothing. Where the lock is
+/// `held` since before the history was read, it is given back with the transaction instead.
 ///
 /// # Errors
 ///
@@ -106,12 +105,10 @@ pub async fn migrate_at_once(
     target: &Target<'_>,
     known: Option<&History>,
     decided: &Decided,
+    held: bool,
 ) -> Result<Vec<Version>, NotApplied> {
-    let guard = if target.held {
-        Guard::Held
-    } else {
-        Guard::Taken(LockKey::migrations(target.placement).number())
-    };
+    let key = LockKey::migrations(target.placement).number();
+    let guard = if held { Guard::HandedOver(key) } else { Guard::Taken(key) };
     let order = Order { inherited: !session.is_untouched().await, ..target.order(known, guard) };
     refinery::migrate_at_once(session.client(), &order, decided).await
 }
@@ -190,7 +187,8 @@ pub async fn written(
 ///
 /// # Errors
 ///
-/// Whatever the server refuses: one that may not be read fails the message for all.
+/// Whatever the server refuses: one that may not be read, or holds what refinery never wrote, fails
+/// the message for all.
 pub async fn digests(
     session: &Session,
     schemas: &[Ident],
@@ -202,37 +200,40 @@ pub async fn digests(
     Ok(schemas.iter().cloned().zip(rows.iter().map(digest)).collect())
 }
 
-/// Takes the lock of a schema's migrations for the session, and reads the history under it, in one
-/// message; none when another session holds the lock. It is given back when the session ends.
+/// Takes the lock of a schema's migrations for the session if it is free, and reads the history after
+/// that, in one message. Also returns whether the session holds the lock: until
+/// [`migrate_at_once`] hands it over to its transaction, or it ends.
 ///
 /// # Errors
 ///
-/// Whatever the server refuses, where there is no history as well; the lock may be held then.
+/// As [`history`].
 pub async fn lock_and_read(
     session: &Session,
     placement: &Placement,
-) -> Result<Option<History>, Error> {
+) -> Result<(Option<History>, bool), Error> {
+    let schema = &placement.schema;
     let key = LockKey::migrations(placement).number();
-    refinery::lock_and_read(session.client(), &placement.schema, key).await
+    match refinery::lock_and_read(session.client(), schema, key).await? {
+        Some((read, held)) => Ok((Some(read), held)),
+        None => Ok((history(session, schema).await?, false)),
+    }
 }
 
 fn digest_of(schema: &Ident) -> Sql {
     sql!(
-        "SELECT pg_catalog.count(*), pg_catalog.max(version), pg_catalog.string_agg(checksum, ' ') \
-         FROM {}.refinery_schema_history",
+        "SELECT pg_catalog.count(*), pg_catalog.max(version), \
+           pg_catalog.sum(checksum::pg_catalog.numeric) FROM {}.refinery_schema_history",
         schema
     )
 }
 
 /// Reads what [`digest_of`] asks for.
 fn digest(row: &SimpleQueryRow) -> Digest {
-    let checksums = row.get(2).unwrap_or_default().split_ascii_whitespace();
-    let checksums = checksums.map(|checksum| checksum.parse::<u64>().ok().map(u128::from));
     Digest {
         rows: row.get(0).and_then(|rows| rows.parse().ok()).unwrap_or(usize::MAX),
         newest: row.get(1).and_then(|version| version.parse().ok()).map(Version),
-        // What are no checksums agrees with no files, and is read row by row.
-        checksums: checksums.sum::<Option<u128>>().unwrap_or(u128::MAX),
+        // What is no sum of checksums agrees with no files, and is read row by row.
+        checksums: row.get(2).map_or(0, |sum| sum.parse().unwrap_or(u128::MAX)),
     }
 }
 

@@ -70,6 +70,8 @@ impl<'a> Prepared<'a> {
 pub(super) enum Guard {
     /// The caller's session holds the schema's lock, and read the history under it.
     Held,
+    /// So does it, with this key, and gives it back when the transaction ends.
+    HandedOver(i64),
     /// The transaction itself takes the lock with this key, and then looks whether the history is
     /// still as it was read.
     Taken(i64),
@@ -317,6 +319,13 @@ impl<'t> SchemaTarget<'t> {
         } else {
             message.add(Part::Ours, self.setup.as_str());
         }
+        let handed_over = match self.order.guard {
+            Guard::HandedOver(key) => Some(hand_over(key)),
+            Guard::Held | Guard::Taken(_) => None,
+        };
+        if let Some(hand_over) = &handed_over {
+            message.add(Part::Ours, hand_over.as_str());
+        }
         if let Some(create) = &self.create_history {
             message.add(Part::Ours, create);
         }
@@ -545,6 +554,16 @@ fn taken(key: i64, inherited: bool) -> Sql {
     }
 }
 
+/// Makes a lock that the session holds one that ends with the transaction, and not only with the
+/// server's process.
+fn hand_over(key: i64) -> Sql {
+    sql!(
+        "SELECT pg_catalog.pg_try_advisory_xact_lock({}), pg_catalog.pg_advisory_unlock({})",
+        key,
+        key
+    )
+}
+
 impl AsyncQuery<Vec<Unit>> for SchemaTarget<'_> {
     /// The history that the caller has read; refinery asks for nothing else.
     async fn query<'a>(&'a mut self, _: &'a str) -> Result<Vec<Unit>, CarryError> {
@@ -612,8 +631,39 @@ fn recorded(
 ///
 /// [`Code::HistoryDiverged`] for a row that refinery never wrote.
 pub(super) async fn history(session: &Client, schema: &Ident) -> Result<Option<History>, Error> {
-    match session.simple_query(rows_of(schema).as_str()).await {
-        Ok(answer) => history_of(schema, &answer).map(Some),
+    let answer = answer_of(session, schema, &rows_of(schema)).await?;
+    answer.map(|answer| history_of(schema, &answer)).transpose()
+}
+
+/// Takes the lock with this key for the session if it is free, and reads a history after that, in one
+/// message. Also returns whether it was taken; none when the table is absent, and then the session may
+/// hold the lock.
+///
+/// # Errors
+///
+/// As [`history`].
+pub(super) async fn lock_and_read(
+    session: &Client,
+    schema: &Ident,
+    key: i64,
+) -> Result<Option<(History, bool)>, Error> {
+    let script = sql!("SELECT pg_catalog.pg_try_advisory_lock({}); {}", key, rows_of(schema));
+    let Some(answer) = answer_of(session, schema, &script).await? else {
+        return Ok(None);
+    };
+    let is_taken = |message: &SimpleQueryMessage| matches!(message, SimpleQueryMessage::Row(row) if row.len() == 1 && row.get(0) == Some("t"));
+    let taken = answer.iter().any(is_taken);
+    history_of(schema, &answer).map(|history| Some((history, taken)))
+}
+
+/// What the server answers to a script that reads a history; none when the table is absent.
+async fn answer_of(
+    session: &Client,
+    schema: &Ident,
+    script: &Sql,
+) -> Result<Option<Vec<SimpleQueryMessage>>, Error> {
+    match session.simple_query(script.as_str()).await {
+        Ok(answer) => Ok(Some(answer)),
         Err(error)
             if error.code().is_some_and(|code| {
                 *code == SqlState::UNDEFINED_TABLE || *code == SqlState::INVALID_SCHEMA_NAME
@@ -623,26 +673,6 @@ pub(super) async fn history(session: &Client, schema: &Ident) -> Result<Option<H
         }
         Err(error) => Err(failed(error, format!("read the history of {schema}"))),
     }
-}
-
-/// Takes the lock with this key for the session, and reads a history under it, in one message; none
-/// when another session holds the lock.
-///
-/// # Errors
-///
-/// Whatever the server refuses, a table that is absent as well: the lock may be held then.
-pub(super) async fn lock_and_read(
-    session: &Client,
-    schema: &Ident,
-    key: i64,
-) -> Result<Option<History>, Error> {
-    let script = sql!("SELECT pg_catalog.pg_try_advisory_lock({}); {}", key, rows_of(schema));
-    let answer = session
-        .simple_query(script.as_str())
-        .await
-        .map_err(|error| failed(error, format!("lock and read the history of {schema}")))?;
-    let is_held = |message: &SimpleQueryMessage| matches!(message, SimpleQueryMessage::Row(row) if row.len() == 1 && row.get(0) == Some("t"));
-    if answer.iter().any(is_held) { history_of(schema, &answer).map(Some) } else { Ok(None) }
 }
 
 fn rows_of(schema: &Ident) -> Sql {

@@ -48,7 +48,7 @@ fn held_up(many: &Many) -> (Session, String, crate::harness::Running) {
     let waiting = || {
         many.rows(
             "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
-             AND query LIKE '%string_agg(checksum%'",
+             AND query LIKE '%sum(checksum%'",
         )
         .concat()
     };
@@ -159,7 +159,9 @@ fn a_database_that_another_process_is_at_is_waited_for_and_then_left() {
     first.wait_until("both migrations", || fleet.rows(sleeps).len() == 2);
     let patient = fleet.up(&[]).spawn();
     let hasty = fleet.up(&["--tenant", "ant", "--tenant-lock-wait", "100ms"]).run().code(5);
-    assert_eq!(target(&hasty, "ant")["error"]["code"], "lock-busy");
+    let left = target(&hasty, "ant");
+    assert_eq!(left["error"]["code"], "lock-busy");
+    assert_eq!((&left["from"], &left["pending"]), (&2.into(), &serde_json::json!([3])));
     assert_eq!(statuses(&first.wait().ok()), ["ant applied", "bee applied"]);
     let patient = patient.wait().ok();
     assert_eq!(
@@ -172,4 +174,26 @@ fn a_database_that_another_process_is_at_is_waited_for_and_then_left() {
         let [database, schema] = place(&fleet, id);
         assert_eq!(fleet.history_in(&database, &schema), ["1 notes", "2 tags", "3 labels"], "{id}");
     }
+}
+
+#[test]
+fn two_interrupts_end_the_reading_of_a_database() {
+    let fleet = databases_behind(&["ant"], "");
+    let [database, schema] = place(&fleet, "ant");
+    let mut holder = fleet.session(&database, "postgres");
+    holder.sql(&format!("BEGIN; LOCK TABLE {schema}.refinery_schema_history"));
+    let mut running = fleet.up(&[]).spawn();
+    let waits = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+                 AND application_name = 'tenantctl/migrate'";
+    running.wait_until("the reading", || !fleet.rows(waits).is_empty());
+    running.interrupt();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    running.interrupt();
+    let up = running.wait().code(130);
+    holder.sql("COMMIT");
+    assert_eq!(statuses(&up), ["ant pending"], "{}", up.transcript());
+    assert_eq!(fleet.history_in(&database, &schema), ["1 notes", "2 tags"]);
+    fleet.up(&["--resume", "last"]).run().ok();
+    let after = fleet.run(["runs", "show", "last", "-o", "json"]).ok().json();
+    assert_eq!(after["targets"][0]["applied"], serde_json::json!([3]), "{after}");
 }

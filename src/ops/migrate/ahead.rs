@@ -41,7 +41,7 @@ impl Ahead {
 }
 
 impl Run<'_, '_> {
-    /// Whether only the ledger was asked about a unit, whose history is read with others.
+    /// Whether only the ledger was asked about a schema: its history is read with those of others.
     pub(super) fn is_read_ahead(&self, at: usize) -> bool {
         let units = self.units.borrow();
         units[at].is_told() && units[at].isolation == Isolation::Schema

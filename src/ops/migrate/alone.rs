@@ -3,8 +3,6 @@
 
 use std::time::Instant;
 
-use futures_util::future::join;
-
 use super::guard::guard;
 use super::lanes::Ended;
 use super::run::Run;
@@ -14,41 +12,21 @@ use crate::model::migration::Version;
 use crate::model::pooling::Pooling;
 use crate::model::tenant::{Isolation, Placement};
 use crate::ops::watching::Watching;
-use crate::pg::{self, Backend, Commit, Repeating, Schema, Session, Target};
+use crate::pg::{self, Commit, Repeating, Schema, Session, Target};
 use crate::report::Status;
-
-/// What was found where a tenant has a database of its own.
-enum Read {
-    /// Another tenantctl is at work on it.
-    Busy,
-    /// Its history.
-    There {
-        known: Known,
-        /// Whether the session holds the lock, and held it when the history was read.
-        held: bool,
-    },
-}
 
 /// Reads a tenant's history in a database of its own. Who has something to do as far as the ledger
 /// knows is locked in the same message: what follows then needs no lock, and nothing to look whether
-/// the history still stands.
-async fn read(session: &Session, unit: &Unit<'_>) -> Result<Read, Error> {
+/// the history still stands. Also returns whether it is locked: somebody else may be at work on it.
+async fn read(session: &Session, unit: &Unit<'_>) -> Result<(Known, bool), Error> {
     // A pooler may give the lock to somebody else.
     let own = session.pooler().await.is_ok_and(|pooler| pooler.pooling == Pooling::None);
-    if unit.is_told() && own {
-        match pg::lock_and_read(session, &unit.placement).await {
-            Ok(None) => return Ok(Read::Busy),
-            Ok(Some(history)) => {
-                return Ok(Read::There { known: Known::of(unit.set, history), held: true });
-            }
-            // Reading it alone tells what is the matter.
-            Err(error) if error.answer.is_some() => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let history = pg::history(session, &unit.placement.schema).await?;
-    let known = history.map_or(Known::Absent, |history| Known::of(unit.set, history));
-    Ok(Read::There { known, held: false })
+    let (history, held) = if unit.is_told() && own {
+        pg::lock_and_read(session, &unit.placement).await?
+    } else {
+        (pg::history(session, &unit.placement.schema).await?, false)
+    };
+    Ok((history.map_or(Known::Absent, |history| Known::of(unit.set, history)), held))
 }
 
 impl Run<'_, '_> {
@@ -85,26 +63,38 @@ impl Run<'_, '_> {
 
     /// A database of one tenant: its history is read on the session that migrates it.
     async fn visit(&self, at: usize, unit: &Unit<'_>) -> Ended {
-        let Placement { cluster, database, schema } = &unit.placement;
+        let Placement { cluster, database, .. } = &unit.placement;
         let session = match self.cx.servers.dedicated(cluster, Some(database)).await {
             Ok(session) => session,
             Err(error) if error.code == Code::NotFound => {
-                self.units.borrow_mut()[at].unlearn();
+                self.forget_told(at);
                 return Ended::Gone(error);
             }
             Err(error) => return self.unreached(at, error),
         };
-        let (backend, read) = join(session.backend(), read(&session, unit)).await;
-        self.units.borrow_mut()[at].unlearn();
+        let backend = session.backend().await.ok();
+        // Whom it waits for is seen while it reads, and it can be cancelled.
+        let seat = self.seats.take(&session, backend);
+        self.seats.works_on(seat, Some(at));
+        let ended = self.visit_on(at, unit, &session, seat).await;
+        self.seats.leave(seat);
+        ended
+    }
+
+    async fn visit_on(&self, at: usize, unit: &Unit<'_>, session: &Session, seat: usize) -> Ended {
+        let read = read(session, unit).await;
+        self.forget_told(at);
         let (known, held) = match read {
-            Ok(Read::Busy) => return self.busy(at, &session, &unit.placement).await,
-            Ok(Read::There { known, held }) => (known, held),
+            Ok(read) => read,
             Err(error) if error.code == Code::NotFound => return Ended::Missing,
+            Err(error) if self.cx.interrupt.is_cancelled() => {
+                return self.failed(at, Vec::new(), error, seat);
+            }
             Err(error) => return Ended::failed(error),
         };
         if unit.wants_repeatables(self.options.scope.to) {
-            let recorded = match pg::repeatables(&session, &[schema]).await {
-                Ok(mut found) => found.remove(schema).transpose(),
+            let recorded = match pg::repeatables(session, &[&unit.placement.schema]).await {
+                Ok(mut found) => found.remove(&unit.placement.schema).transpose(),
                 Err(error) => Err(error),
             };
             match recorded {
@@ -123,7 +113,15 @@ impl Run<'_, '_> {
             return Ended::failed(error);
         }
         let unit = self.units.borrow()[at].clone();
-        self.on_session(at, &unit, session, backend.ok(), held).await
+        self.at_seat(at, &unit, session, seat, held).await
+    }
+
+    /// Forgets what the ledger said of a unit, if that is all that is known.
+    fn forget_told(&self, at: usize) {
+        let mut units = self.units.borrow_mut();
+        if units[at].is_told() {
+            units[at].unlearn();
+        }
     }
 
     /// A shared schema, or files that cannot be one transaction.
@@ -138,29 +136,29 @@ impl Run<'_, '_> {
         match session {
             Ok(session) => {
                 let backend = session.backend().await.ok();
-                self.on_session(at, unit, session, backend, false).await
+                let seat = self.seats.take(&session, backend);
+                self.seats.works_on(seat, Some(at));
+                let ended = self.at_seat(at, unit, &session, seat, false).await;
+                self.seats.leave(seat);
+                ended
             }
             Err(error) => self.unreached(at, error),
         }
     }
 
-    async fn on_session(
+    async fn at_seat(
         &self,
         at: usize,
         unit: &Unit<'_>,
-        session: Session,
-        backend: Option<Backend>,
+        session: &Session,
+        seat: usize,
         held: bool,
     ) -> Ended {
-        let seat = self.seats.take(&session, backend);
-        self.seats.works_on(seat, Some(at));
-        let ended = if self.options.per_file || unit.runs_outside_a_transaction() {
-            self.one_by_one(at, unit, &session, seat).await
+        if self.options.per_file || unit.runs_outside_a_transaction() {
+            self.one_by_one(at, unit, session, seat).await
         } else {
-            self.attempt(at, &session, seat, Commit::Durable, held).await.0
-        };
-        self.seats.leave(seat);
-        ended
+            self.attempt(at, session, seat, Commit::Durable, held).await.0
+        }
     }
 
     /// Applies repeatable files behind files that were applied one by one.
@@ -214,7 +212,6 @@ impl Run<'_, '_> {
             watcher: Some(&watching),
             superuser: self.seats.is_superuser(seat),
             commit: Commit::Durable,
-            held: false,
             repeatables: Repeating::default(),
         };
         self.units.borrow_mut()[at].attempts += 1;

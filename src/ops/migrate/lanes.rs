@@ -225,16 +225,16 @@ impl Run<'_, '_> {
                 let Some(unit) = next else {
                     break;
                 };
-                let is_next = self.is_read_ahead(unit);
-                if !is_next {
+                let reads_ahead = self.is_read_ahead(unit);
+                if !reads_ahead {
                     self.is_written(Writing::Done).await;
                     if !self.may_begin() {
                         queue.give_back(VecDeque::from([unit]));
                         break;
                     }
                 }
-                let placement = if is_next { self.placement(unit) } else { self.begin(unit) };
-                if !is_next && self.is_alone(unit) {
+                let placement = if reads_ahead { self.placement(unit) } else { self.begin(unit) };
+                if !reads_ahead && self.is_alone(unit) {
                     self.give_up(queue, seat.take(), used).await;
                     used = 0;
                     let ended = self.attempt_alone(unit).await;
@@ -265,7 +265,7 @@ impl Run<'_, '_> {
                 let Some(seat) = &seat else {
                     continue;
                 };
-                if is_next {
+                if reads_ahead {
                     // It is read with the others that are next.
                     queue.give_back(VecDeque::from([unit]));
                     break;
@@ -454,14 +454,14 @@ impl Run<'_, '_> {
     }
 
     /// One attempt, or several where somebody else was faster. Also says whether the session was
-    /// lost.
+    /// lost. It may hold the unit's lock since before the history was read.
     pub(super) async fn attempt(
         &self,
         at: usize,
         session: &Session,
         seat: usize,
         commit: Commit,
-        held: bool,
+        mut held: bool,
     ) -> (Ended, bool) {
         loop {
             let (unit, known, leaves_traces, (repeatables, recorded)) = {
@@ -486,7 +486,6 @@ impl Run<'_, '_> {
                 watcher: None,
                 superuser: self.seats.is_superuser(seat),
                 commit,
-                held,
                 repeatables: Repeating { files: &repeatables, recorded },
             };
             let decided = match known.decided(files, target.to).await {
@@ -494,7 +493,9 @@ impl Run<'_, '_> {
                 Err(error) => return (Ended::failed(error), false),
             };
             let known = known.history.as_ref();
-            let done = pg::migrate_at_once(session, &target, known, &decided).await;
+            let done = pg::migrate_at_once(session, &target, known, &decided, held).await;
+            // It went with the transaction.
+            held = false;
             if leaves_traces && let Err(error) = session.clean().await {
                 log::debug!("{error}");
             }
@@ -629,7 +630,7 @@ impl Run<'_, '_> {
     }
 
     /// Another tenantctl is at work on it: it may do all of it, so it is left alone for a while.
-    pub(super) async fn busy(&self, at: usize, session: &Session, placement: &Placement) -> Ended {
+    async fn busy(&self, at: usize, session: &Session, placement: &Placement) -> Ended {
         let since = {
             let mut units = self.units.borrow_mut();
             *units[at].held_up_since.get_or_insert_with(Instant::now)

@@ -15,7 +15,7 @@ use crate::pg::{self, Commit};
 /// So many tenants wait for the disk together at most,
 const TOGETHER: usize = 64;
 
-/// and the first of them no longer than this: who watches should see who is done.
+/// and after this the next one is waited for: who watches should see who is done.
 const LONGEST: Duration = Duration::from_millis(200);
 
 /// What a session has committed that a crash may still take back.

@@ -1,6 +1,6 @@
 //! Who is to be migrated: schemas with the tenants in them, and what each still needs.
 //!
-//! Histories are read as a set: one query finds those that exist, and one for every hundred or so
+//! Histories are read as a set: one query finds those that exist, and one message for every hundred or so
 //! sums them up. Only a history that is not simply the beginning of the files is read row by row.
 //! Nobody is locked and nothing is written; an up-to-date tenant costs no round trip.
 
@@ -35,7 +35,7 @@ const RETIRE_AFTER: usize = 16;
 /// What is known of a schema's history.
 #[derive(Clone, Debug)]
 pub(super) enum Known {
-    /// Nothing yet: a database of one tenant is asked when it is visited.
+    /// Nothing: a database of one tenant is asked when it is visited.
     Unread,
     /// What the ledger says: that it is behind.
     Told,
@@ -321,7 +321,7 @@ async fn read_batch(
     batch: &[(Ident, &MigrationSet)],
 ) -> Found {
     let session = cx.servers.session(cluster, Some(database)).await?;
-    // One that cannot be summed up fails the statement for all: then each is read for itself.
+    // One that cannot be summed up fails the message for all: then each is read for itself.
     let digests = match digests(&session, batch).await {
         Ok(digests) => digests,
         Err(error) if error.answer.is_some() => BTreeMap::new(),
