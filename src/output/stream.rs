@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{self, Sender, TryRecvError};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -31,16 +30,7 @@ pub struct Stream(Mutex<State>);
 struct State {
     /// Whose line has been written: each tenant has one.
     told: BTreeSet<TenantId>,
-    writer: Option<Writer>,
-}
-
-/// What writes the lines.
-#[derive(Debug)]
-struct Writer {
-    lines: Sender<String>,
-    /// Set when no more lines come: then no line waits for others.
-    ends: Arc<AtomicBool>,
-    thread: JoinHandle<io::Result<()>>,
+    writer: Option<(Sender<String>, JoinHandle<io::Result<()>>)>,
 }
 
 impl Stream {
@@ -55,15 +45,19 @@ impl Stream {
 
     fn to(mut sink: impl Write + Send + 'static) -> Result<Self, Error> {
         let (sender, lines) = mpsc::channel::<String>();
-        let ends = Arc::new(AtomicBool::new(false));
-        let end = Arc::clone(&ends);
         let write = move || -> io::Result<()> {
             while let Ok(mut text) = lines.recv() {
-                // Whoever closes wakes it, unless it waited for the first line still.
-                if !end.load(Ordering::Acquire) {
+                let waits = loop {
+                    match lines.try_recv() {
+                        Ok(line) => text.push_str(&line),
+                        Err(none) => break none == TryRecvError::Empty,
+                    }
+                };
+                // Whoever closes lets go of the lines, and then wakes it.
+                if waits {
                     thread::park_timeout(GATHER);
+                    text.extend(lines.try_iter());
                 }
-                text.extend(lines.try_iter());
                 sink.write_all(text.as_bytes())?;
                 sink.flush()?;
             }
@@ -73,8 +67,8 @@ impl Stream {
             .name("stream".to_owned())
             .spawn(write)
             .map_err(|error| Error::new(Code::Io, "start to write events").because(error))?;
-        let writer = Some(Writer { lines: sender, ends, thread });
-        Ok(Self(Mutex::new(State { told: BTreeSet::new(), writer })))
+        let state = State { told: BTreeSet::new(), writer: Some((sender, thread)) };
+        Ok(Self(Mutex::new(state)))
     }
 
     /// Writes the tenants that no event spoke of, and as the last line what came of the run.
@@ -116,8 +110,8 @@ impl Stream {
 impl State {
     /// Hands a line to the writer. When it has ended, [`State::close`] says why.
     fn send(&self, line: String) {
-        if let Some(writer) = &self.writer {
-            drop(writer.lines.send(line));
+        if let Some((sender, _)) = &self.writer {
+            drop(sender.send(line));
         }
     }
 
@@ -129,11 +123,10 @@ impl State {
     }
 
     fn close(&mut self) -> Result<(), Error> {
-        let Some(Writer { lines, ends, thread }) = self.writer.take() else {
+        let Some((sender, thread)) = self.writer.take() else {
             return Ok(());
         };
-        ends.store(true, Ordering::Release);
-        drop(lines);
+        drop(sender);
         thread.thread().unpark();
         match thread.join() {
             Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -208,6 +201,8 @@ impl Observer for Stream {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::board::tests::{done, failed, row};
     use super::*;
     use crate::report::{Status, Verb};

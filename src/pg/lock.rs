@@ -23,6 +23,15 @@ pub struct LockKey {
     what: String,
 }
 
+/// How the lock of a schema's migrations stands when a session begins to migrate it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// The session holds it, since before the history was read.
+    Held,
+    /// It is to be taken still: another session may hold it.
+    Open,
+}
+
 impl LockKey {
     /// One tenant's life: creating, moving, removing it.
     pub fn tenant(id: &TenantId) -> Self {

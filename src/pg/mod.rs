@@ -13,6 +13,7 @@ pub mod credentials;
 mod decided;
 pub mod erasing;
 mod execute;
+mod history;
 mod home;
 mod identity;
 pub mod ledger;
@@ -52,15 +53,13 @@ pub use audit::{Manner, SESSIONS, read_catalog, read_cluster, run_probes};
 pub use cancel::Canceller;
 pub use decided::Decided;
 pub use execute::{Sessions, Work, run};
+pub use history::{Histories, digests, histories, history, lock_and_read, written};
 pub use home::Limits;
 pub use ledger::Ledger;
 pub use load::load;
-pub use lock::{LockKey, busy};
+pub use lock::{Lock, LockKey, busy};
 pub use many::BATCH;
-pub use migrate::{
-    Histories, Target, digests, histories, history, lock_and_read, make_durable, migrate_at_once,
-    migrate_target, written,
-};
+pub use migrate::{Target, make_durable, migrate_at_once, migrate_target};
 pub use observe::logins::{clock, logins};
 pub use observe::structure::{Structures, facts, structures};
 pub use outside::Watcher;

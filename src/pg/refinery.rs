@@ -9,10 +9,9 @@
 use refinery::error::Kind;
 use refinery::{Migration as Unit, Runner};
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::answer::failed;
 use super::carry::CarryError;
 use super::decided::Decided;
 use super::home::{Limits, setup};
@@ -22,8 +21,7 @@ use super::refusal::{place, refused};
 use super::repeatables::{Piece, pieces};
 use crate::error::{Code, Error, Location};
 use crate::model::ident::Ident;
-use crate::model::layout::HISTORY_TABLE;
-use crate::model::migration::{Applied, History, Migration, MigrationSet, Repeatable, Version};
+use crate::model::migration::{History, Migration, MigrationSet, Repeatable, Version};
 use crate::sql;
 use crate::sql::position::Position;
 use crate::sql::{Literal, Sql};
@@ -302,29 +300,26 @@ impl<'t> SchemaTarget<'t> {
     fn message<'m>(&self, pairs: impl IntoIterator<Item = (&'m str, &'m str)>) -> Message<Part> {
         let (files, records): (Vec<&str>, Vec<&str>) = pairs.into_iter().unzip();
         let mut message = Message::default();
-        if let Guard::Taken(key) = self.order.guard {
+        if let Guard::Taken(_) = self.order.guard {
             if self.order.inherited {
                 message.add(Part::Ours, forget(self.order.superuser));
             }
             if self.order.commit == Commit::Deferred {
                 message.add(Part::Ours, "SET LOCAL synchronous_commit = off");
             }
-            message.add(Part::Ours, self.setup.as_str());
-            let taken = taken(key, self.order.inherited);
-            let lock = match self.newest() {
-                Some(newest) => self.lock_at(&taken, newest),
-                None => lock(&taken),
-            };
-            message.add(Part::Lock, lock.as_str());
-        } else {
-            message.add(Part::Ours, self.setup.as_str());
         }
-        let handed_over = match self.order.guard {
-            Guard::HandedOver(key) => Some(hand_over(key)),
-            Guard::Held | Guard::Taken(_) => None,
-        };
-        if let Some(hand_over) = &handed_over {
-            message.add(Part::Ours, hand_over.as_str());
+        message.add(Part::Ours, self.setup.as_str());
+        match self.order.guard {
+            Guard::Held => {}
+            Guard::HandedOver(key) => message.add(Part::Ours, hand_over(key).as_str()),
+            Guard::Taken(key) => {
+                let taken = taken(key, self.order.inherited);
+                let lock = match self.newest() {
+                    Some(newest) => self.lock_at(&taken, newest),
+                    None => lock(&taken),
+                };
+                message.add(Part::Lock, lock.as_str());
+            }
         }
         if let Some(create) = &self.create_history {
             message.add(Part::Ours, create);
@@ -596,112 +591,4 @@ pub(super) fn told_apart(error: &refinery::Error) -> Error {
     };
     let why = carried.map_or_else(|| error.to_string(), ToString::to_string);
     Error::new(Code::HistoryDiverged, format!("decide what is to be applied: {why}"))
-}
-
-/// Reads a row of the history from column `at` on.
-pub(super) fn applied(row: &tokio_postgres::Row, at: usize) -> Result<Applied, String> {
-    let version = row
-        .try_get::<_, i64>(at)
-        .or_else(|_| row.try_get::<_, i32>(at).map(i64::from))
-        .map_err(|_| "a version that is no integer".to_owned())?;
-    let text = |column: usize| row.try_get::<_, Option<&str>>(column).ok().flatten();
-    recorded(version, text(at + 1), text(at + 2), text(at + 3))
-}
-
-fn recorded(
-    version: i64,
-    name: Option<&str>,
-    applied_on: Option<&str>,
-    checksum: Option<&str>,
-) -> Result<Applied, String> {
-    let checksum = checksum.unwrap_or_default();
-    Ok(Applied {
-        version: Version(version),
-        name: name.unwrap_or_default().to_owned(),
-        applied_on: applied_on.unwrap_or_default().to_owned(),
-        checksum: checksum
-            .parse()
-            .map_err(|_| format!("the checksum {checksum:?} of version {version}"))?,
-    })
-}
-
-/// Reads refinery's history of one schema; none when the table is absent.
-///
-/// # Errors
-///
-/// [`Code::HistoryDiverged`] for a row that refinery never wrote.
-pub(super) async fn history(session: &Client, schema: &Ident) -> Result<Option<History>, Error> {
-    let answer = answer_of(session, schema, &rows_of(schema)).await?;
-    answer.map(|answer| history_of(schema, &answer)).transpose()
-}
-
-/// Takes the lock with this key for the session if it is free, and reads a history after that, in one
-/// message. Also returns whether it was taken; none when the table is absent, and then the session may
-/// hold the lock.
-///
-/// # Errors
-///
-/// As [`history`].
-pub(super) async fn lock_and_read(
-    session: &Client,
-    schema: &Ident,
-    key: i64,
-) -> Result<Option<(History, bool)>, Error> {
-    let script = sql!("SELECT pg_catalog.pg_try_advisory_lock({}); {}", key, rows_of(schema));
-    let Some(answer) = answer_of(session, schema, &script).await? else {
-        return Ok(None);
-    };
-    let is_taken = |message: &SimpleQueryMessage| matches!(message, SimpleQueryMessage::Row(row) if row.len() == 1 && row.get(0) == Some("t"));
-    let taken = answer.iter().any(is_taken);
-    history_of(schema, &answer).map(|history| Some((history, taken)))
-}
-
-/// What the server answers to a script that reads a history; none when the table is absent.
-async fn answer_of(
-    session: &Client,
-    schema: &Ident,
-    script: &Sql,
-) -> Result<Option<Vec<SimpleQueryMessage>>, Error> {
-    match session.simple_query(script.as_str()).await {
-        Ok(answer) => Ok(Some(answer)),
-        Err(error)
-            if error.code().is_some_and(|code| {
-                *code == SqlState::UNDEFINED_TABLE || *code == SqlState::INVALID_SCHEMA_NAME
-            }) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(failed(error, format!("read the history of {schema}"))),
-    }
-}
-
-fn rows_of(schema: &Ident) -> Sql {
-    sql!("SELECT version, name, applied_on, checksum FROM {}.refinery_schema_history", schema)
-}
-
-/// The history that [`rows_of`] asks for.
-fn history_of(schema: &Ident, answer: &[SimpleQueryMessage]) -> Result<History, Error> {
-    let rows = answer.iter().filter_map(|message| match message {
-        SimpleQueryMessage::Row(row) if row.len() == 4 => Some(row),
-        _ => None,
-    });
-    let applied: Result<Vec<Applied>, String> = rows
-        .map(|row| {
-            let version = row.get(0).and_then(|version| version.parse().ok());
-            let version = version.ok_or_else(|| "a version that is no integer".to_owned())?;
-            recorded(version, row.get(1), row.get(2), row.get(3))
-        })
-        .collect();
-    let mut applied = applied.map_err(|row| foreign_row(schema, &row))?;
-    // A process that has sorted nothing yet needs longer for it than for all the rest.
-    applied.sort_by_key(|applied| applied.version);
-    Ok(History(applied))
-}
-
-/// A row that refinery never wrote, and that its own reader would panic at.
-pub(super) fn foreign_row(schema: &Ident, row: &str) -> Error {
-    Error::new(
-        Code::HistoryDiverged,
-        format!("read the history of {schema}: {HISTORY_TABLE} holds {row}"),
-    )
 }

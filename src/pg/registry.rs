@@ -11,8 +11,8 @@ use super::answer::failed;
 use super::decided::Decided;
 use super::home::Limits;
 use super::lock::{self, LockKey};
-use super::refinery;
 use super::session::Session;
+use super::{history, refinery};
 use crate::error::{Code, Error};
 use crate::model::ident::Ident;
 use crate::model::migration::{History, MigrationSet};
@@ -45,7 +45,7 @@ pub enum Readiness {
 /// was changed by something else.
 pub async fn readiness(session: &Session, set: &MigrationSet) -> Result<Readiness, Error> {
     let schema = Ident::new(SCHEMA)?;
-    match refinery::history(session.client(), &schema).await? {
+    match history::of(session.client(), &schema).await? {
         None => Ok(Readiness::Absent),
         Some(history) => judge(&history, set),
     }
@@ -136,7 +136,7 @@ async fn migrate(session: &Session, set: &MigrationSet) -> Result<(), Error> {
             ))
         })?;
     }
-    let history = refinery::history(client, &schema).await?;
+    let history = history::of(client, &schema).await?;
     let files = refinery::Prepared::new(set)?;
     let order = refinery::Order {
         schema: &schema,

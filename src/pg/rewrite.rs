@@ -11,9 +11,10 @@ use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction}
 use tokio_postgres::types::Type;
 
 use super::answer::failed;
+use super::history;
 use super::home::{self, Limits};
 use super::lock::{self, LockKey};
-use super::refinery::{Prepared, history};
+use super::refinery::Prepared;
 use super::script::Script;
 use super::session::Session;
 use crate::error::{Code, Error};
@@ -94,7 +95,7 @@ pub(super) async fn locked<T>(
     let key = LockKey::migrations(schema.placement);
     session.require(Operation::Session, &key.attempt()).await?;
     lock::acquire(client, &key, schema.lock_wait).await?;
-    let done = match history(client, schema.name()).await {
+    let done = match history::of(client, schema.name()).await {
         Ok(history) => work(history).await,
         Err(error) => Err(error),
     };

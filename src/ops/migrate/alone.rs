@@ -9,24 +9,21 @@ use super::run::Run;
 use super::targets::{Known, Unit};
 use crate::error::{Code, Error};
 use crate::model::migration::Version;
-use crate::model::pooling::Pooling;
 use crate::model::tenant::{Isolation, Placement};
 use crate::ops::watching::Watching;
-use crate::pg::{self, Commit, Repeating, Schema, Session, Target};
+use crate::pg::{self, Commit, Lock, Repeating, Schema, Session, Target};
 use crate::report::Status;
 
 /// Reads a tenant's history in a database of its own. Who has something to do as far as the ledger
 /// knows is locked in the same message: what follows then needs no lock, and nothing to look whether
-/// the history still stands. Also returns whether it is locked: somebody else may be at work on it.
-async fn read(session: &Session, unit: &Unit<'_>) -> Result<(Known, bool), Error> {
-    // A pooler may give the lock to somebody else.
-    let own = session.pooler().await.is_ok_and(|pooler| pooler.pooling == Pooling::None);
-    let (history, held) = if unit.is_told() && own {
+/// the history still stands.
+async fn read(session: &Session, unit: &Unit<'_>) -> Result<(Known, Lock), Error> {
+    let (history, lock) = if unit.is_told() {
         pg::lock_and_read(session, &unit.placement).await?
     } else {
-        (pg::history(session, &unit.placement.schema).await?, false)
+        (pg::history(session, &unit.placement.schema).await?, Lock::Open)
     };
-    Ok((history.map_or(Known::Absent, |history| Known::of(unit.set, history)), held))
+    Ok((history.map_or(Known::Absent, |history| Known::of(unit.set, history)), lock))
 }
 
 impl Run<'_, '_> {
@@ -72,19 +69,15 @@ impl Run<'_, '_> {
             }
             Err(error) => return self.unreached(at, error),
         };
-        let backend = session.backend().await.ok();
         // Whom it waits for is seen while it reads, and it can be cancelled.
-        let seat = self.seats.take(&session, backend);
-        self.seats.works_on(seat, Some(at));
-        let ended = self.visit_on(at, unit, &session, seat).await;
-        self.seats.leave(seat);
-        ended
+        let work = async |seat| self.visit_on(at, unit, &session, seat).await;
+        self.on_session(at, &session, work).await
     }
 
     async fn visit_on(&self, at: usize, unit: &Unit<'_>, session: &Session, seat: usize) -> Ended {
         let read = read(session, unit).await;
         self.forget_told(at);
-        let (known, held) = match read {
+        let (known, lock) = match read {
             Ok(read) => read,
             Err(error) if error.code == Code::NotFound => return Ended::Missing,
             Err(error) if self.cx.interrupt.is_cancelled() => {
@@ -113,7 +106,7 @@ impl Run<'_, '_> {
             return Ended::failed(error);
         }
         let unit = self.units.borrow()[at].clone();
-        self.at_seat(at, &unit, session, seat, held).await
+        self.at_seat(at, &unit, session, seat, lock).await
     }
 
     /// Forgets what the ledger said of a unit, if that is all that is known.
@@ -133,17 +126,27 @@ impl Run<'_, '_> {
         } else {
             self.cx.servers.lasting(cluster, Some(database)).await
         };
-        match session {
-            Ok(session) => {
-                let backend = session.backend().await.ok();
-                let seat = self.seats.take(&session, backend);
-                self.seats.works_on(seat, Some(at));
-                let ended = self.at_seat(at, unit, &session, seat, false).await;
-                self.seats.leave(seat);
-                ended
-            }
-            Err(error) => self.unreached(at, error),
-        }
+        let session = match session {
+            Ok(session) => session,
+            Err(error) => return self.unreached(at, error),
+        };
+        let work = async |seat| self.at_seat(at, unit, &session, seat, Lock::Open).await;
+        self.on_session(at, &session, work).await
+    }
+
+    /// Gives a unit a seat on a session of its own for as long as it is at work.
+    async fn on_session(
+        &self,
+        at: usize,
+        session: &Session,
+        work: impl AsyncFnOnce(usize) -> Ended,
+    ) -> Ended {
+        let backend = session.backend().await.ok();
+        let seat = self.seats.take(session, backend);
+        self.seats.works_on(seat, Some(at));
+        let ended = work(seat).await;
+        self.seats.leave(seat);
+        ended
     }
 
     async fn at_seat(
@@ -152,12 +155,12 @@ impl Run<'_, '_> {
         unit: &Unit<'_>,
         session: &Session,
         seat: usize,
-        held: bool,
+        lock: Lock,
     ) -> Ended {
         if self.options.per_file || unit.runs_outside_a_transaction() {
             self.one_by_one(at, unit, session, seat).await
         } else {
-            self.attempt(at, session, seat, Commit::Durable, held).await.0
+            self.attempt(at, session, seat, Commit::Durable, lock).await.0
         }
     }
 

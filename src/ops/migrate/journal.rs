@@ -262,20 +262,15 @@ impl Journal {
         }
     }
 
-    /// The run, if anything of it was written.
-    pub(super) fn written(&self) -> Option<Uuid> {
-        self.ledger().map(|_| self.id)
-    }
-
-    /// Writes how the run ended, if anything of it was written.
+    /// Writes how the run ended. Returns its id, unless nothing was written at all.
     ///
     /// # Errors
     ///
     /// When the ledger could not be written: the run then looks killed, and can be resumed.
-    pub(super) async fn close(self, state: RunState) -> Result<(), Error> {
+    pub(super) async fn close(self, state: RunState) -> Result<Option<Uuid>, Error> {
         match self.ledger.into_inner().flatten() {
-            Some(ledger) => ledger.close(state).await,
-            None => Ok(()),
+            Some(ledger) => ledger.close(state).await.map(|()| Some(self.id)),
+            None => Ok(None),
         }
     }
 }

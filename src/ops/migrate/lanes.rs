@@ -22,7 +22,9 @@ use crate::model::ident::Ident;
 use crate::model::migration::{History, Version};
 use crate::model::pooling::{Operation, Pooling};
 use crate::model::tenant::{ClusterName, Isolation, Placement};
-use crate::pg::{self, Commit, LockKey, NotApplied, RETIRE_AFTER, Repeating, Session, Target};
+use crate::pg::{
+    self, Commit, Lock, LockKey, NotApplied, RETIRE_AFTER, Repeating, Session, Target,
+};
 use crate::plan::endurance::{ATTEMPTS, is_passing, is_unready, pause};
 use crate::report::Status;
 use crate::report::event::Event;
@@ -433,7 +435,8 @@ impl Run<'_, '_> {
     async fn fly(&self, unit: usize, seat: Rc<Seat>, commit: Commit) -> Flown {
         let started = Instant::now();
         let turn = seat.sent.replace(seat.sent.get() + 1);
-        let (mut ended, lost) = self.attempt(unit, &seat.session, seat.number, commit, false).await;
+        let (mut ended, lost) =
+            self.attempt(unit, &seat.session, seat.number, commit, Lock::Open).await;
         if lost {
             // Only the one whose turn it was may have had to do with it.
             if turn != seat.landed.get()
@@ -461,7 +464,7 @@ impl Run<'_, '_> {
         session: &Session,
         seat: usize,
         commit: Commit,
-        mut held: bool,
+        mut lock: Lock,
     ) -> (Ended, bool) {
         loop {
             let (unit, known, leaves_traces, (repeatables, recorded)) = {
@@ -493,9 +496,9 @@ impl Run<'_, '_> {
                 Err(error) => return (Ended::failed(error), false),
             };
             let known = known.history.as_ref();
-            let done = pg::migrate_at_once(session, &target, known, &decided, held).await;
+            let done = pg::migrate_at_once(session, &target, known, &decided, lock).await;
             // It went with the transaction.
-            held = false;
+            lock = Lock::Open;
             if leaves_traces && let Err(error) = session.clean().await {
                 log::debug!("{error}");
             }

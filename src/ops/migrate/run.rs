@@ -449,19 +449,10 @@ impl<'r, 'a> Run<'r, 'a> {
         } else {
             RunState::Done
         };
+        let run = self.journal.close(state).await?;
         let answer = answer(self.cx, Verb::Up, &units, false, self.started);
-        let run = self.journal.written();
-        let (cluster, database) = &self.cx.fleet.registry;
-        let session = async {
-            match run {
-                Some(_) => Some(self.cx.servers.session(cluster, Some(database)).await),
-                None => None,
-            }
-        };
-        let (closed, session) = join(self.journal.close(state), session).await;
-        closed?;
-        if let (Some(run), Some(session)) = (run, session) {
-            account(self.cx, session, run, state, &answer).await;
+        if let Some(run) = run {
+            account(self.cx, run, state, &answer).await;
         }
         Ok(MigrationRun {
             run,
@@ -475,14 +466,9 @@ impl<'r, 'a> Run<'r, 'a> {
 
 /// Writes into the audit log how the run ended. The ledger has it already: a log that cannot be
 /// written is told, and no failure of the run.
-async fn account(
-    cx: &Context<'_>,
-    session: Result<pg::Session, Error>,
-    run: Uuid,
-    state: RunState,
-    answer: &MigrationRun,
-) {
-    let session = match session {
+async fn account(cx: &Context<'_>, run: Uuid, state: RunState, answer: &MigrationRun) {
+    let (cluster, database) = &cx.fleet.registry;
+    let session = match cx.servers.session(cluster, Some(database)).await {
         Ok(session) => session,
         Err(lost) => {
             log::warn!("run {run} is {} and the audit log does not say so: {lost}", state.word());

@@ -16,7 +16,7 @@ use crate::model::layout::{
 };
 use crate::model::tenant::{Isolation, Tenant};
 use crate::pg::answer::failed;
-use crate::pg::refinery;
+use crate::pg::history;
 use crate::plan::POLICY;
 use crate::plan::life::OPEN_POLICY;
 use crate::sql;
@@ -127,7 +127,7 @@ pub(in crate::pg) async fn holdings(
     }
     holdings.sequences = reader.sequences().await?;
     holdings.large_objects = reader.large_objects().await?;
-    holdings.history = refinery::history(client, &tenant.placement.schema).await?;
+    holdings.history = history::of(client, &tenant.placement.schema).await?;
     holdings.tables = found.tables.into_values().collect();
     holdings.outside = found.outside;
     holdings.derived = found.derived;

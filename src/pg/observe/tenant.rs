@@ -15,7 +15,7 @@ use crate::model::observed::{
 };
 use crate::model::tenant::Isolation;
 use crate::pg::answer::failed;
-use crate::pg::refinery;
+use crate::pg::history;
 use crate::plan::life::OPEN_POLICY;
 use crate::plan::{POLICY, TEMPLATE_OWNER, TEMPLATE_PREFIX};
 
@@ -233,7 +233,7 @@ pub(in crate::pg) async fn schema_facts(
     functions(session, schema, owner, &mut facts).await?;
     // A schema of somebody else's is a conflict already; its history may not be ours to read.
     if facts.owner == owner {
-        facts.history = refinery::history(session, schema).await?;
+        facts.history = history::of(session, schema).await?;
     }
     Ok(Some(facts))
 }
